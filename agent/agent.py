@@ -24,6 +24,7 @@ from agent.image.removal import ImageUser
 from agent.image.store import ImageStore
 from agent.image.task_images import TaskImages
 from agent.network.driver import NetworkDriver
+from agent.network.model import VXLAN_PORT
 from agent.volume.local import VolumeStore
 from agent.worker.worker import Worker
 from covey.engine_settings import LiveSettings
@@ -36,11 +37,15 @@ NANO = 1_000_000_000
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`host_address` is the address by which other nodes reach the host, "" outside a cluster. Managers learn the labels of `settings`."""
+    """`host_address` is the address by which other nodes reach the host, "" outside a cluster. Tunnels end at `data_path_addr`,
+    by default the same, and at `data_path_port`, by default the standard one. Managers learn the labels of `settings`.
+    """
 
     state_dir: Path
     run_dir: Path
     host_address: str = ""
+    data_path_addr: str = ""
+    data_path_port: int = 0
     settings: LiveSettings = msgspec.field(default_factory=LiveSettings)
     registries: RegistriesConfig = RegistriesConfig()
 
@@ -52,7 +57,7 @@ class Agent:
         self.images = ImageStore(config.state_dir, containers_using=self._containers_of)
         self.sharing = ImageSharing(self.images.repository, config.run_dir)
         self.registries = RegistryService(self.images.repository, config.registries)
-        self.networks = NetworkDriver(config.host_address, config.run_dir, host_nameservers)
+        self.networks = NetworkDriver(config.data_path_addr or config.host_address, config.run_dir, host_nameservers)
         self.endpoints = EndpointOwner(self.networks, host_nameservers)
         self.containers = ContainerService(
             config.state_dir,
@@ -72,6 +77,8 @@ class Agent:
             node=self._facts,
         )
         self._settings = config.settings
+        self._data_path_addr = config.data_path_addr
+        self.set_data_path_port(config.data_path_port)
         self._node: Node | None = None
 
     @property
@@ -99,9 +106,14 @@ class Agent:
             background.spawn(self._remove_released_images(), "removal of released images")
             yield
 
-    async def enter_cluster(self, host_address: str) -> None:
-        """Set the address by which the nodes of the joined cluster reach this host."""
-        await self.networks.set_host_address(host_address)
+    async def enter_cluster(self, host_address: str, data_path_addr: str = "") -> None:
+        """Set the address by which the nodes of the joined cluster reach this host, and the one for traffic between containers."""
+        self._data_path_addr = data_path_addr
+        await self.networks.set_host_address(data_path_addr or host_address)
+
+    def set_data_path_port(self, port: int) -> None:
+        """Set the UDP port for traffic between containers, before the first network of the cluster is built."""
+        self.networks.set_tunnel_port(port or VXLAN_PORT)
         self.endpoints.attachments.is_member = True
 
     async def leave_cluster(self) -> None:
@@ -120,6 +132,7 @@ class Agent:
             hostname=socket.gethostname(),
             platform=Platform(architecture=host_architecture(), os="linux"),
             resources=Resources(nano_cpus=(os.cpu_count() or 1) * NANO, memory_bytes=_memory_bytes()),
+            data_path_addr=self._data_path_addr,
             engine=EngineDescription(version=metadata.version("covey"), labels=dict(self._settings.current.labels)),
         )
 

@@ -11,6 +11,7 @@ from covey.clock import HOUR, MILLISECOND, MINUTE, SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.image_sharing import sharing_policy
 from covey.log_driver import check_log_driver
+from covey.objects.base import replace
 from covey.objects.cluster import ClusterSpec, ExternalCA, RaftSettings
 
 MAX_TASK_HISTORY = 100
@@ -49,6 +50,24 @@ def check_cluster_spec(spec: ClusterSpec) -> None:
         seconds = spec.heartbeat_period_ns / SECOND
         raise InvalidArgumentError(f"heartbeat period must be from 0.1 s to 60 s, not {seconds:g} s")
     _check_raft(spec.raft)
+
+
+def clamp_cluster_spec(spec: ClusterSpec) -> tuple[ClusterSpec, tuple[str, ...]]:
+    """The spec with the Raft ticks that Covey uses and a heartbeat that it can keep, and a warning for each value that changed."""
+    warnings = []
+    raft = replace(spec.raft, election_tick=_STANDARD_RAFT.election_tick, heartbeat_tick=_STANDARD_RAFT.heartbeat_tick)
+    if raft != spec.raft:
+        warnings.append(
+            f"Raft.ElectionTick = {spec.raft.election_tick} and HeartbeatTick = {spec.raft.heartbeat_tick} become "
+            f"{raft.election_tick} and {raft.heartbeat_tick} (ticks of 0.1 s), which are fixed"
+        )
+    heartbeat_ns = spec.heartbeat_period_ns
+    if 0 < heartbeat_ns < MIN_HEARTBEAT_NS:
+        heartbeat_ns = MIN_HEARTBEAT_NS
+        warnings.append(
+            f"Dispatcher.HeartbeatPeriod = {spec.heartbeat_period_ns} ns becomes {heartbeat_ns} ns, the least"
+        )
+    return replace(spec, raft=raft, heartbeat_period_ns=heartbeat_ns), tuple(warnings)
 
 
 def check_new_cluster_spec(spec: ClusterSpec) -> None:

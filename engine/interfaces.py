@@ -113,9 +113,8 @@ class LocalNodeInfo(Protocol):
         """The address without a port, as other nodes reach it."""
         ...
 
-    @property
-    def join_port(self) -> int:
-        """The port where managers accept joining nodes: 2377 unless configured otherwise."""
+    def join_addr(self, mtls_addr: str) -> str:
+        """Where nodes join through the manager that has this mTLS address."""
         ...
 
     @property

@@ -84,20 +84,9 @@ async def _resolve_error(host: str) -> str:
     return ""
 
 
-def host_without_port(text: str, port: int) -> str:
-    """The host of ``HOST`` or ``HOST:PORT``; the port must be the daemon's own. Docker clients send 0.0.0.0:2377 by default.
-
-    Raises:
-        InvalidArgumentError: it has another port.
-    """
-    host, named = split_port(text, port)
-    if named != port and not (host in ANY_ADDRESS and named == JOIN_PORT):
-        added = " (which docker adds to an address without a port)" if named == JOIN_PORT else ""
-        raise InvalidArgumentError(
-            f"{text!r} has port {named}{added}, but this daemon uses join port {port}: use {join_host_port(host, port)}, or start coveyd "
-            f"with --join-port {named}"
-        )
-    return host
+def host_of(text: str) -> str:
+    """The host of ``HOST`` or ``HOST:PORT``."""
+    return split_port(text, 0)[0]
 
 
 def join_host_port(host: str, port: int) -> str:
@@ -145,6 +134,23 @@ def choose_advertise_address(advertise: str, local: Sequence[LocalAddress]) -> s
             f"({listed}) - specify one with --advertise-addr"
         )
     return candidates[0].address
+
+
+def choose_data_path_address(text: str, local: Sequence[LocalAddress]) -> str:
+    """The address of this host for traffic between containers; empty if the advertise address is used.
+
+    Raises:
+        InvalidArgumentError: it is not an IPv4 address of this host.
+    """
+    if not text:
+        return ""
+    address = resolve_address(text, local)
+    if ":" in address or not is_local(address, local):
+        raise InvalidArgumentError(
+            f"the data path address {text} is not an IPv4 address of this host, which has "
+            f"{', '.join(_ipv4_addresses(local)) or 'none'}: specify one of these with --data-path-addr"
+        )
+    return address
 
 
 def choose_addresses(advertise: str, listen: str, default: str, local: Sequence[LocalAddress]) -> tuple[str, str]:

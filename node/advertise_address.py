@@ -14,6 +14,7 @@ from covey.errors import InvalidArgumentError
 from node import addresses
 from node.addresses import LocalAddress
 from node.membership_session import MembershipSession
+from node.node_ports import chosen_join_port
 from node.node_record import NodeRecord
 from node.options import DaemonOptions
 
@@ -33,8 +34,10 @@ async def current_addresses(
         InvalidArgumentError: there is no address, or none can be chosen.
     """
     local = await asyncio.to_thread(addresses.local_addresses)
-    advertise, listen = (addresses.host_without_port(text, options.join_port) for text in (advertise, listen))
-    return updated_addresses(record, local, default=options.advertise_addr, advertise=advertise, listen=listen)
+    join_port = chosen_join_port(options, listen, advertise)
+    advertise, listen = addresses.host_of(advertise), addresses.host_of(listen)
+    updated = updated_addresses(record, local, default=options.advertise_addr, advertise=advertise, listen=listen)
+    return msgspec.structs.replace(updated, join_port=join_port or record.join_port)
 
 
 def updated_addresses(

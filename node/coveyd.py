@@ -88,6 +88,8 @@ async def serve(options: DaemonOptions, line: CommandLine) -> None:
             run_dir=options.run_dir,
             settings=live,
             host_address=record.advertise_addr if record else "",
+            data_path_addr=record.data_path_addr if record else "",
+            data_path_port=record.data_path_port if record else 0,
             registries=read_config(options.engine.registries_file),
         )
     )

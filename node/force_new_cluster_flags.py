@@ -5,7 +5,7 @@ did not give, so a value counts only if it differs from a new cluster's. Called 
 """
 
 from covey.errors import InvalidArgumentError
-from covey.objects import Cluster, ClusterSpec
+from covey.objects import Cluster, ClusterSpec, replace
 from engine.interfaces import SwarmInit
 
 _NEW = ClusterSpec()
@@ -36,7 +36,6 @@ def _changeable_flags(request: SwarmInit) -> list[tuple[str, str, bool]]:
     """Flags of settings that can be changed later, the command for it, and whether the request sets them."""
     spec = request.spec
     flags = [
-        ("--autolock", "=true", spec.auto_lock),
         ("--cert-expiry", " …", spec.ca.node_cert_expiry_ns != _NEW.ca.node_cert_expiry_ns),
         ("--dispatcher-heartbeat", " …", spec.heartbeat_period_ns != _NEW.heartbeat_period_ns),
         ("--max-snapshots", " …", spec.raft.keep_old_snapshots != _NEW.raft.keep_old_snapshots),
@@ -46,7 +45,7 @@ def _changeable_flags(request: SwarmInit) -> list[tuple[str, str, bool]]:
     changes = [(flag, f"{_UPDATE} {flag}{value}", is_set) for flag, value, is_set in flags]
     availability = request.availability not in {"", "active"}
     changes.append(("--availability", f"docker node update --availability {request.availability} self", availability))
-    has_other = not any(is_set for _, _, is_set in changes) and spec != _NEW
+    has_other = not any(is_set for _, _, is_set in changes) and replace(spec, auto_lock=False) != _NEW
     return [*changes, ("the other settings of Spec", _UPDATE, has_other)]
 
 

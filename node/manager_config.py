@@ -7,6 +7,7 @@ import msgspec
 from covey.objects import ClusterSpec
 from covey.states import NodeAvailability
 from manager.interface import ManagerConfig, ManagerMode
+from node.node_ports import ports_of
 from node.node_record import NodeRecord
 from node.options import DaemonOptions
 
@@ -26,6 +27,7 @@ def build_manager_config(
     options: DaemonOptions, record: NodeRecord, bootstrap: BootstrapSettings, mode: ManagerMode
 ) -> ManagerConfig:
     """The configuration of a manager process that starts now in ``mode``."""
+    ports = ports_of(options, record)
     return ManagerConfig(
         state_dir=str(options.state_dir),
         run_dir=str(options.run_dir),
@@ -33,8 +35,8 @@ def build_manager_config(
         hostname=socket.gethostname(),
         advertise_addr=record.advertise_addr,
         listen_addr=record.listen_addr,
-        join_port=options.join_port,
-        mtls_port=options.mtls_port,
+        join_port=ports.join,
+        mtls_port=ports.mtls,
         mode=mode,
         join_addrs=record.managers,
         cluster_spec=bootstrap.spec,

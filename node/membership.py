@@ -18,7 +18,7 @@ from covey.ids import new_id
 from covey.states import NodeAvailability, NodeRole
 from engine.interfaces import SwarmInit, SwarmJoin, SwarmRestore
 from manager.interface import ManagerMode
-from node import addresses, force_new_cluster_flags, quorum
+from node import addresses, force_new_cluster_flags, node_ports, quorum
 from node.advertise_address import current_addresses
 from node.manager_config import BootstrapSettings
 from node.membership_session import MembershipSession, SessionStart
@@ -108,7 +108,7 @@ class Membership:
             return self._info.node_id
         self._refuse_member()
         async with self._busy:
-            record = await self._new_manager_record(request.advertise_addr, request.listen_addr)
+            record = await self._new_manager_record(request)
             bootstrap = BootstrapSettings(
                 spec=request.spec,
                 availability=_availability(request.availability),
@@ -127,21 +127,20 @@ class Membership:
         """
         self._refuse_member()
         async with self._busy:
-            advertise, listen = await self._choose_addresses(request.advertise_addr, request.listen_addr)
+            chosen = await self._choose_addresses(request)
+            managers = tuple(node_ports.mtls_address(self._options, text) for text in request.remote_addrs)
             identity = await join_cluster(
                 self._state.identities,
                 request.join_token,
                 request.remote_addrs,
                 availability=_availability(request.availability),
             )
-            hosts = [addresses.split_port(text, self._options.join_port)[0] for text in request.remote_addrs]
-            record = NodeRecord(
+            record = msgspec.structs.replace(
+                chosen,
                 node_id=identity.node_id,
                 cluster_id=identity.cluster_id,
                 role=identity.role,
-                advertise_addr=advertise,
-                listen_addr=listen,
-                managers=tuple(addresses.join_host_port(host, self._options.mtls_port) for host in hosts),
+                managers=managers,
             )
             self._state.records.save(record)
             mode = ManagerMode.JOIN if identity.role is NodeRole.MANAGER else None
@@ -163,11 +162,13 @@ class Membership:
         Raises:
             UnavailableError: the node is in no cluster. InvalidArgumentError: an address cannot be a manager's; none is stored then.
         """
-        hosts = [await addresses.resolve_manager_host(text, self._options.join_port) for text in addrs]
+        for text in addrs:
+            await addresses.resolve_manager_host(text, self._options.join_port)
+        managers = [node_ports.mtls_address(self._options, text) for text in addrs]
         session = self._supervisor.session
         if session is None:
             raise UnavailableError(self._supervisor.error or (LOCKED if self._supervisor.locked else NOT_MEMBER))
-        session.add_managers([addresses.join_host_port(host, self._options.mtls_port) for host in hosts])
+        session.add_managers(managers)
 
     async def swarm_leave(self, *, force: bool) -> None:
         """Leave the cluster and remove everything of it: tasks, secrets, networks, identity and the manager's log.
@@ -224,7 +225,7 @@ class Membership:
         """If the client disconnects during the upload, nothing has changed. After the upload the restore runs to its end."""
         self._refuse_member(RESTORE_ON_MEMBER)
         async with self._busy:
-            record = await self._new_manager_record(request.advertise_addr, request.listen_addr)
+            record = await self._new_manager_record(request)
             async with receive_backup(backup, self._options.state_dir) as path:
                 self._state.unlock_keys.backup_key = request.key
                 try:
@@ -272,26 +273,27 @@ class Membership:
         if not self._supervisor.is_idle or self._busy.locked():
             raise UnavailableError(message)
 
-    async def _new_manager_record(self, advertise: str, listen: str) -> NodeRecord:
-        advertise_addr, listen_addr = await self._choose_addresses(advertise, listen)
-        return NodeRecord(
-            node_id=new_id(),
-            cluster_id="",
-            role=NodeRole.MANAGER,
-            advertise_addr=advertise_addr,
-            listen_addr=listen_addr,
-            store=self._options.store,
+    async def _new_manager_record(self, request: SwarmInit | SwarmRestore) -> NodeRecord:
+        chosen = await self._choose_addresses(request)
+        return msgspec.structs.replace(
+            chosen, node_id=new_id(), cluster_id="", role=NodeRole.MANAGER, store=self._options.store
         )
 
-    async def _choose_addresses(self, advertise: str, listen: str) -> tuple[str, str]:
-        """The addresses to advertise and to listen at. They carry no ports, because the daemon's options set those."""
+    async def _choose_addresses(self, request: SwarmInit | SwarmJoin | SwarmRestore) -> NodeRecord:
+        """A record with the addresses and the port of the request, without a node."""
         local = await asyncio.to_thread(addresses.local_addresses)
-        port = self._options.join_port
-        return addresses.choose_addresses(
-            addresses.host_without_port(advertise, port),
-            addresses.host_without_port(listen, port),
-            self._options.advertise_addr,
-            local,
+        advertise, listen = request.advertise_addr, request.listen_addr
+        advertise_addr, listen_addr = addresses.choose_addresses(
+            addresses.host_of(advertise), addresses.host_of(listen), self._options.advertise_addr, local
+        )
+        data_path = "" if isinstance(request, SwarmRestore) else addresses.host_of(request.data_path_addr)
+        return NodeRecord(
+            node_id="",
+            cluster_id="",
+            advertise_addr=advertise_addr,
+            listen_addr=listen_addr,
+            join_port=node_ports.chosen_join_port(self._options, listen, advertise),
+            data_path_addr=addresses.choose_data_path_address(data_path, local),
         )
 
 

@@ -26,6 +26,7 @@ from node.manager_config import BootstrapSettings
 from node.manager_contact import disconnected_message
 from node.manager_process import ManagerProcess
 from node.membership_state import MembershipState
+from node.node_ports import ports_of
 from node.node_record import NodeRecord, SessionRecord
 from node.options import DaemonOptions
 from node.role_follower import RoleFollower
@@ -119,7 +120,7 @@ class MembershipSession:
         identity = self._state.identities.require()
         self.record.update(node_id=identity.node_id, cluster_id=identity.cluster_id)
         advertise_addr = self.record.current.advertise_addr
-        await self._agent.enter_cluster(advertise_addr)
+        await self._agent.enter_cluster(advertise_addr, self.record.current.data_path_addr)
         session = AgentSession(
             self._state.identities,
             self._manager_addrs(),
@@ -146,7 +147,8 @@ class MembershipSession:
         """
         record = self.record.current
         is_manager = self._manager.running or record.role is NodeRole.MANAGER
-        own = (addresses.join_host_port(record.advertise_addr, self._options.mtls_port),) if is_manager else ()
+        own_addr = addresses.join_host_port(record.advertise_addr, ports_of(self._options, record).mtls)
+        own = (own_addr,) if is_manager else ()
         return tuple(dict.fromkeys((*own, *record.managers)))
 
     def _renewal_addrs(self) -> Sequence[str]:
@@ -160,9 +162,10 @@ class MembershipSession:
         record = self.record.current
         self.peers = tuple(ManagerPeer(node_id=manager.node_id, addr=manager.addr) for manager in state.managers)
         self._agent.set_node(node)
+        self._agent.set_data_path_port(state.data_path_port)
         store = self._options.store if node.role is NodeRole.MANAGER and self._manager.running else record.store
         managers = tuple(peer.addr for peer in self.peers) or record.managers
-        self.record.update(managers=managers, role=node.role, store=store)
+        self.record.update(managers=managers, role=node.role, store=store, data_path_port=state.data_path_port)
         self._role.desired.set(node.role)
         self._certificate.set_desired(state)
         self.last_error = ""

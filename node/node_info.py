@@ -11,8 +11,8 @@ from pathlib import Path
 from covey.ids import new_id
 from covey.states import NodeRole
 from engine.interfaces import LocalNodeState, ManagerPeer
-from node import addresses
 from node.membership_supervisor import MembershipSupervisor
+from node.node_ports import join_address
 from node.options import DaemonOptions
 
 
@@ -22,7 +22,7 @@ class DaemonNodeInfo:
     def __init__(self, options: DaemonOptions, supervisor: MembershipSupervisor, busy: asyncio.Lock) -> None:
         self.engine_id = _load_engine_id(options.state_dir)
         self.state_dir = str(options.state_dir)
-        self.join_port = options.join_port
+        self._options = options
         self._supervisor = supervisor
         self._busy = busy
 
@@ -59,15 +59,14 @@ class DaemonNodeInfo:
 
     @property
     def managers(self) -> Sequence[ManagerPeer]:
-        """Known managers with the join port, because ``docker swarm join-token`` prints these addresses for ``swarm join``."""
+        """Known managers with their join ports, because ``docker swarm join-token`` prints these addresses for ``swarm join``."""
         session = self._supervisor.session
-        hosts = [
-            (peer, addresses.split_port(peer.addr, self.join_port)[0]) for peer in (session.peers if session else ())
-        ]
-        return [
-            ManagerPeer(node_id=peer.node_id, addr=addresses.join_host_port(host, self.join_port))
-            for peer, host in hosts
-        ]
+        peers = session.peers if session else ()
+        return [ManagerPeer(node_id=peer.node_id, addr=self.join_addr(peer.addr)) for peer in peers]
+
+    def join_addr(self, mtls_addr: str) -> str:
+        """Where nodes join through the manager with this mTLS address."""
+        return join_address(self._options, mtls_addr)
 
 
 def _load_engine_id(state_dir: Path) -> str:

@@ -14,8 +14,9 @@ from covey.states import NodeRole
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Membership of this host. ``managers`` are HOST:PORT of mTLS listeners, as the last session reported them. ``store`` is the value
-    of ``--store`` while this node's manager last served; it is empty for a manager that uses Raft.
+    """Membership of this host. ``managers`` are HOST:PORT of mTLS listeners, as the last session reported them. A ``join_port`` of 0 is
+    the daemon's option. An empty ``data_path_addr`` is the advertise address. The leader reports the ``data_path_port``. ``store`` is
+    the value of ``--store`` while this node's manager last served; it is empty for a manager that uses Raft.
     """
 
     node_id: str
@@ -23,6 +24,9 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     role: NodeRole = NodeRole.WORKER
     advertise_addr: str = ""
     listen_addr: str = "0.0.0.0"
+    join_port: int = 0
+    data_path_addr: str = ""
+    data_path_port: int = 0
     managers: tuple[str, ...] = ()
     store: str = ""
 

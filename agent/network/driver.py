@@ -22,7 +22,7 @@ from agent.dns.resolv_conf import host_nameservers
 from agent.dns.resolvers import ContainerResolvers
 from agent.network.host_networks import HostNetworks
 from agent.network.kernel_thread import KernelThread
-from agent.network.model import Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure
+from agent.network.model import VXLAN_PORT, Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure, TunnelEndpoint
 from agent.network.sandbox import Sandbox
 from covey.errors import UnavailableError
 
@@ -50,6 +50,7 @@ class NetworkDriver:
         """Changes nothing before `start`."""
         self._open_host = lambda: HostNetworks(host_address, run_dir, gateway_bridge, host_netns)
         self._host: HostNetworks | None = None
+        self._tunnel_port = VXLAN_PORT
         self._in_other_namespace = bool(host_netns)
         self._background = BackgroundTasks("networks")
         self._dns = ContainerResolvers(DnsForwarder(host_nameservers, self._open_socket), self._background.spawn)
@@ -80,12 +81,21 @@ class NetworkDriver:
     async def set_host_address(self, host_address: str) -> None:
         """Set the host's underlay address when it becomes known or changes. VXLAN devices are replaced."""
         host = self._started()
-        await self._thread.run(lambda: host.set_host_address(host_address))
+        await self._thread.run(lambda: host.set_endpoint(TunnelEndpoint(host_address, self._tunnel_port)))
+
+    def set_tunnel_port(self, port: int) -> None:
+        """Set the UDP port of the cluster's tunnels. The next `set_host_address` or `apply` uses it."""
+        self._tunnel_port = port
 
     async def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
         """Bring networks, forwarding entries, VIPs and names to the changed state. The next call retries the failures."""
         host = self._started()
-        return await self._change(lambda: host.apply(changes))
+
+        def run() -> tuple[NetworkFailure, ...]:
+            host.set_endpoint(TunnelEndpoint(host.overlays.host_address, self._tunnel_port))
+            return host.apply(changes)
+
+        return await self._change(run)
 
     async def create_sandbox(self, container_id: str, *, nameservers: Sequence[str] = ()) -> str:
         """Create a network namespace with loopback and DNS. Returns its path for the OCI runtime.

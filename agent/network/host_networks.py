@@ -15,7 +15,7 @@ from pathlib import Path
 from agent.dns.zone import Zone
 from agent.network import fdb, firewall, netns
 from agent.network.container_sandboxes import ContainerSandboxes
-from agent.network.model import Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure
+from agent.network.model import Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure, TunnelEndpoint
 from agent.network.netns import Namespace
 from agent.network.outbound_nat import OutboundNat
 from agent.network.overlays import Overlays
@@ -56,12 +56,12 @@ class HostNetworks:
         self.overlays.close()
         self.namespace.close()
 
-    def set_host_address(self, host_address: str) -> None:
-        if host_address == self.overlays.host_address:
+    def set_endpoint(self, endpoint: TunnelEndpoint) -> None:
+        if endpoint == self.overlays.endpoint:
             return
-        self.overlays.set_host_address(host_address)
+        self.overlays.set_endpoint(endpoint)
         for failure in self._reconcile({*self.overlays.ids(), *self._failed}):
-            logger.warning("network %s on the new address %s: %s", failure.network_id, host_address, failure.reason)
+            logger.warning("network %s on the new address %s: %s", failure.network_id, endpoint.address, failure.reason)
 
     def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
         """Apply changes of the cluster. Networks that failed before are tried again."""

@@ -18,7 +18,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from agent.network import netns
-from agent.network.model import VXLAN_PORT, mac_address
+from agent.network.model import TunnelEndpoint, mac_address
 from agent.network.netns import Namespace
 from covey.errors import UnavailableError, UnsupportedError
 
@@ -117,10 +117,10 @@ def addresses(route: Any, index: int) -> tuple[str, ...]:
     return tuple(f"{item.get_attr('IFA_ADDRESS')}/{item['prefixlen']}" for item in found)
 
 
-def add_vxlan(route: Any, name: str, into: Namespace, *, vni: int, local: str, mtu: int) -> None:
+def add_vxlan(route: Any, name: str, into: Namespace, *, vni: int, local: TunnelEndpoint, mtu: int) -> None:
     """Create a VXLAN device in `into`. Its UDP socket stays in the namespace of `route`, the host's."""
     route.link(
-        "add", ifname=name, kind="vxlan", mtu=mtu, net_ns_fd=into.fd, vxlan_id=vni, vxlan_local=local, vxlan_port=VXLAN_PORT,
+        "add", ifname=name, kind="vxlan", mtu=mtu, net_ns_fd=into.fd, vxlan_id=vni, vxlan_local=local.address, vxlan_port=local.port,
         vxlan_learning=0, vxlan_proxy=1, vxlan_l2miss=0, vxlan_l3miss=0,
     )  # fmt: skip
 

@@ -8,11 +8,20 @@ Endpoints and virtual services are the cluster's own objects, from `covey.object
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from covey.objects.assignment import NetworkEndpoint, VirtualService
 
 VXLAN_PORT = 4789
+
+
+class TunnelEndpoint(NamedTuple):
+    """This host's end of the VXLAN tunnels: its address, empty while it has none, and the UDP port of all hosts."""
+
+    address: str
+    port: int = VXLAN_PORT
 
 
 class OverlayNetwork(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from agent.network import fdb, fdb_netlink, links, netns
 from agent.network.fdb import FdbPlan
-from agent.network.model import Attachment, OverlayNetwork, mac_address
+from agent.network.model import Attachment, OverlayNetwork, TunnelEndpoint, mac_address
 from agent.network.netns import Namespace
 from covey.errors import UnavailableError
 
@@ -31,11 +31,13 @@ _NEIGHBOUR_FAMILY, _BRIDGE_FAMILY = 2, 7
 class OverlaySandbox:
     """The sandbox of one network. `programmed` is the FDB in the kernel: remote endpoint address to its host."""
 
-    def __init__(self, network: OverlayNetwork, path: Path, host: Namespace, host_address: str, mtu: int) -> None:
+    def __init__(
+        self, network: OverlayNetwork, path: Path, host: Namespace, endpoint: TunnelEndpoint, mtu: int
+    ) -> None:
         self.network = network
         self._path = path
         self._host = host
-        self._host_address = host_address
+        self._endpoint = endpoint
         self._mtu = mtu
         self._ports_with_mtu: set[str] = set()
         found = netns.is_namespace(path)
@@ -53,13 +55,13 @@ class OverlaySandbox:
                 self.remove()
             raise
 
-    def update(self, network: OverlayNetwork, host_address: str, mtu: int) -> None:
-        """Replace the VXLAN device if the network, the host's address or its MTU changed, or the last try failed.
+    def update(self, network: OverlayNetwork, endpoint: TunnelEndpoint, mtu: int) -> None:
+        """Replace the VXLAN device if the network, the host's tunnel endpoint or its MTU changed, or the last try failed.
 
         Attached containers stay on the bridge.
         """
-        if (network, host_address, mtu) != (self.network, self._host_address, self._mtu) or not self._complete:
-            self.network, self._host_address, self._mtu = network, host_address, mtu
+        if (network, endpoint, mtu) != (self.network, self._endpoint, self._mtu) or not self._complete:
+            self.network, self._endpoint, self._mtu = network, endpoint, mtu
             self._ports_with_mtu.clear()
             self._complete = False
             links.run_in_namespace(
@@ -193,7 +195,7 @@ class OverlaySandbox:
         def add(route: Any) -> None:
             try:
                 links.add_vxlan(
-                    route, VXLAN_DEVICE, self.namespace, vni=network.vni, local=self._host_address, mtu=self._mtu
+                    route, VXLAN_DEVICE, self.namespace, vni=network.vni, local=self._endpoint, mtu=self._mtu
                 )
             except NetlinkError as error:
                 if error.code != errno.EEXIST:
@@ -209,7 +211,8 @@ class OverlaySandbox:
         data = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA")
         return bool(
             data.get_attr("IFLA_VXLAN_ID") == self.network.vni
-            and data.get_attr("IFLA_VXLAN_LOCAL") == self._host_address
+            and data.get_attr("IFLA_VXLAN_LOCAL") == self._endpoint.address
+            and data.get_attr("IFLA_VXLAN_PORT") == self._endpoint.port
             and link.get_attr("IFLA_MTU") == self._mtu
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from agent.network import links, mtu, netns
-from agent.network.model import OverlayNetwork
+from agent.network.model import OverlayNetwork, TunnelEndpoint
 from agent.network.mtu import Underlay
 from agent.network.netns import Namespace
 from agent.network.overlay import OverlaySandbox
@@ -27,7 +27,7 @@ class Overlays:
     def __init__(self, folder: Path, host: Namespace, host_address: str) -> None:
         self._folder = folder
         self._host = host
-        self.host_address = host_address
+        self.endpoint = TunnelEndpoint(host_address)
         self._underlay: Underlay | None = None
         self._sandboxes: dict[str, OverlaySandbox] = {}
 
@@ -49,9 +49,13 @@ class Overlays:
     def get(self, network_id: str) -> OverlaySandbox | None:
         return self._sandboxes.get(network_id)
 
-    def set_host_address(self, host_address: str) -> None:
-        """Change the VTEP address. `ensure` then replaces the VXLAN device of each network."""
-        self.host_address = host_address
+    @property
+    def host_address(self) -> str:
+        return self.endpoint.address
+
+    def set_endpoint(self, endpoint: TunnelEndpoint) -> None:
+        """Change the VTEP address or port. `ensure` then replaces the VXLAN device of each network."""
+        self.endpoint = endpoint
         self._underlay = None
 
     def ensure(self, network: OverlayNetwork) -> OverlaySandbox:
@@ -70,9 +74,9 @@ class Overlays:
         size = mtu.choose_mtu(network.name, network.mtu, self._underlay)
         if new:
             path = self._folder / network.id
-            self._sandboxes[network.id] = OverlaySandbox(network, path, self._host, self.host_address, size)
+            self._sandboxes[network.id] = OverlaySandbox(network, path, self._host, self.endpoint, size)
         overlay = self._sandboxes[network.id]
-        overlay.update(network, self.host_address, size)
+        overlay.update(network, self.endpoint, size)
         return overlay
 
     def remove(self, network_id: str) -> None:

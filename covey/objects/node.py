@@ -35,13 +35,16 @@ class TLSInfo(Struct, frozen=True, kw_only=True):
 
 
 class NodeDescription(Struct, frozen=True, kw_only=True):
-    """The host as the agent describes it at the start of each session."""
+    """The host as the agent describes it at the start of each session. ``data_path_addr`` is its VXLAN tunnel endpoint; empty if that is
+    the address of its status.
+    """
 
     hostname: str = ""
     platform: Platform = Platform()
     resources: Resources = Resources()
     engine: EngineDescription = EngineDescription()
     tls: TLSInfo = TLSInfo()
+    data_path_addr: str = ""
 
 
 class NodeSpec(Struct, frozen=True, kw_only=True):
@@ -51,7 +54,7 @@ class NodeSpec(Struct, frozen=True, kw_only=True):
 
 
 class NodeStatus(Struct, frozen=True, kw_only=True):
-    """``addr`` is the underlay address of the host: its VXLAN tunnel endpoint."""
+    """``addr`` is the underlay address of the host, and its VXLAN tunnel endpoint unless its description names another."""
 
     state: NodeState = NodeState.UNKNOWN
     message: str = ""

@@ -16,15 +16,15 @@ def _ref(context: RequestContext) -> str:
 
 async def list_nodes(context: RequestContext) -> web.Response:
     cluster, active_filters = context.services.cluster, context.filters(*FILTERS)
-    port = context.services.node.join_port
+    join_addr = context.services.node.join_addr
     return json_response(
-        [node_json.write(node, port) for node in await cluster.nodes() if filters.match_node(active_filters, node)]
+        [node_json.write(node, join_addr) for node in await cluster.nodes() if filters.match_node(active_filters, node)]
     )
 
 
 async def inspect(context: RequestContext) -> web.Response:
     return json_response(
-        node_json.write(await context.services.cluster.node(_ref(context)), context.services.node.join_port)
+        node_json.write(await context.services.cluster.node(_ref(context)), context.services.node.join_addr)
     )
 
 

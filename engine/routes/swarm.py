@@ -6,6 +6,8 @@
 from aiohttp import web
 
 from covey.errors import InvalidArgumentError, UnavailableError
+from covey.objects import replace
+from engine.control_client import ControlClient
 from engine.interfaces import LocalNodeState
 from engine.request_context import RequestContext, empty_response, json_response, not_manager_message
 from engine.routing import Route
@@ -15,7 +17,18 @@ CLUSTER_NAME = "default"
 
 
 async def init(context: RequestContext) -> web.Response:
-    return json_response(await context.services.membership.swarm_init(swarm_json.read_init(await context.json())))
+    request = swarm_json.read_init(await context.json())
+    node_id = await context.services.membership.swarm_init(request)
+    if request.force_new_cluster and request.spec.auto_lock:
+        await _lock_managers(context.services.cluster)
+    return json_response(node_id)
+
+
+async def _lock_managers(control: ControlClient) -> None:
+    """Turn on autolock in a cluster that continues with this manager alone, if it is off."""
+    cluster = await control.cluster()
+    if not cluster.spec.auto_lock:
+        await control.update_cluster(cluster.meta.version, replace(cluster.spec, auto_lock=True))
 
 
 async def join(context: RequestContext) -> web.Response:
@@ -34,7 +47,7 @@ async def inspect(context: RequestContext) -> web.Response:
 
 async def update(context: RequestContext) -> web.Response:
     version = context.object_version("swarm")
-    spec = swarm_json.read_spec(await context.json())
+    spec = swarm_json.read_clamped_spec(await context.json())
     if spec.annotations.name != CLUSTER_NAME:
         raise InvalidArgumentError(f'swarm spec must be named "{CLUSTER_NAME}"')
     await context.services.cluster.update_cluster(

@@ -1,6 +1,6 @@
 """Docker's Node: the field table of its spec, and a node as clients see it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -57,7 +57,7 @@ def write_spec(spec: NodeSpec) -> dict[str, Any]:
     return NODE_SPEC.write(spec)
 
 
-def write(node: Node, join_port: int) -> dict[str, Any]:
+def write(node: Node, join_addr: Callable[[str], str]) -> dict[str, Any]:
     """A node as clients see it. They print a manager's address for ``swarm join``, so it is shown with the join port."""
     description, manager = node.description, node.manager_status
     result = {
@@ -87,6 +87,6 @@ def write(node: Node, join_port: int) -> dict[str, Any]:
         result["ManagerStatus"] = {
             **omit_empty(Leader=manager.leader),
             "Reachability": enum_name(manager.reachability),
-            "Addr": f"{manager.addr.rpartition(':')[0]}:{join_port}" if manager.addr else "",
+            "Addr": join_addr(manager.addr) if manager.addr else "",
         }
     return result

@@ -1,11 +1,12 @@
 """Docker's Swarm: field tables of the cluster's spec, the requests of init, join and unlock, and the cluster as clients see it."""
 
 import base64
+import logging
 from typing import Any
 
 from covey import trust
-from covey.cluster_settings import check_address_pools, check_new_cluster_spec
-from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.cluster_settings import check_address_pools, check_new_cluster_spec, clamp_cluster_spec
+from covey.errors import InvalidArgumentError
 from covey.objects import CASettings, Cluster, ClusterSpec, ExternalCA, RaftSettings, TLSInfo, replace
 from covey.objects.base import Annotations
 from engine.interfaces import SwarmInit, SwarmJoin
@@ -30,8 +31,9 @@ from engine.translate.field_table import (
 from engine.translate.json_fields import JsonFields
 from engine.translate.times import rfc3339
 
-DATA_PATH_PORT = 4789
+log = logging.getLogger(__name__)
 
+MIN_DATA_PATH_PORT, MAX_DATA_PATH_PORT = 1024, 49151
 
 _ANNOTATIONS = FieldTable(
     Annotations,
@@ -100,6 +102,14 @@ def read_spec(body: Any) -> ClusterSpec:
     return spec
 
 
+def read_clamped_spec(body: Any) -> ClusterSpec:
+    """``read_spec``, with values that Covey cannot use replaced by the nearest ones; the log says which."""
+    spec, warnings = clamp_cluster_spec(read_spec(body))
+    for text in warnings:
+        log.warning("%s", text)
+    return spec
+
+
 def write_spec(spec: ClusterSpec) -> dict[str, Any]:
     return CLUSTER_SPEC.write(spec)
 
@@ -130,7 +140,7 @@ def read_init(body: Any) -> SwarmInit:
     fields = JsonFields(body)
     force_new_cluster = fields.flag("ForceNewCluster")
     locked = fields.flag("AutoLockManagers")
-    spec = read_spec(fields.child("Spec") or JsonFields({}))
+    spec = read_clamped_spec(fields.child("Spec") or JsonFields({}))
     request = SwarmInit(
         listen_addr=fields.text("ListenAddr"),
         advertise_addr=fields.text("AdvertiseAddr"),
@@ -148,20 +158,14 @@ def read_init(body: Any) -> SwarmInit:
     check_address_pools(
         request.default_address_pool or standard.default_address_pool, request.subnet_size or standard.subnet_size
     )
-    _refuse_data_path(request.advertise_addr, request.data_path_addr, request.data_path_port)
+    _check_data_path_port(request.data_path_port)
     return request
 
 
-def _refuse_data_path(advertise_addr: str, data_path_addr: str, data_path_port: int = 0) -> None:
-    """Refuses a data path of its own: VXLAN tunnels end at the advertised address, on one port."""
-    if data_path_addr not in {"", advertise_addr}:
-        raise UnsupportedError(
-            f"a data path of its own (--data-path-addr {data_path_addr}) is not supported by Covey yet: "
-            "traffic between containers goes to the advertised address; remove it"
-        )
-    if data_path_port not in {0, DATA_PATH_PORT}:
-        raise UnsupportedError(
-            f"the data path port {data_path_port} is not supported by Covey yet: it is always {DATA_PATH_PORT}; remove it"
+def _check_data_path_port(port: int) -> None:
+    if port and not MIN_DATA_PATH_PORT <= port <= MAX_DATA_PATH_PORT:
+        raise InvalidArgumentError(
+            f"Datapath port number is not in valid range ({MIN_DATA_PATH_PORT}-{MAX_DATA_PATH_PORT})"
         )
 
 
@@ -176,7 +180,6 @@ def read_join(body: Any) -> SwarmJoin:
         availability=_availability(fields),
     )
     fields.refuse_unknown()
-    _refuse_data_path(request.advertise_addr, request.data_path_addr)
     if not any(request.remote_addrs):
         raise InvalidArgumentError("at least 1 RemoteAddr is required to join")
     if not request.join_token:

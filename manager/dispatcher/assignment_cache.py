@@ -123,6 +123,7 @@ def _endpoints_changed(change: Change) -> bool:
         return True
     return (
         before.status.addr != after.status.addr
+        or before.description.data_path_addr != after.description.data_path_addr
         or before.status.state is not after.status.state
         or node_facts(before) != node_facts(after)
     )

@@ -127,7 +127,7 @@ def _network_endpoint(task: Task, network_id: str, node: Node | None) -> Network
         network_id=network_id,
         task_id=task.id,
         node_id=task.node_id,
-        host=node.status.addr,
+        host=node.description.data_path_addr or node.status.addr,
         address=attachment.address.partition("/")[0],
         service_id=task.service_id,
         service_name=service_name,

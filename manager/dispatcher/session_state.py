@@ -33,6 +33,7 @@ def session_state(view: View, cluster: Cluster, node: Node, session_id: str) -> 
         issuer_public_key=expected.issuer_public_key,
         certificate_life_ns=cluster.spec.ca.node_cert_expiry_ns if managers_sign else 0,
         renewal_spread_ns=renewal_spread_ns(len(view.nodes)),
+        data_path_port=cluster.data_path_port,
     )
     description = replace(node.description, tls=TLSInfo())
     status = NodeStatus(addr=node.status.addr)

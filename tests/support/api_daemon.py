@@ -64,7 +64,6 @@ class FakeNode:
         self.hostname = "host-1"
         self.state_dir = str(state_dir)
         self.advertise_addr = "192.0.2.1"
-        self.join_port = 2377
         self.is_manager = False
         self.managers: tuple[ManagerPeer, ...] = ()
         self.requests: list[object] = []
@@ -74,6 +73,9 @@ class FakeNode:
     @property
     def info(self) -> FakeNode:
         return self
+
+    def join_addr(self, mtls_addr: str) -> str:
+        return f"{mtls_addr.rpartition(':')[0]}:2377"
 
     def _accept(self, request: object, *, member: bool) -> None:
         """Record a request, or refuse it with the daemon's message."""

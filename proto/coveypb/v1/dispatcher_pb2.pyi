@@ -256,6 +256,7 @@ class SessionState(_message.Message):
     ISSUER_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     CERTIFICATE_LIFE_NS_FIELD_NUMBER: _builtins.int
     RENEWAL_SPREAD_NS_FIELD_NUMBER: _builtins.int
+    DATA_PATH_PORT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     heartbeat_period_ns: _builtins.int
     root_certificates: _builtins.bytes
@@ -268,6 +269,8 @@ class SessionState(_message.Message):
     """Lifetime of new certificates. A certificate with a longer lifetime is renewed."""
     renewal_spread_ns: _builtins.int
     """Nodes renew at a random time within this period."""
+    data_path_port: _builtins.int
+    """UDP port of the tunnels between containers of different hosts."""
     @_builtins.property
     def node(self) -> _objects_pb2.Node:
         """The node's own object: role, availability, labels."""
@@ -287,10 +290,11 @@ class SessionState(_message.Message):
         issuer_public_key: _builtins.bytes = ...,
         certificate_life_ns: _builtins.int = ...,
         renewal_spread_ns: _builtins.int = ...,
+        data_path_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_life_ns", b"certificate_life_ns", "cluster_id", b"cluster_id", "heartbeat_period_ns", b"heartbeat_period_ns", "issuer_public_key", b"issuer_public_key", "issuer_subject", b"issuer_subject", "managers", b"managers", "node", b"node", "renewal_spread_ns", b"renewal_spread_ns", "root_certificates", b"root_certificates", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_life_ns", b"certificate_life_ns", "cluster_id", b"cluster_id", "data_path_port", b"data_path_port", "heartbeat_period_ns", b"heartbeat_period_ns", "issuer_public_key", b"issuer_public_key", "issuer_subject", b"issuer_subject", "managers", b"managers", "node", b"node", "renewal_spread_ns", b"renewal_spread_ns", "root_certificates", b"root_certificates", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,31 +4,33 @@ from typing import Any
 
 import pytest
 
-from covey.errors import CoveyError, UnsupportedError
+from covey.errors import CoveyError, InvalidArgumentError
 from covey.objects import ClusterSpec
 from engine.translate import swarm
 
 
-def test_a_data_path_of_its_own_is_refused_by_name_and_not_dropped() -> None:
-    with pytest.raises(UnsupportedError, match="--data-path-addr 192.0.2.9"):
-        swarm.read_init({"AdvertiseAddr": "192.0.2.1", "DataPathAddr": "192.0.2.9"})
-    with pytest.raises(UnsupportedError, match="4790"):
-        swarm.read_init({"DataPathPort": 4790})
-    with pytest.raises(UnsupportedError, match="data path"):
-        swarm.read_join({"RemoteAddrs": ["192.0.2.1"], "JoinToken": "x", "DataPathAddr": "eth1"})
+def test_a_data_path_of_its_own_is_taken_and_its_port_has_dockers_range() -> None:
+    read = swarm.read_init({"DataPathAddr": "192.0.2.9", "DataPathPort": 5789})
+    assert (read.data_path_addr, read.data_path_port) == ("192.0.2.9", 5789)
+    assert swarm.read_join({"RemoteAddrs": ["a"], "JoinToken": "x", "DataPathAddr": "eth1"}).data_path_addr == "eth1"
+    for port in (1, 1023, 49152, 70000):
+        with pytest.raises(InvalidArgumentError, match=r"Datapath port number is not in valid range \(1024-49151\)"):
+            swarm.read_init({"DataPathPort": port})
 
 
-def test_the_data_path_that_is_meant_anyway_may_be_named() -> None:
-    assert swarm.read_init({"AdvertiseAddr": "192.0.2.1", "DataPathAddr": "192.0.2.1", "DataPathPort": 4789})
+def test_raft_ticks_and_a_short_heartbeat_become_the_nearest_that_work(caplog: pytest.LogCaptureFixture) -> None:
+    spec = {"Raft": {"ElectionTick": 3, "HeartbeatTick": 2}, "Dispatcher": {"HeartbeatPeriod": 1_000_000}}
+    assert swarm.read_init({"Spec": spec}).spec == ClusterSpec(heartbeat_period_ns=100_000_000)
+    assert "Raft.ElectionTick = 3" in caplog.text
+    assert "HeartbeatPeriod = 1000000 ns becomes 100000000 ns" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
         ({"Spec": {"CAConfig": {"NodeCertExpiry": 60_000_000_000}}}, "minimum certificate expiry time"),
-        ({"Spec": {"Dispatcher": {"HeartbeatPeriod": 1_000_000}}}, "heartbeat period"),
+        ({"Spec": {"Dispatcher": {"HeartbeatPeriod": 10**12}}}, "heartbeat period"),
         ({"Spec": {"Orchestration": {"TaskHistoryRetentionLimit": 1000}}}, "task history"),
-        ({"Spec": {"Raft": {"ElectionTick": 3}}}, "ElectionTick"),
         ({"DefaultAddrPool": ["10.0.0.0/8"], "SubnetSize": 4}, "subnet size"),
         (
             {"Spec": {"CAConfig": {"ExternalCAs": [{"Protocol": "cfssl", "URL": "https://ca.example/"}]}}},

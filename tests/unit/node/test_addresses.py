@@ -5,7 +5,7 @@ from node.addresses import (
     LocalAddress,
     choose_addresses,
     choose_advertise_address,
-    host_without_port,
+    choose_data_path_address,
     is_local,
     replacement_address,
     resolve_address,
@@ -107,22 +107,13 @@ def test_an_invalid_port_is_refused() -> None:
         split_port("192.0.2.5:http", 2377)
 
 
-def test_a_port_that_would_not_be_used_is_refused() -> None:
-    assert host_without_port("192.0.2.5:2377", 2377) == host_without_port("192.0.2.5", 2377) == "192.0.2.5"
-    with pytest.raises(InvalidArgumentError, match="port 4000"):
-        host_without_port("192.0.2.5:4000", 2377)
-    with pytest.raises(
-        InvalidArgumentError, match=r"port 2377 \(which docker adds.* use 192.0.2.5:4000, or .*--join-port 2377"
-    ):
-        host_without_port("192.0.2.5:2377", 4000)
-
-
-@pytest.mark.parametrize("text", ["0.0.0.0:2377", "[::]:2377", "0.0.0.0", ""])
-def test_the_default_port_of_docker_clients_is_accepted_with_another_join_port(text: str) -> None:
-    """docker sends 0.0.0.0:2377 for a plain init, which was refused."""
-    assert host_without_port(text, 4000) in {"0.0.0.0", "::", ""}
-    with pytest.raises(InvalidArgumentError, match="port 4001"):
-        host_without_port("0.0.0.0:4001", 4000)
+def test_a_data_path_address_is_one_of_this_host() -> None:
+    local = (LocalAddress("eth0", "10.0.0.7"), LocalAddress("eth1", "10.1.0.7"))
+    assert choose_data_path_address("", local) == ""
+    assert choose_data_path_address("eth1", local) == choose_data_path_address("10.1.0.7", local) == "10.1.0.7"
+    for text in ("10.9.9.9", "eth7", "2001:db8::1"):
+        with pytest.raises(InvalidArgumentError):
+            choose_data_path_address(text, local)
 
 
 def test_a_host_that_lost_its_address_uses_the_default_or_its_only_address() -> None:

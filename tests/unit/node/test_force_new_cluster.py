@@ -97,7 +97,6 @@ def test_defaults_that_clients_send_are_accepted(daemon: Daemon, client: str, fl
 @pytest.mark.parametrize(
     ("flag", "value", "instead"),
     [
-        ("--autolock", "", "docker swarm update --autolock=true"),
         ("--availability", "drain", "docker node update --availability drain self"),
         ("--cert-expiry", "48h", "docker swarm update --cert-expiry"),
         ("--dispatcher-heartbeat", "9s", "docker swarm update --dispatcher-heartbeat"),
@@ -117,10 +116,9 @@ def test_a_flag_without_effect_is_refused_with_the_command_to_use(
 
 def test_several_flags_are_named_together_and_settings_without_a_flag_too() -> None:
     spec = {"EncryptionConfig": {"AutoLockManagers": True}, "Orchestration": {"TaskHistoryRetentionLimit": 1}}
-    with pytest.raises(
-        InvalidArgumentError, match="Remove these flags: --autolock, --task-history-limit, --default-addr-pool;"
-    ):
+    with pytest.raises(InvalidArgumentError, match="Remove these flags: --task-history-limit, --default-addr-pool;"):
         refuse_unsupported_flags(swarm.read_init({"Spec": spec, "DefaultAddrPool": ["10.9.0.0/16"]}))
     with pytest.raises(InvalidArgumentError, match="the other settings of Spec"):
         refuse_unsupported_flags(swarm.read_init({"Spec": {"Labels": {"a": "b"}}}))
     refuse_unsupported_flags(swarm.read_init({"Spec": swarm.write_spec(swarm.read_spec({}))}))
+    refuse_unsupported_flags(swarm.read_init({"AutoLockManagers": True}))

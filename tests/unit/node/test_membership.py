@@ -328,7 +328,7 @@ async def test_reconnect_gives_the_session_the_addresses_with_the_port_of_nodes(
     async with host.daemon(remember) as membership:
         await until(lambda: bool(sessions))
         await membership.swarm_reconnect(["localhost", "192.0.2.7:4000"])
-        assert sessions[0].added == ["localhost:2378", "192.0.2.7:2378"]
+        assert sessions[0].added == ["localhost:2378", "192.0.2.7:4001"]
 
 
 async def test_a_restore_that_fails_removes_the_upload_and_the_key(host: Host) -> None:
