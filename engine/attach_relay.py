@@ -1,20 +1,44 @@
-"""Relay between a client's hijacked connection and a process's stdio, for ``docker attach`` and ``docker exec``."""
+"""Relay between a client's connection and a process's stdio, for ``docker attach`` and ``docker exec``.
+
+Invariant: each direction holds one piece at a time, so a slow side slows the other down and no buffer grows.
+"""
 
 import asyncio
+from typing import Protocol
 
 from agent.container.api import Stream
 from covey.detach_keys import DetachKeyMatcher
-from engine.streams import STDERR, HijackedConnection, frame
+from engine.streams import STDERR, frame
 
 EXIT_SECONDS = 10.0
+HANGUP_SECONDS = 1.0
+
+
+class ClientConnection(Protocol):
+    """A hijacked connection or a WebSocket."""
+
+    async def read(self) -> bytes:
+        """The next bytes from the client; empty at the end of its input. ConnectionError once it has disconnected."""
+        ...
+
+    async def write(self, data: bytes) -> None: ...
+    def hung_up(self) -> bool:
+        """Whether the client has gone and will read no more."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class _RelayEnded(Exception):  # noqa: N818 - ends the group of tasks; it is not an error
-    """The relay has ended: the process exited, or the client detached or disconnected."""
+    """The relay has ended: the process exited, or the client disconnected."""
+
+
+class _Detached(_RelayEnded):
+    """The client typed the detach keys."""
 
 
 async def relay(
-    client: HijackedConnection,
+    client: ClientConnection,
     stream: Stream,
     *,
     tty: bool,
@@ -22,25 +46,32 @@ async def relay(
     stdin: bool,
     stdout: bool = True,
     stderr: bool = True,
-) -> None:
-    """Relay until the output ends and the exit code is known, the client detaches, or the client disconnects."""
+    framed: bool = True,
+) -> bool:
+    """Relay until the output ends and the exit code is known, the client detaches, or the client disconnects.
+
+    Returns whether the client detached. Without a TTY the output is `framed`, unless the client reads raw bytes.
+    """
+    detached = False
     try:
         async with asyncio.TaskGroup() as group:
-            if stdin:
-                group.create_task(_input(client, stream, keys if tty else None))
-            group.create_task(_output(client, stream, tty=tty, enabled=(stdout, stderr)))
+            group.create_task(_input(client, stream if stdin else None, keys if tty else None))
+            group.create_task(_output(client, stream, framed=framed and not tty, enabled=(stdout, stderr)))
+    except* _Detached:
+        detached = True
     except* (_RelayEnded, ConnectionError):
         pass
     finally:
         await stream.close()
         client.close()
+    return detached
 
 
-async def _output(client: HijackedConnection, stream: Stream, *, tty: bool, enabled: tuple[bool, bool]) -> None:
+async def _output(client: ClientConnection, stream: Stream, *, framed: bool, enabled: tuple[bool, bool]) -> None:
     while (item := await stream.read()) is not None:
         number, data = item
         if enabled[1 if number == STDERR else 0]:
-            await client.write(data if tty else frame(number, data))
+            await client.write(frame(number, data) if framed else data)
     try:
         async with asyncio.timeout(EXIT_SECONDS):
             await stream.wait()
@@ -49,14 +80,21 @@ async def _output(client: HijackedConnection, stream: Stream, *, tty: bool, enab
     raise _RelayEnded
 
 
-async def _input(client: HijackedConnection, stream: Stream, keys: DetachKeyMatcher | None) -> None:
-    """Relay input until the client closes it. The process sees the end of its input; its output continues."""
+async def _input(client: ClientConnection, stream: Stream | None, keys: DetachKeyMatcher | None) -> None:
+    """Relay input until the client closes it. The process sees the end of its input; its output continues while the client is there.
+
+    Without a stream the input is read and dropped.
+    """
     while data := await client.read():
         detached = False
-        if keys is not None:
+        if stream is not None and keys is not None:
             data, detached = keys.feed(data)
-        if data:
+        if stream is not None and data:
             await stream.write(data)
         if detached:
-            raise _RelayEnded
-    await stream.close_stdin()
+            raise _Detached
+    if stream is not None:
+        await stream.close_stdin()
+    while not client.hung_up():  # noqa: ASYNC110 - a half-closed connection says nothing when its other half goes
+        await asyncio.sleep(HANGUP_SECONDS)
+    raise _RelayEnded

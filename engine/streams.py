@@ -4,6 +4,7 @@ Invariant: a writer waits for its reader, so no buffer grows without bound. A ha
 """
 
 import asyncio
+import select
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -90,6 +91,15 @@ class HijackedConnection:
         """Write to the client. ConnectionError once it has disconnected."""
         self._writer.write(data)
         await self._writer.drain()
+
+    def hung_up(self) -> bool:
+        """Whether the client has closed both directions. A half-closed client still reads."""
+        sock = self._writer.get_extra_info("socket")
+        if self._writer.is_closing() or sock is None or sock.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(sock.fileno(), 0)  # the kernel reports errors and hang-ups unasked
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close the connection after the buffered bytes, without waiting for that."""

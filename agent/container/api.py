@@ -160,11 +160,16 @@ class Containers(Protocol):
         stderr: bool = True,
         timestamps: bool = False,
         details: bool = False,
+        framed: bool = True,
     ) -> AsyncGenerator[bytes, None]:
         """As `logs`, encoded for clients of the Engine API: framed by stream, or raw for a terminal; many lines at a time."""
         ...
 
     async def attach(self, ref: str) -> Stream: ...
+    def note_detach(self, ref: str, exec_id: str = "") -> None:
+        """Emit the event of a client that detached from a container or an exec."""
+        ...
+
     async def resize(self, ref: str, height: int, width: int) -> None: ...
     async def exec_create(self, ref: str, config: ExecConfig) -> str: ...
     async def exec_start(

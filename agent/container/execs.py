@@ -30,9 +30,10 @@ from agent.runtime import attach, conmon
 from agent.runtime.attach import AttachStream
 from agent.runtime.conmon_pipes import ConmonPipes
 from agent.runtime.errors import OciRuntimeError
-from covey.errors import ConflictError, InvalidArgumentError, NotFoundError, UnavailableError
+from covey.errors import ConflictError, CoveyError, InvalidArgumentError, NotFoundError, UnavailableError
 
 EXEC_LIMIT_PER_CONTAINER = 256
+NOT_STARTED_EXIT_CODE = 126
 
 Notify = Callable[[ExecState, str], None]
 """Emits an event of an exec: its state and the action."""
@@ -83,16 +84,26 @@ class Execs:
     def inspect(self, exec_id: str) -> ExecState:
         return self._get(exec_id).state
 
+    def unfinished_ids(self, container_id: str) -> list[str]:
+        """Execs that run or are still to be started, as `docker inspect` lists them."""
+        mine = self.list_ids(container_id)
+        return [exec_id for exec_id in mine if not self._instances[exec_id].finished.done()]
+
     def list_ids(self, container_id: str) -> list[str]:
         return [exec_id for exec_id, e in self._instances.items() if e.state.container_id == container_id]
 
     def remove_all(self, container_id: str) -> None:
-        """Forget the execs of a container that is being removed."""
+        """Forget the execs of a container that has ended or is being removed."""
         for exec_id in self.list_ids(container_id):
             del self._instances[exec_id]
 
     def resize(self, exec_id: str, height: int, width: int) -> None:
-        self._get(exec_id)
+        """Raises NotFoundError for an exec that has ended, as Docker does, and ConflictError for one not started yet."""
+        state = self._get(exec_id).state
+        if not state.started:
+            raise ConflictError(f"exec process {exec_id} is not started: start it before its terminal is resized")
+        if not state.running:
+            raise NotFoundError("no such exec")
         conmon.resize(self._folder(exec_id), height, width)
 
     async def start(
@@ -101,7 +112,8 @@ class Execs:
         """Run the exec. Returns the stream of its output, or None if detached: then the output is dropped."""
         instance = self._get(exec_id)
         if instance.state.started:
-            raise ConflictError(f"exec {exec_id[:12]} was started already: create another one")
+            progress = "is already running" if instance.state.running else "has already run"
+            raise ConflictError(f"Error: Exec command {exec_id} {progress}")
         instance.state = msgspec.structs.replace(instance.state, started=True)
         stream = None if detach else AttachStream(lambda: asyncio.shield(instance.finished))
         pipes = ConmonPipes()
@@ -111,7 +123,7 @@ class Execs:
             pipes.close()
             if stream is not None:
                 await stream.close()
-            self._finish(instance, error.exit_code if isinstance(error, OciRuntimeError) else LOST_EXIT_CODE)
+            self._finish(instance, _start_exit_code(error))
             if isinstance(error, (EOFError, OciRuntimeError)):
                 reason = str(error).removeprefix("exec failed: ")
                 message = f"OCI runtime exec failed: exec failed: {reason}"
@@ -141,7 +153,7 @@ class Execs:
                     code = await stream.wait()
         except TimeoutError:
             output[:] = f"Health check exceeded timeout ({timeout_seconds:g}s)".encode()
-            self._kill(self.inspect(exec_id))
+            self._kill_probe(exec_id)
         except (OciRuntimeError, InvalidArgumentError) as error:
             output[:] = error.message.encode()[:OUTPUT_LIMIT_BYTES]
         finally:
@@ -196,11 +208,12 @@ class Execs:
         if was_running:
             self._notify(instance.state, "exec_die")
 
-    @staticmethod
-    def _kill(state: ExecState) -> None:
-        if state.running and state.pid > 0:
+    def _kill_probe(self, exec_id: str) -> None:
+        """Kill the process of a health check, unless the container has ended with it."""
+        instance = self._instances.get(exec_id)
+        if instance is not None and instance.state.running and instance.state.pid > 0:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(state.pid, signal.SIGKILL)
+                os.kill(instance.state.pid, signal.SIGKILL)
 
     def _folder(self, exec_id: str) -> Path:
         return self._paths.execs / exec_id
@@ -210,3 +223,10 @@ class Execs:
         if instance is None:
             raise NotFoundError(f"No such exec instance: {exec_id}")
         return instance
+
+
+def _start_exit_code(error: BaseException) -> int:
+    """The exit code of an exec that did not start, as Docker reports it."""
+    if isinstance(error, OciRuntimeError):
+        return error.exit_code
+    return NOT_STARTED_EXIT_CODE if isinstance(error, CoveyError) else LOST_EXIT_CODE

@@ -49,6 +49,7 @@ class ExitWatcher:
         tasks: BackgroundTasks,
         restart: Callable[[ContainerRecord, float], None],
         auto_remove: Callable[[ContainerRecord], Awaitable[None]],
+        forget_execs: Callable[[str], None],
     ) -> None:
         self._paths = paths
         self._index = index
@@ -60,6 +61,7 @@ class ExitWatcher:
         self._tasks = tasks
         self._restart = restart
         self._auto_remove = auto_remove
+        self._forget_execs = forget_execs
 
     def watch(self, record: ContainerRecord) -> None:
         """Begin to watch the process of a running container and to probe its health."""
@@ -107,6 +109,7 @@ class ExitWatcher:
         self._index.emit(record, "die", execDuration=str(ran_seconds), exitCode=str(status.code))
         if delay_seconds is None:
             record.exit_waiters.resolve(status.code)
+        self._forget_execs(record.config.id)
         record.wake_log_readers()
         return delay_seconds
 

@@ -84,6 +84,7 @@ class ContainerHost:
             tasks=self.tasks,
             restart=self.restarts.schedule,
             auto_remove=auto_remove,
+            forget_execs=self.execs.remove_all,
         )
         self.lifecycle = Lifecycle(
             paths=self.paths,

@@ -383,6 +383,8 @@ class ExecConfig(msgspec.Struct, frozen=True, kw_only=True):
     attach_stderr: bool = True
     privileged: bool = False
     detach_keys: str = ""
+    console_size: tuple[int, int] | None = None
+    """(height, width) of the terminal at its start, if the start names none."""
 
 
 class ExecState(msgspec.Struct, frozen=True, kw_only=True):

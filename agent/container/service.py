@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 
 from agent.container import log_config, recovery
-from agent.container.commands.attach import attach_container, resize_terminal
+from agent.container.commands.attach import attach_container, note_detach, resize_terminal
 from agent.container.commands.commit import frozen_layer, thaw_all
 from agent.container.commands.create import create_container
 from agent.container.commands.events import subscribe
@@ -62,6 +62,7 @@ class ContainerService(ContainerHost):
     logs = read_logs
     log_stream = read_log_stream
     attach = attach_container
+    note_detach = note_detach
     resize = resize_terminal
     connect_network = connect_network
     disconnect_network = disconnect_network

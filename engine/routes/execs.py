@@ -1,24 +1,51 @@
 """Routes for ``docker exec``: create, start with an attached stream, resize, inspect."""
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
 
-from agent.container.model import ExecConfig, ExecState
+from agent.container.model import ExecConfig, ExecState, RunStatus
 from covey import detach_keys
-from covey.errors import ConflictError, CoveyError, InvalidArgumentError
+from covey.errors import ConflictError, CoveyError, InvalidArgumentError, NotFoundError
+from covey.placeholders import task_name
 from engine import attach_relay
 from engine.request_context import RequestContext, empty_response, json_response
+from engine.routes.container_streams import terminal_size
 from engine.routing import Route
 from engine.streams import RAW, STDERR, content_type, frame, hijack
 from engine.translate import container as container_json
 from engine.translate.json_fields import JsonFields
 
+LOOK_UP_SECONDS = 2.0
+
 
 async def create(context: RequestContext) -> web.Response:
     containers = context.services.agent.containers
     config = read_config(await context.json())
-    return json_response({"Id": await containers.exec_create(context.ref, config)}, 201)
+    try:
+        exec_id = await containers.exec_create(context.ref, config)
+    except NotFoundError as error:
+        raise NotFoundError(error.message + await _elsewhere(context)) from None
+    return json_response({"Id": exec_id}, 201)
+
+
+async def _elsewhere(context: RequestContext) -> str:
+    """Where the container runs, if it is that of a service's task on another node; for the end of an error message."""
+    if not context.services.control_available:
+        return ""
+    cluster, ref = context.services.cluster, context.ref.removeprefix("/")
+    try:
+        async with asyncio.timeout(LOOK_UP_SECONDS):
+            for task in await cluster.tasks():
+                container_id = task.status.container.container_id if task.status.container else ""
+                if (container_id and container_id.startswith(ref)) or ref in {task_name(task), task.id}:
+                    node = await cluster.node(task.node_id)
+                    name = node.description.hostname if node.description else node.id
+                    return f": it belongs to a task that runs on node {name}; run the command against that node"
+    except (CoveyError, TimeoutError):
+        pass  # the answer is about the container, not about the cluster
+    return ""
 
 
 async def start(context: RequestContext) -> web.StreamResponse:
@@ -29,9 +56,13 @@ async def start(context: RequestContext) -> web.StreamResponse:
     state = containers.exec_inspect(context.ref)
     config = state.config
     if state.started:
-        raise ConflictError(f"Error: Exec command {state.id} has already run; create another one")
-    if not containers.get(state.container_id).state.running:
-        raise ConflictError(f"container {state.container_id[:12]} is not running: start it first")
+        progress = "is already running" if state.running else "has already run"
+        raise ConflictError(f"Error: Exec command {state.id} {progress}")
+    container = containers.get(state.container_id)
+    if container.state.status is RunStatus.PAUSED:
+        raise ConflictError(f"Container {container.id} is paused, unpause the container before exec")
+    if not container.state.running:
+        raise ConflictError(f"container {container.id} is not running")
     if detached:
         await containers.exec_start(state.id, detach=True)
         return empty_response()
@@ -57,7 +88,7 @@ async def _start_attached(
     if stream is None:  # only a detached exec has none
         client.close()
         return response
-    await attach_relay.relay(
+    detached = await attach_relay.relay(
         client,
         stream,
         tty=config.tty,
@@ -66,13 +97,14 @@ async def _start_attached(
         stdout=config.attach_stdout,
         stderr=config.attach_stderr,
     )
+    if detached:
+        containers.note_detach(state.container_id, state.id)
     return response
 
 
 async def resize(context: RequestContext) -> web.Response:
-    await context.services.agent.containers.exec_resize(
-        context.ref, context.number("h", 0) or 0, context.number("w", 0) or 0
-    )
+    height, width = terminal_size(context)
+    await context.services.agent.containers.exec_resize(context.ref, height, width)
     return empty_response()
 
 
@@ -94,13 +126,17 @@ def read_config(body: Any) -> ExecConfig:
         attach_stderr=fields.flag("AttachStderr"),
         privileged=fields.flag("Privileged"),
         detach_keys=fields.text("DetachKeys"),
+        console_size=_size(fields.raw("ConsoleSize")),
     )
-    for name in ("ConsoleSize", "Detach", "Container"):
+    for name in ("Detach", "Container"):
         fields.raw(name)
     fields.refuse_unknown()
     if not config.args:
         raise InvalidArgumentError("No exec command specified")
-    detach_keys.parse(config.detach_keys)
+    try:
+        detach_keys.parse(config.detach_keys)
+    except InvalidArgumentError:
+        raise InvalidArgumentError(f"Invalid escape keys ({config.detach_keys}) provided") from None
     return config
 
 

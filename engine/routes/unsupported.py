@@ -11,7 +11,6 @@ from engine.request_context import RequestContext, json_response
 from engine.routing import Route
 
 _MISSING = (
-    ("GET", "/containers/{ref}/attach/ws", "attaching over a WebSocket"),
     ("POST", "/build", "building images"),
     ("POST", "/build/cancel", "cancelling a build"),
     ("PUT", "/volumes/{ref}", "updating cluster volumes"),

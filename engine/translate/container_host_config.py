@@ -7,8 +7,9 @@ from typing import Any
 
 from agent.container.model import ContainerConfig
 from agent.runtime.oci_spec import MASKED_PATHS, READ_ONLY_PATHS
+from covey.log_driver import DEFAULT_DRIVER
 from engine.translate.container_create.devices import DEVICE, ULIMIT
-from engine.translate.container_create.request import LOG_CONFIG, RESTART_POLICY
+from engine.translate.container_create.request import RESTART_POLICY
 from engine.translate.container_mounts import bind_strings, mount_specs
 from engine.translate.json_fields import omit_empty, omit_none
 from engine.translate.resource_limits import write_limits
@@ -21,7 +22,7 @@ def host_config(config: ContainerConfig, network_mode: str, port_bindings: dict[
     return {
         "Binds": bind_strings(config.mounts),
         "ContainerIDFile": config.container_id_file,
-        "LogConfig": LOG_CONFIG.write(config.log),
+        "LogConfig": {"Type": config.log.driver or DEFAULT_DRIVER, "Config": config.log.options},
         "NetworkMode": network_mode,
         "PortBindings": port_bindings,
         "RestartPolicy": RESTART_POLICY.write(config.restart),

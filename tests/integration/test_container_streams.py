@@ -63,7 +63,7 @@ async def test_an_exec_returns_stdout_stderr_and_exit_code(service: ContainerSer
     assert await stream.wait() == 7
     state = service.exec_inspect(exec_id)
     assert (state.running, state.exit_code) == (False, 7)
-    with pytest.raises(ConflictError, match="started already"):
+    with pytest.raises(ConflictError, match="has already run"):
         await service.exec_start(exec_id)
     assert list(service.paths.execs.iterdir()) == []
 

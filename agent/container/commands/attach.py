@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from agent.container.host import ContainerHost
 from agent.runtime import attach, conmon
 from agent.runtime.attach import AttachStream
-from covey.errors import ConflictError
+from covey.errors import ConflictError, NotFoundError
 
 _PENDING_LIMIT = 64
 
@@ -28,6 +30,16 @@ async def attach_container(host: ContainerHost, ref: str) -> AttachStream:
         record.pending_attaches.append(stream)
     host.index.emit(record, "attach")
     return stream
+
+
+def note_detach(host: ContainerHost, ref: str, exec_id: str = "") -> None:
+    """Emit the event of a client that detached from a container or an exec, unless the container has gone."""
+    with contextlib.suppress(NotFoundError):
+        record = host.index.find(ref)
+        if exec_id:
+            host.index.emit(record, "exec_detach", execID=exec_id)
+        else:
+            host.index.emit(record, "detach")
 
 
 async def resize_terminal(host: ContainerHost, ref: str, height: int, width: int) -> None:

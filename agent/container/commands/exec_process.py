@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 from agent.container.host import ContainerHost
 from agent.container.model import ExecConfig, ExecState, RunStatus
+from agent.container.record import ContainerRecord
 from agent.runtime.attach import AttachStream
 from covey.errors import ConflictError, InvalidArgumentError
 
 
 async def create_exec(host: ContainerHost, ref: str, config: ExecConfig) -> str:
     """Register an exec and return its id. Nothing runs yet."""
-    record = host.index.find_running(ref)
-    if record.state.status is RunStatus.PAUSED:
-        raise ConflictError(f"Container {record.config.name} is paused, unpause the container before exec")
+    record = _find_running(host, ref, ref)
     if not config.args:
         raise InvalidArgumentError("No exec command specified")
     exec_id = host.execs.create(record.config.id, config)
@@ -26,7 +25,9 @@ async def start_exec(
     host: ContainerHost, exec_id: str, *, detach: bool = False, size: tuple[int, int] | None = None
 ) -> AttachStream | None:
     """Run the exec and return its stream; None when detached. `size` is (height, width) of a terminal."""
-    record = host.index.find_running(host.execs.inspect(exec_id).container_id)
+    state = host.execs.inspect(exec_id)
+    record = _find_running(host, state.container_id, state.container_id)
+    size = size or state.config.console_size
     return await host.execs.start(exec_id, record.config, detach=detach, size=size)
 
 
@@ -39,5 +40,14 @@ def inspect_exec(host: ContainerHost, exec_id: str) -> ExecState:
 
 
 def list_execs(host: ContainerHost, ref: str) -> Sequence[str]:
-    """Ids of the container's execs."""
-    return host.execs.list_ids(host.index.find(ref).config.id)
+    """Ids of the container's execs that have not ended."""
+    return host.execs.unfinished_ids(host.index.find(ref).config.id)
+
+
+def _find_running(host: ContainerHost, ref: str, shown: str) -> ContainerRecord:
+    record = host.index.find_running(ref)
+    if record.state.status is RunStatus.PAUSED:
+        raise ConflictError(f"Container {shown} is paused, unpause the container before exec")
+    if record.state.status is RunStatus.RESTARTING:
+        raise ConflictError(f"Container {shown} is restarting, wait until the container is running")
+    return record

@@ -48,12 +48,17 @@ def read_log_stream(
     stderr: bool = True,
     timestamps: bool = False,
     details: bool = False,
+    framed: bool = True,
 ) -> AsyncGenerator[bytes, None]:
-    """As `read_logs`, as the bytes that a client reads: framed by stream, or raw for a terminal; many lines at a time."""
+    """As `read_logs`, as the bytes that a client reads: framed by stream, or raw for a terminal and without `framed`; many
+    lines at a time.
+    """
     record = _find_readable(host, ref)
     log_filter = reader.LogFilter(tail, since_ns, until_ns, stdout, stderr)
     text = log_config.details(record.config) if details else ""
-    return _stream(host, record, log_filter, LogFormat(not record.config.tty, timestamps, text), follow=follow)
+    return _stream(
+        host, record, log_filter, LogFormat(framed and not record.config.tty, timestamps, text), follow=follow
+    )
 
 
 def _find_readable(host: ContainerHost, ref: str) -> ContainerRecord:

@@ -164,7 +164,6 @@ POST /containers/x/rename
 POST /containers/x/pause
 POST /containers/x/unpause
 POST /containers/x/attach
-GET /containers/x/attach/ws
 POST /containers/x/wait
 DELETE /containers/x
 HEAD /containers/x/archive
