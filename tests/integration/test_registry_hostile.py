@@ -25,7 +25,7 @@ from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
 from covey.errors import CoveyError, NotFoundError
 from tests.support.hostile_registry import HostileRegistry, hostile_registry, send_and_break, send_endlessly
-from tests.support.image_archives import compressed, digest, image, tar
+from tests.support.image_archives import TestImage, compressed, digest, image, tar
 from tests.support.switched_hosts import eventually
 
 pytestmark = [pytest.mark.root]
@@ -463,3 +463,53 @@ async def test_a_layer_that_needs_the_one_below_waits_for_it(host: Host, registr
     assert (top / "etc/link").read_bytes() == data
     found = (top / "implied").stat()
     assert (found.st_mode & 0o7777, found.st_uid) == (0o711, 1234)
+
+
+async def test_images_that_share_a_layer_and_are_pulled_at_once_download_it_once(
+    host: Host, registry: HostileRegistry
+) -> None:
+    shared = {"etc/shared": os.urandom(300_000)}
+    names = [registry.add(image(shared, {"etc/own": name.encode()}), name) for name in ("one", "two", "three")]
+    await asyncio.gather(*(host.pull(name) for name in names))
+    blob = registry.layer(image(shared))
+    downloads = [request for request in registry.requests if request.path.endswith(blob)]
+    assert len(downloads) == 1
+    for name in names:
+        assert (host.store.layers(name)[0] / "etc/shared").stat().st_size == 300_000
+    assert len({host.store.layers(name)[0] for name in names}) == 1
+
+
+async def test_a_pull_that_waits_for_the_layer_of_another_downloads_it_itself_when_that_one_gives_up(
+    host: Host, registry: HostileRegistry
+) -> None:
+    shared = image({"etc/shared": os.urandom(300_000)})
+    one = registry.add(shared, "one")
+    blob, data = registry.layer(shared), registry.blobs[registry.layer(shared)]
+    two = registry.add(TestImage(shared.layers, config_of(shared)), "two")
+    stalled, calls = asyncio.Event(), 0
+
+    async def stall_first(request: web.Request) -> web.StreamResponse:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            return web.Response(body=data)
+        response = web.StreamResponse(headers={"Content-Length": str(len(data))})
+        await response.prepare(request)
+        stalled.set()
+        await asyncio.Event().wait()
+        return response
+
+    for repository in ("one", "two"):
+        registry.answer("GET", f"/{repository}/blobs/{blob}", stall_first)
+    first = asyncio.create_task(host.pull(one))
+    await stalled.wait()
+    second = asyncio.create_task(host.pull(two))
+    await eventually(lambda: registry.asked(f"/two/blobs/{digest(config_of(shared))}"))
+    first.cancel()
+    await second
+    assert calls == 2
+
+
+def config_of(made: TestImage) -> bytes:
+    """The config of another image with the same layers."""
+    return made.config.replace(b"/bin/true", b"/bin/else")

@@ -1,6 +1,5 @@
 """Fetch of an image from other nodes: the peers are tried in order, and the image gets the names that it was asked for by."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from agent.image.registry.client import ContentClient
 from agent.image.registry.errors import RegistryContentError
 from agent.image.registry.image_fetch import ImageFetch
 from agent.image.registry.manifests import Manifest
+from agent.image.registry.shared_downloads import SharedDownloads
 from covey import image_reference
 from covey.clock import Clock, wall_clock
 from covey.errors import CoveyError, NotFoundError, UnavailableError
@@ -32,7 +32,7 @@ class PeerFetcher:
         self._run_dir = run_dir
         self._clock = clock
         self._jobs = JobTable("peer fetches")
-        self._slots = asyncio.Semaphore(CONCURRENT_DOWNLOADS)
+        self._downloads = SharedDownloads(CONCURRENT_DOWNLOADS)
 
     async def open(self) -> None:
         """Accept work."""
@@ -84,7 +84,9 @@ class PeerFetcher:
             raise RegistryContentError(f"the node answered with another image than {image_id}")
         proofs = [(reference, await self._proof(client, manifest, reference)) for reference in digests]
         if image_id not in self._repository.images:
-            fetch = ImageFetch(client, manifest, self._repository, slots=self._slots, report=report, clock=self._clock)
+            fetch = ImageFetch(
+                client, manifest, self._repository, downloads=self._downloads, report=report, clock=self._clock
+            )
             await fetch.run()
         for reference, manifests in proofs:
             await self._record_digest(reference, image_id, manifests)

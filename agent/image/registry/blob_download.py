@@ -23,6 +23,8 @@ from agent.image.registry.errors import (
 
 BUFFER_BYTES = 1 << 20
 ATTEMPTS = 5
+LEAST_BYTES_PER_SECOND = 10_000
+LEAST_SECONDS = 600
 BACKOFF_SECONDS = 0.5
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -71,8 +73,15 @@ class BlobDownload:
         """Append to the file until the end of the blob. RegistryConnectionError if the stream ends before it."""
         if self._written == self._blob.size:
             return
-        async with self._repository.open_blob(self._blob.digest, self._written) as response:
-            await self._copy(response, target, self._bytes_to_skip(response))
+        remaining = self._blob.size - self._written
+        try:
+            async with (
+                asyncio.timeout(LEAST_SECONDS + remaining / LEAST_BYTES_PER_SECOND),
+                self._repository.open_blob(self._blob.digest, self._written) as response,
+            ):
+                await self._copy(response, target, self._bytes_to_skip(response))
+        except TimeoutError:
+            raise RegistryConnectionError(f"the download of {self._blob.digest} is too slow") from None
         if self._written < self._blob.size:
             raise RegistryConnectionError(
                 f"the registry sent {self._written} of {self._blob.size} bytes of {self._blob.digest}: unexpected EOF"

@@ -22,6 +22,7 @@ from agent.image.registry.errors import RegistryContentError, RegistryError
 from agent.image.registry.layer_pool import LayerPool
 from agent.image.registry.layer_protocol import LayerTask
 from agent.image.registry.manifests import CONFIG_LIMIT_BYTES, LAYER_LIMIT_BYTES, Manifest
+from agent.image.registry.shared_downloads import SharedDownloads
 from covey.clock import MILLISECOND, Clock
 from covey.errors import UnsupportedError, first_cause
 
@@ -42,7 +43,7 @@ class LayerToFetch(msgspec.Struct, frozen=True):
 
 
 class ImageFetch:
-    """One fetch. `slots` bounds the parallel downloads of the daemon."""
+    """One fetch. `downloads` are those of the daemon."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class ImageFetch:
         manifest: Manifest,
         repository: ImageRepository,
         *,
-        slots: asyncio.Semaphore,
+        downloads: SharedDownloads,
         report: Report,
         clock: Clock,
         layer_limit_bytes: int = LAYER_LIMIT_BYTES,
@@ -58,7 +59,7 @@ class ImageFetch:
         self._client = client
         self._manifest = manifest
         self._repository = repository
-        self._slots = slots
+        self._downloads = downloads
         self._report = report
         self._clock = clock
         self._layer_limit_bytes = layer_limit_bytes
@@ -129,7 +130,6 @@ class ImageFetch:
             async with asyncio.TaskGroup() as group:
                 group.create_task(pool.run())
                 for layer in missing:
-                    (staging / f"b{layer.number}").touch()
                     group.create_task(self._download(layer, staging / f"b{layer.number}", pool))
         except BaseExceptionGroup as group_error:
             raise _main_error(group_error) from None
@@ -152,14 +152,14 @@ class ImageFetch:
 
         stored = self._repository.content.blob(layer.blob.digest)
         if await asyncio.to_thread(stored.exists):  # of an image with other layers below
-            path.unlink()
             await asyncio.to_thread(path.hardlink_to, stored)
             pool.readable(layer.number, layer.blob.size)
         else:
-            if self._slots.locked():
+            if self._downloads.must_wait(layer.blob.digest):
                 self._report(Progress("Waiting", layer.short_id))
-            async with self._slots:
-                await BlobDownload(self._client, layer.blob, path, on_written, on_retry).run()
+            download = BlobDownload(self._client, layer.blob, path, on_written, on_retry)
+            if await self._downloads.get(layer.blob.digest, path, download.run):
+                pool.readable(layer.number, layer.blob.size)
             self._report(Progress("Verifying Checksum", layer.short_id))
         self._report(Progress("Download complete", layer.short_id))
 

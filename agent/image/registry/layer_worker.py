@@ -6,6 +6,7 @@ unpacking follows a file that still grows.
 Invariant: it writes only below the targets of its tasks. Invariant: memory is bounded, whatever a layer contains.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -68,10 +69,10 @@ class _Commands:
 
 
 class _GrowingBlob:
-    """Reads a blob up to its end, and waits where it still grows."""
+    """Reads a blob up to its end, and waits where it still grows. It is opened once there is something to read."""
 
-    def __init__(self, opened: BinaryIO, task: LayerTask, commands: _Commands, output: BinaryIO) -> None:
-        self._opened = opened
+    def __init__(self, task: LayerTask, commands: _Commands, output: BinaryIO) -> None:
+        self._opened: BinaryIO | None = None
         self._task = task
         self._commands = commands
         self._output = output
@@ -84,6 +85,8 @@ class _GrowingBlob:
             return b""
         if self._offset >= self._readable:
             self._readable = self._commands.wait_readable(self._task.number, self._offset)
+        if self._opened is None:
+            self._opened = cast("BinaryIO", Path(self._task.blob).open("rb", buffering=0))  # noqa: SIM115 - see close
         wanted = self._readable - self._offset
         data = self._opened.read(wanted if size < 0 else min(size, wanted))
         if not data:
@@ -94,11 +97,15 @@ class _GrowingBlob:
             _send(self._output, LayerMessage(number=self._task.number, read_bytes=self._offset))
         return data
 
+    def close(self) -> None:
+        """Close the blob, if it was opened."""
+        if self._opened is not None:
+            self._opened.close()
+
 
 def _unpack(task: LayerTask, commands: _Commands, output: BinaryIO) -> int:
     what = f"the layer {task.diff_id}"
-    with Path(task.blob).open("rb", buffering=0) as opened:
-        blob = _GrowingBlob(cast("BinaryIO", opened), task, commands, output)
+    with contextlib.closing(_GrowingBlob(task, commands, output)) as blob:
         plain, compression = open_stream(cast("Readable", blob), what)
         if compression not in _COMPRESSIONS:
             raise InvalidArgumentError(

@@ -4,7 +4,6 @@ Two pulls that arrive at the same manifest share one fetch of its content, whate
 for the manifest with its own credentials first, so nobody follows a fetch that the registry would refuse him.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from agent.image.content.metadata import ManifestRow
@@ -16,6 +15,7 @@ from agent.image.registry.client import RegistryClient, RepositoryClient
 from agent.image.registry.errors import RegistryContentError, pull_error
 from agent.image.registry.image_fetch import ImageFetch
 from agent.image.registry.manifests import LAYER_LIMIT_BYTES, Manifest
+from agent.image.registry.shared_downloads import SharedDownloads
 from covey import image_platform
 from covey.clock import Clock
 from covey.errors import CoveyError, UnavailableError
@@ -31,13 +31,13 @@ class ImagePuller:
         client: RegistryClient,
         repository: ImageRepository,
         fetches: JobTable,
-        slots: asyncio.Semaphore,
+        downloads: SharedDownloads,
         clock: Clock,
     ) -> None:
         self._client = client
         self._repository = repository
         self._fetches = fetches
-        self._slots = slots
+        self._downloads = downloads
         self._clock = clock
         self.layer_limit_bytes = LAYER_LIMIT_BYTES
 
@@ -114,7 +114,7 @@ class ImagePuller:
                 client,
                 manifest,
                 self._repository,
-                slots=self._slots,
+                downloads=self._downloads,
                 report=report,
                 clock=self._clock,
                 layer_limit_bytes=self.layer_limit_bytes,

@@ -18,6 +18,7 @@ from agent.image.registry.login import login
 from agent.image.registry.pull import ImagePuller
 from agent.image.registry.push import ImagePusher
 from agent.image.registry.registries_config import RegistriesConfig, describe_config
+from agent.image.registry.shared_downloads import SharedDownloads
 from agent.image.registry.url_download import UrlDownload, url_download
 from covey import image_platform, image_reference
 from covey.clock import Clock, wall_clock
@@ -33,7 +34,7 @@ class RegistryService:
         self._client = RegistryClient(config, clock)
         self._jobs = JobTable("registries")
         self._fetches = JobTable("image fetches")
-        downloads = asyncio.Semaphore(config.max_concurrent_downloads)
+        downloads = SharedDownloads(config.max_concurrent_downloads)
         self._pusher = ImagePusher(self._client, repository, asyncio.Semaphore(config.max_concurrent_uploads), clock)
         self._puller = ImagePuller(self._client, repository, self._fetches, downloads, clock)
 

@@ -177,3 +177,13 @@ def test_a_node_that_goes_down_during_an_update_is_no_failure_of_the_update() ->
     view = after_planning(changed(view, down), ids=ids)
     assert status(view).state is UpdateState.UPDATING
     assert len(desired_tasks(view)) == 2
+
+
+def test_other_credentials_for_the_pull_replace_no_task() -> None:
+    view = updated(image="one")
+    stored = view.services.get("web")
+    container = replace(stored.spec.task.container, registry_auth="new")
+    spec = replace(stored.spec, task=replace(stored.spec.task, container=container))
+    view = after_planning(changed(view, replace(stored, spec=spec)), ids=Ids())
+    assert images(view) == ["one"] * 4
+    assert all(not item.spec.container.registry_auth for item in desired_tasks(view))
