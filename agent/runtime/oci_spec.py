@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from agent.runtime.limits import ResourceLimits, oci_resources
 from agent.runtime.users import ProcessUser
 
+_INFINITY = (1 << 64) - 1
+"""RLIM_INFINITY, which -1 stands for."""
 INIT_TARGET = "/sbin/docker-init"
 _SHM = "/dev/shm"  # noqa: S108  the path in the container
 _PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
@@ -170,7 +172,10 @@ def process_spec(process: OciProcess) -> dict[str, Any]:
         "cwd": process.cwd or "/",
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "capabilities": {"bounding": bounding, "effective": effective, "permitted": effective},
-        "rlimits": [{"type": f"RLIMIT_{r.name.upper()}", "soft": r.soft, "hard": r.hard} for r in process.rlimits],
+        "rlimits": [
+            {"type": f"RLIMIT_{r.name.upper()}", "soft": r.soft & _INFINITY, "hard": r.hard & _INFINITY}
+            for r in process.rlimits
+        ],
         "noNewPrivileges": process.no_new_privileges,
         "oomScoreAdj": process.oom_score_adj,
     }

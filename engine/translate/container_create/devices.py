@@ -7,6 +7,12 @@ from covey.errors import InvalidArgumentError, UnsupportedError
 from engine.translate.field_table import INTEGER, TEXT, FieldTable, Row
 from engine.translate.json_fields import JsonFields
 
+_ULIMITS = frozenset(
+    (
+        "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
+        "rttime", "sigpending", "stack",
+    )
+)  # fmt: skip
 ULIMIT = FieldTable(
     ContainerUlimit,
     (
@@ -35,13 +41,31 @@ def read_devices(fields: JsonFields) -> dict[str, Any]:
     shm_size = fields.number("ShmSize")
     if shm_size < 0:
         raise InvalidArgumentError("SHM size can not be less than 0")
+    mapped = fields.read_all("Devices", DEVICE.read)
+    for device in mapped:
+        if not device.host_path or not set(device.permissions) <= set("rwm"):
+            raise InvalidArgumentError(f"invalid device: {device.host_path}: it needs a path and a mode of r, w and m")
+    ulimits = fields.read_all("Ulimits", ULIMIT.read)
+    for limit in ulimits:
+        _check_ulimit(limit)
     return {
-        "devices": fields.read_all("Devices", DEVICE.read),
+        "devices": mapped,
         "device_cgroup_rules": fields.text_list("DeviceCgroupRules"),
-        "ulimits": fields.read_all("Ulimits", ULIMIT.read),
+        "ulimits": ulimits,
         "storage_options": options,
         **({"shm_size_bytes": shm_size} if shm_size else {}),
     }
+
+
+def _check_ulimit(limit: ContainerUlimit) -> None:
+    if limit.name not in _ULIMITS:
+        raise InvalidArgumentError(f"invalid ulimit type: {limit.name}")
+    if min(limit.soft, limit.hard) < -1:
+        raise InvalidArgumentError(f"invalid ulimit {limit.name}: use -1 for no limit")
+    if limit.hard != -1 and (limit.soft == -1 or limit.soft > limit.hard):
+        raise InvalidArgumentError(
+            f"ulimit soft limit must be less than or equal to hard limit: {limit.soft} > {limit.hard}"
+        )
 
 
 def _refuse_device_requests(fields: JsonFields) -> None:

@@ -83,9 +83,10 @@ def refuse_publishing_all(ports: Sequence[str]) -> None:
         _refuse_published_ports(list(ports))
 
 
-def warnings(mode: str, published: bool) -> list[str]:
+def network_warnings(fields: JsonFields, mode: str) -> list[str]:
     """Warnings in Docker's words."""
-    return ["Published ports are discarded when using host network mode"] if mode == HOST and published else []
+    discarded = mode == HOST and _published(fields)
+    return ["Published ports are discarded when using host network mode"] if discarded else []
 
 
 def _published(fields: JsonFields) -> list[str]:
@@ -179,9 +180,10 @@ def _endpoint(network: str, fields: JsonFields) -> NetworkRequest:
     """An `EndpointSettings` as a client sends it. What `docker inspect` adds to it (addresses in use) is not a request."""
     for name in (
         "NetworkID", "EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address",
-        "GlobalIPv6PrefixLen", "DNSNames", "GwPriority",
+        "GlobalIPv6PrefixLen", "DNSNames",
     ):  # fmt: skip
         fields.raw(name)
+    fields.constant("GwPriority", 0)
     ip = ""
     ipam = fields.child("IPAMConfig")
     if ipam is not None:

@@ -79,7 +79,8 @@ def read_request(body: Any, host: HostCapacity) -> CreateRequest:
     for part in (fields, host_config, endpoints):
         if part is not None:
             part.refuse_unknown()
-    return CreateRequest(config=config, values=values, warnings=tuple(check_limits(limits, host)))
+    warnings = (*check_limits(limits, host), *networking.network_warnings(host_config, network["network_mode"]))
+    return CreateRequest(config=config, values=values, warnings=warnings)
 
 
 def container_config(request: CreateRequest, image: Image, identity: Identity) -> ContainerConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -100,6 +101,15 @@ BAD = [
     (host(BlkioWeight=1), "Range of blkio weight is from 10 to 1000"),
     (host(IOMaximumBandwidth=5), "invalid QoS settings: linux does not support configuration of maximum bandwidth"),
     (host(ShmSize=-1), "SHM size can not be less than 0"),
+    (host(Ulimits=[{"Name": "zz", "Soft": 1, "Hard": 1}]), "invalid ulimit type: zz"),
+    (
+        host(Ulimits=[{"Name": "nofile", "Soft": 3, "Hard": 1}]),
+        "ulimit soft limit must be less than or equal to hard limit: 3 > 1",
+    ),
+    (
+        host(Devices=[{"PathOnHost": "/dev/a", "CgroupPermissions": "z"}]),
+        "invalid device: /dev/a: it needs a path and a mode of r, w and m",
+    ),
     (host(StorageOpt={"foo": "1"}), "Unknown option foo"),
     (host(IpcMode="foo"), "Invalid IPC mode: foo"),
     (host(PidMode="foo"), "invalid PID mode: foo"),
@@ -206,6 +216,7 @@ def test_bad_values_are_refused_in_dockers_words(body: dict[str, Any], message: 
         (host(Surprise=1), "HostConfig.Surprise"),
         ({"Surprise": 1}, "Surprise"),
         ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"GwWeight": 1}}}}, "GwWeight"),
+        ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"GwPriority": 1}}}}, "GwPriority"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(body: dict[str, Any], name: str) -> None:
@@ -318,6 +329,13 @@ def test_a_restart_policy_without_a_name_is_none() -> None:
     assert created(host(RestartPolicy={"Name": "", "MaximumRetryCount": 3})).restart == RestartPolicy()
 
 
+def test_ports_on_the_hosts_network_are_discarded_with_a_warning() -> None:
+    ports = {"80/tcp": [{"HostPort": "8080"}]}
+    request = read_request({"Image": "img", **host(NetworkMode="host", PortBindings=ports)}, HOST)
+    assert request.warnings == ("Published ports are discarded when using host network mode",)
+    assert read_request({"Image": "img", **host(PortBindings={"80/tcp": []})}, HOST).warnings == ()
+
+
 def test_init_and_the_stop_timeout_are_shown_only_if_they_were_given() -> None:
     plain, own = inspected(created({})), inspected(created({"StopTimeout": 0, **host(Init=False)}))
     assert "Init" not in plain["HostConfig"]
@@ -328,7 +346,12 @@ def test_init_and_the_stop_timeout_are_shown_only_if_they_were_given() -> None:
 @pytest.mark.parametrize("name", sorted(EVERYTHING["HostConfig"]))
 def test_a_value_of_another_type_is_refused_and_never_an_internal_error(name: str) -> None:
     for value in ({"a": 1}, [{"a": 1}], [[1]], "x", 1.5, True, -(2**70)):
-        try:
+        with contextlib.suppress(CoveyError):
             created(host(**{name: value}))
-        except CoveyError:
-            continue
+
+
+@pytest.mark.parametrize("name", sorted({*EVERYTHING, "NetworkingConfig"}))
+def test_a_key_of_another_type_is_refused_and_never_an_internal_error(name: str) -> None:
+    for value in ({"a": 1}, {"EndpointsConfig": {"bridge": 5}}, [{"a": 1}], [[1]], "x", 1.5, True, -(2**70)):
+        with contextlib.suppress(CoveyError):
+            created({name: value})

@@ -107,3 +107,5 @@ def test_an_init_program_goes_before_the_command() -> None:
 def test_rlimits_are_named_as_the_runtime_names_them() -> None:
     process = process_spec(PROCESS._replace(rlimits=(Rlimit("nofile", 1, 2),)))
     assert process["rlimits"] == [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}]
+    endless = process_spec(PROCESS._replace(rlimits=(Rlimit("core", -1, -1),)))
+    assert endless["rlimits"] == [{"type": "RLIMIT_CORE", "soft": 2**64 - 1, "hard": 2**64 - 1}]
