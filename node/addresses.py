@@ -28,7 +28,7 @@ class LocalAddress(msgspec.Struct, frozen=True):
 
 def local_addresses() -> tuple[LocalAddress, ...]:
     """This host's addresses, without loopback and link-local ones."""
-    from pyroute2 import IPRoute
+    from agent.network.pyroute import IPRoute
 
     with IPRoute() as ip:
         names = {link["index"]: link.get("ifname") for link in ip.get_links()}

@@ -14,12 +14,10 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from agent.network import netns
 from agent.network.model import TunnelEndpoint, mac_address
 from agent.network.netns import Namespace
+from agent.network.pyroute import IPRoute, NetlinkError
 from covey.errors import UnavailableError, UnsupportedError
 
 logger = logging.getLogger(__name__)

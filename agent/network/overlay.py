@@ -14,12 +14,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from agent.network import fdb, fdb_netlink, links, netns
 from agent.network.fdb import FdbPlan
 from agent.network.model import Attachment, OverlayNetwork, TunnelEndpoint, mac_address
 from agent.network.netns import Namespace
+from agent.network.pyroute import NetlinkError
 from covey.errors import UnavailableError
 
 logger = logging.getLogger(__name__)
