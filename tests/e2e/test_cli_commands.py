@@ -61,9 +61,19 @@ def test_a_paused_update_exits_with_1_and_a_rollback_repairs_the_service(lab: la
 def test_an_update_that_is_rolled_back_automatically_exits_with_1(lab: labs.LabCluster) -> None:
     policy = ("--update-monitor", "1s", "--update-failure-action", "rollback", "--rollback-monitor", "1s")
     covey(lab, "service", "create", "-q", "--name", "web", *policy, *QUICK, labs.IMAGE, *labs.SLEEP)
-    ran = covey(lab, "service", "update", "-q", "--image", "nowhere/nothing:1", "web", check=1)
+    ran = covey(lab, "service", "update", "-q", "--no-resolve-image", "--image", "nowhere/nothing:1", "web", check=1)
     assert "rolled back" in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+def test_the_wait_for_an_image_that_no_node_can_get_ends_with_the_reason(lab: labs.LabCluster) -> None:
+    """Regression: ``service create`` waited for ever."""
+    flags = ("--name", "web", "--replicas", "2", "--restart-delay", "100ms", *QUICK)
+    ran = covey(lab, "service", "create", "-q", "--no-resolve-image", *flags, "nowhere/nothing:1", check=1)
+    assert "service web: its tasks are rejected again and again: " in ran.err
+    assert "nowhere/nothing" in ran.err
+    assert "covey service ps web" in ran.err
+    assert lab.get("/services/web")["Spec"]["Name"] == "web"
 
 
 def test_ctrl_c_while_waiting_leaves_the_service_running(lab: labs.LabCluster) -> None:

@@ -220,11 +220,15 @@ def test_a_missing_image_is_pulled_and_the_reason_of_a_failure_is_the_registrys(
 
 @contextmanager
 def session(lab: LabCluster, *arguments: str, columns: int = 97) -> Iterator[tuple[int, int]]:
-    """A covey command with a terminal: its process and the terminal."""
+    """A covey command with a terminal: its process and the terminal.
+
+    A test session that was started in the background ignores SIGINT, and so would its children.
+    """
+    command = ["env", "--default-signal=INT", str(COVEY), *arguments]
     process, terminal = pty.fork()
     if process == 0:
         try:
-            os.execve(COVEY, [str(COVEY), *arguments], lab.environment())
+            os.execvpe("env", command, lab.environment())
         finally:
             os._exit(99)  # the child must never return into the tests
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -172,6 +174,11 @@ push user/x
 push -a registry.test/x
 push --platform linux/arm64 registry.test:5000/x:2
 login -u a -p b registry.test
+pull registry.test/private:1
+push registry.test/private:1
+pull other.test/public:1
+logout registry.test
+pull registry.test/private:2
 commit x
 commit -a me -c "CMD x" -m msg -p=false x registry.test/b:c
 rm -fvl x
@@ -216,7 +223,7 @@ def requests(found: list[Request]) -> list[Any]:
             request.method,
             request.path,
             {key: value for key, value in request.query.items() if value},
-            request.headers.get("X-Registry-Auth", ""),
+            json.loads(base64.urlsafe_b64decode(request.headers.get("X-Registry-Auth", "bnVsbA=="))),
             meaning(request.body) if isinstance(request.body, dict) else None,
         )
         for request in found
