@@ -26,7 +26,7 @@ from agent.container.model import (
 from agent.endpoint.attachments import Attachments, HeldAttachment
 from agent.endpoint.plan import BRIDGE, PREDEFINED, PREDEFINED_BRIDGE, InterfacePlan, plan_interfaces
 from agent.network.model import Attachment, BridgeEndpoint, mac_address
-from covey.errors import CoveyError
+from covey.errors import CoveyError, InvalidArgumentError
 from covey.objects import Network
 
 log = logging.getLogger(__name__)
@@ -169,17 +169,18 @@ class EndpointOwner:
         endpoints = (*others, _bridge_endpoint(config, BRIDGE, interface, bridge))
         return self._remember(config, endpoints, config.resolver)
 
-    async def restore(self, lost: HeldAttachment, config: ContainerConfig) -> None:
-        """Ask for the address that the managers withdrew from a running container; without it, the container leaves the network."""
+    async def restore(self, lost: HeldAttachment, config: ContainerConfig) -> bool:
+        """Ask for the address that the managers withdrew from a running container. Returns False if it must leave the network."""
         endpoint = next((item for item in config.networks if item.network_id == lost.network_id), None)
         if endpoint is None:
-            return
+            return True
         request = NetworkRequest(network=lost.network_id, ip=endpoint.ip, aliases=endpoint.aliases)
         try:
             await self.attachments.attach(config, request)
         except CoveyError as error:
             log.warning("container %s leaves network %s: %s", config.name, endpoint.name, error)
-            await self._driver.detach(config.id, lost.network_id)
+            return False
+        return True
 
     def _remember(
         self, config: ContainerConfig, endpoints: tuple[EndpointSettings, ...], resolver: str
@@ -197,6 +198,8 @@ class EndpointOwner:
         """The configuration of a single container with an address for each network of the cluster that it asks for."""
         if config.task_id or config.network_disabled:
             return config
+        if any(request.ip for request in config.requested_networks if request.network in PREDEFINED):
+            raise InvalidArgumentError("user specified IP address is supported on user defined networks only")
         requests = []
         try:
             for request in config.requested_networks:

@@ -210,12 +210,13 @@ class Worker:
         """Asks again for an address that a running container lost, for example because this node was cut off for long."""
         if lost is None:
             return
-        with contextlib.suppress(NotFoundError):
+        self._background.spawn(self._restore(lost), f"network of {lost.container_id[:12]}")
+
+    async def _restore(self, lost: HeldAttachment) -> None:
+        with contextlib.suppress(NotFoundError):  # the container is gone
             container = self._containers.get(lost.container_id)
-            if container.state.running:
-                self._background.spawn(
-                    self._endpoints.restore(lost, container.config), f"network of {lost.container_id[:12]}"
-                )
+            if container.state.running and not await self._endpoints.restore(lost, container.config):
+                await self._containers.leave_network(container.id, lost.network_id)
 
     def set_dispatcher(self, stub: Any) -> None:
         """The leader's dispatcher while there is a session; None without one."""

@@ -24,14 +24,16 @@ def networks(container: Container, engine_id: str) -> dict[str, Any]:
     requests = {request.network: request for request in config.requested_networks}
     return {
         item.name: _endpoint(item, requests.get(item.name) or NetworkRequest(network=item.name), container, engine_id)
-        for item in _endpoints(config)
+        for item in _endpoints(container)
         if item.name != _GATEWAY_NETWORK  # as in Docker, which shows it nowhere in a container
     }
 
 
-def _endpoints(config: ContainerConfig) -> tuple[EndpointSettings, ...]:
+def _endpoints(container: Container) -> tuple[EndpointSettings, ...]:
     """What the container has, or before its first start what it asks for."""
-    if config.networks or config.network_mode.startswith("container:") or config.network_disabled:
+    config = container.config
+    has_own = container.state.running and config.network_mode not in {"host", "none"}
+    if has_own or config.networks or config.network_mode.startswith("container:") or config.network_disabled:
         return config.networks
     if config.task_id:
         return (EndpointSettings(name="host"),) if config.netns_path == "host" else ()

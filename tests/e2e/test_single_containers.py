@@ -190,7 +190,8 @@ def test_a_network_goes_right_behind_its_service(lab: LabCluster) -> None:
     assert time.monotonic() - began < 3
 
 
-def test_a_node_leaves_without_waiting_for_the_grace_period_of_its_tasks(lab: LabCluster) -> None:
+def test_a_node_leaves_at_once_and_its_containers_lose_the_clusters_networks(lab: LabCluster) -> None:
+    name = background(lab, "--network", "open", on=2)
     lab.docker(
         "service", "create", "-q", "-d", "--name", "stubborn", "--constraint", "node.role==worker", IMAGE, *IGNORES_TERM
     )
@@ -198,4 +199,7 @@ def test_a_node_leaves_without_waiting_for_the_grace_period_of_its_tasks(lab: La
     began = time.monotonic()
     lab.docker("swarm", "leave", "--force", on=lab[2])
     assert time.monotonic() - began < 5
-    assert lab.docker("ps", "-q", on=lab[2]).out == ""
+    assert lab.docker("ps", "--format", "{{.Names}}", on=lab[2]).lines == [name]
+    wait(lambda: networks_of(lab, name, on=2) == {}, "the container to leave the network")
+    refused = lab.docker("restart", "-t", "0", name, on=lab[2], check=1).err
+    assert "network open not found" in refused

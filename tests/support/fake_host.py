@@ -50,6 +50,9 @@ class FakeContainers:
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:  # noqa: ARG002 - the protocol
         self._change(ref, "die", status=RunStatus.EXITED, pid=0, exit_code=137)
 
+    async def leave_network(self, ref: str, network_id: str) -> None:
+        """No container of a test loses a network."""
+
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:  # noqa: ARG002 - the protocol
         container = self.get(ref)
         del self.all[ref]

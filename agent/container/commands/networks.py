@@ -52,6 +52,15 @@ async def disconnect_network(host: ContainerHost, ref: str, network: str) -> Non
         host.index.set_config(record, msgspec.structs.replace(config, requested_networks=requests))
 
 
+async def leave_network(host: ContainerHost, ref: str, network_id: str) -> None:
+    """Take a running container off a network that it lost. Its next start asks for the network again."""
+    record = host.index.find(ref)
+    async with record.lock:
+        endpoint = next((item for item in record.config.networks if item.network_id == network_id), None)
+        if endpoint is not None and record.state.running:
+            await _connected(host, record, await host.networks.leave(record.config, endpoint))
+
+
 async def _connected(host: ContainerHost, record: ContainerRecord, connection: NetworkConnection) -> ContainerConfig:
     """The configuration of a running container with these networks, which its files of /etc show too."""
     config = msgspec.structs.replace(
