@@ -18,6 +18,7 @@ from agent.container.exit_watcher import ExitWatcher
 from agent.container.health_monitor import HealthMonitor
 from agent.container.index import ContainerIndex
 from agent.container.lifecycle import Lifecycle
+from agent.container.log_shipping import LogShippers
 from agent.container.model import ContainerEvent
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
@@ -63,6 +64,7 @@ class ContainerHost:
         self.execs: Execs
         self.exits: ExitWatcher
         self.lifecycle: Lifecycle
+        self.shippers: LogShippers
         self.restarts: Restarts
         self.inotify: Inotify
 
@@ -86,6 +88,7 @@ class ContainerHost:
             auto_remove=auto_remove,
             forget_execs=self.execs.remove_all,
         )
+        self.shippers = LogShippers(self.paths, self.tasks, lambda: self.inotify)
         self.lifecycle = Lifecycle(
             paths=self.paths,
             index=self.index,
@@ -96,5 +99,6 @@ class ContainerHost:
             networks=self.networks,
             cgroups=self.cgroups,
             exits=self.exits,
+            shippers=self.shippers,
         )
         self.inotify = Inotify()

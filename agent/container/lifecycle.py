@@ -20,6 +20,7 @@ from agent.container.api import ContainerNetworks, ImageRootfs
 from agent.container.bundle import BundleBuilder
 from agent.container.exit_watcher import ExitWatcher
 from agent.container.index import ContainerIndex
+from agent.container.log_shipping import LogShippers
 from agent.container.model import Container, ContainerConfig, ContainerState, RunStatus
 from agent.container.namespaces import plan_namespaces
 from agent.container.network_setup import NetworkSetup
@@ -27,7 +28,6 @@ from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.container.recovery import RecoveryDecision
 from agent.logs import rotation
-from agent.logs.errors import LogDriverError
 from agent.runtime import attach, cgroup, process, runc
 from agent.runtime.conmon import Conmon, LogFile
 from agent.runtime.errors import OciRuntimeError
@@ -51,6 +51,7 @@ class Lifecycle:
         networks: ContainerNetworks,
         cgroups: cgroup.CgroupLayout,
         exits: ExitWatcher,
+        shippers: LogShippers,
     ) -> None:
         self._paths = paths
         self._index = index
@@ -61,6 +62,7 @@ class Lifecycle:
         self.networks = NetworkSetup(paths, index, networks)
         self._cgroups = cgroups
         self._exits = exits
+        self._shippers = shippers
 
     async def start(self, record: ContainerRecord, *, by_policy: bool = False) -> None:
         """Start the container; does nothing if it runs. On failure the state keeps the error.
@@ -158,7 +160,7 @@ class Lifecycle:
                 await self.resume_if_paused(record)
 
     async def _start(self, record: ContainerRecord, restart_count: int) -> None:
-        self._log_check(record.config)
+        await self._shippers.check(record.config)
         record.pid_ticks = 0
         self._index.save_start(record, record.state)
         config = await self.networks.connect(record)
@@ -189,14 +191,6 @@ class Lifecycle:
         for stream in pending:
             stream.set_socket(await attach.connect_attach(bundle))
         await _finish_despite_cancellation(self._run(record, started))
-
-    @staticmethod
-    def _log_check(config: ContainerConfig) -> None:
-        """Raises LogDriverError if the log's options cannot be used."""
-        try:
-            log_config.plan(config)
-        except InvalidArgumentError as error:
-            raise LogDriverError(error.message) from None
 
     def _log_file(self, config: ContainerConfig) -> LogFile | None:
         """The file that conmon writes; None if the log driver keeps nothing."""

@@ -101,6 +101,7 @@ class ContainerService(ContainerHost):
         await thaw_all(self)
         await finish_removals(self)
         for record in self.index.list():
+            self.shippers.ship(record)
             if record.config.auto_remove and recovery.has_ended(record.state):
                 await auto_remove(self, record)
         self.tasks.spawn(rotation.LogRotator(self._running_logs).run(), "log rotation")

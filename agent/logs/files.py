@@ -98,14 +98,14 @@ def open_newer(path: Path, current: int | None) -> int | None:
         if identity(current) in known:
             index = known.index(identity(current)) + 1
         else:
-            first = _first_time(current)
-            index = next((n for n, fd in enumerate(files) if _first_time(fd) > first), len(files))
+            first = first_time(current)
+            index = next((n for n, fd in enumerate(files) if first_time(fd) > first), len(files))
         return files.pop(index) if index < len(files) else None
     finally:
         close_files(files)
 
 
-def _first_time(fd: int) -> bytes:
+def first_time(fd: int) -> bytes:
     """Date and time at the beginning of the file, which sort as they follow one another."""
     return os.pread(fd, _TIME_BYTES, 0)
 

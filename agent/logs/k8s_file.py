@@ -63,6 +63,11 @@ class PartialLineJoiner:
             return LogEntry(first_time_ns, stream, bytes(data))
         return None
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether an entry lacks its end."""
+        return bool(self._parts)
+
     def flush(self) -> list[LogEntry]:
         """Entries of unfinished lines, without a newline, once the container has ended."""
         rest = [LogEntry(time_ns, stream, bytes(data)) for stream, (time_ns, data) in self._parts.items() if data]

@@ -29,6 +29,7 @@ async def remove_container(host: ContainerHost, ref: str, *, force: bool = False
     record.removing = True
     try:
         await _end(host, record)
+        await host.shippers.drain(record.config.id)
         async with record.lock:
             if host.index.by_id(record.config.id) is None:
                 return
