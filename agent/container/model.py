@@ -261,10 +261,11 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[str, ...] = ()
     """Links on the default bridge, "container:alias"."""
     shell: tuple[str, ...] = ()
-    """Like `on_build`, `container_id_file`, `console_size` and `isolation`: kept for inspection and commits."""
+    """Like `on_build`, `container_id_file` and `isolation`: kept for inspection and commits."""
     on_build: tuple[str, ...] = ()
     container_id_file: str = ""
     console_size: tuple[int, int] = (0, 0)
+    """Height and width of the terminal at the start."""
     isolation: str = ""
     log_max_bytes: int = 0
     """Bound of a json-file log whose options set none, 0 for no bound."""

@@ -44,7 +44,7 @@ def oci_container(config: ContainerConfig, host: HostValues) -> OciContainer:
     return OciContainer(
         container_id=config.id,
         process=_process(config, config.args, env, host.user, host.bounding)._replace(
-            cwd=config.working_dir, terminal=config.tty
+            cwd=config.working_dir, terminal=config.tty, console_size=config.console_size
         ),
         rootfs=host.rootfs,
         cgroup_path=host.cgroup_path,

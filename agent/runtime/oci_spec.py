@@ -93,6 +93,8 @@ class OciProcess(NamedTuple):
     bounding: tuple[str, ...]
     """The capability bounding set; a process that runs as root has all of it."""
     terminal: bool = False
+    console_size: tuple[int, int] = (0, 0)
+    """Height and width of the terminal at the start, 0 for the kernel's choice."""
     rlimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool = False
     oom_score_adj: int = 0
@@ -164,9 +166,10 @@ def process_spec(process: OciProcess) -> dict[str, Any]:
     """The `process` section; alone, the process document of an exec."""
     bounding = list(process.bounding)
     effective = bounding if process.user.uid == 0 else []
-    user = process.user
+    user, (height, width) = process.user, process.console_size
     return {
         "terminal": process.terminal,
+        **({"consoleSize": {"height": height, "width": width}} if process.terminal and height and width else {}),
         "args": list(process.args),
         "env": list(process.env),
         "cwd": process.cwd or "/",

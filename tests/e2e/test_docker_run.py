@@ -196,6 +196,14 @@ def test_the_container_of_an_inspection_can_be_created_again(lab: LabCluster) ->
     lab.docker("rm", first, second)
 
 
+def test_a_terminal_has_the_size_that_it_was_created_with(lab: LabCluster) -> None:
+    name = unique("sized")
+    body = {"Image": IMAGE, "Cmd": ["stty", "size"], "Tty": True, "HostConfig": {"ConsoleSize": [33, 77]}}
+    assert lab.request("POST", f"/containers/create?name={name}", body)[0] == 201
+    assert lab.docker("start", "-a", name).out.strip() == "33 77"
+    lab.docker("rm", name)
+
+
 def test_a_name_in_use_names_its_owner(lab: LabCluster) -> None:
     name = unique("taken")
     owner = lab.docker("create", "--name", name, IMAGE, "true").out.strip()

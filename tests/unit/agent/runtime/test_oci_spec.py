@@ -104,6 +104,12 @@ def test_an_init_program_goes_before_the_command() -> None:
     assert made["mounts"][-1]["source"] == "/usr/bin/tini"
 
 
+def test_a_terminal_has_its_size_from_the_start() -> None:
+    sized = PROCESS._replace(console_size=(24, 80))
+    assert process_spec(sized._replace(terminal=True))["consoleSize"] == {"height": 24, "width": 80}
+    assert "consoleSize" not in process_spec(sized)
+
+
 def test_rlimits_are_named_as_the_runtime_names_them() -> None:
     process = process_spec(PROCESS._replace(rlimits=(Rlimit("nofile", 1, 2),)))
     assert process["rlimits"] == [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}]
