@@ -13,11 +13,19 @@ import os
 import shutil
 import stat
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 from agent.image.content.bounded_tar import clean_path, members, open_tar
+from agent.image.content.entry_attributes import (
+    WHITEOUT_DEVICE,
+    closing,
+    entry_times,
+    entry_xattrs,
+    is_whiteout,
+    lstat_or_none,
+)
 from agent.image.content.linux_syscalls import open_in_root
 from agent.image.content.streams import CHUNK_BYTES, Readable
 from covey.errors import InvalidArgumentError
@@ -28,8 +36,6 @@ _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _AUFS_METADATA = ".wh..wh."
 _OPAQUE_XATTR = "trusted.overlay.opaque"
-_XATTR_HEADER = "SCHILY.xattr."
-_WHITEOUT_DEVICE = os.makedev(0, 0)
 
 
 def _are_unpacked() -> None:
@@ -76,7 +82,7 @@ class LayerUnpacker:
         if not parts:
             if member.isdir():
                 self._set_directory_attributes(self._root, member)
-                self._directory_times[()] = _times(member)
+                self._directory_times[()] = entry_times(member)
                 self._implied.discard(())
             return
         *folder, name = parts
@@ -102,16 +108,16 @@ class LayerUnpacker:
         content = archive.extractfile(member)
         if content is None:
             raise InvalidArgumentError(f"{self._what}: the entry {member.name!r} has no content")
-        with _closing(self._create(parent, name)) as target:
+        with closing(self._create(parent, name)) as target:
             self._copy(target, cast("Readable", content))
             os.fchown(target, member.uid, member.gid)
             os.fchmod(target, stat.S_IMODE(member.mode))
-            for key, value in _xattrs(member):
+            for key, value in entry_xattrs(member):
                 with contextlib.suppress(
                     OSError
                 ):  # the file system may not support the attribute; Docker ignores that too
                     os.setxattr(target, key, value)
-            os.utime(target, ns=_times(member))
+            os.utime(target, ns=entry_times(member))
 
     def _create(self, parent: int, name: str) -> int:
         """A new empty file, in the place of an earlier entry of the same path."""
@@ -146,7 +152,7 @@ class LayerUnpacker:
             raise InvalidArgumentError(
                 f"{self._what}: the entry {member.name!r} links to {member.linkname!r}, which is not a file"
             )
-        with contextlib.suppress(OSError), _closing(open_in_root(self._root, "/".join(folder) or ".")) as source:
+        with contextlib.suppress(OSError), closing(open_in_root(self._root, "/".join(folder) or ".")) as source:
             if not stat.S_ISDIR(os.lstat(target, dir_fd=source).st_mode):
                 os.link(target, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
                 return
@@ -156,13 +162,13 @@ class LayerUnpacker:
         """Copy the target of a hard link from a lower layer, as overlayfs itself does on a write."""
         self._wait_for_lowers()
         for lower in self._lowers:
-            with contextlib.suppress(OSError), _closing(os.open(lower, os.O_PATH)) as root:
+            with contextlib.suppress(OSError), closing(os.open(lower, os.O_PATH)) as root:
                 source = open_in_root(root, member.linkname.lstrip("/"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
                 with os.fdopen(source, "rb") as content:
                     found = os.fstat(source)
                     if not stat.S_ISREG(found.st_mode):
                         continue
-                    with _closing(self._create(parent, name)) as target:
+                    with closing(self._create(parent, name)) as target:
                         self._copy(target, content)
                         os.fchown(target, found.st_uid, found.st_gid)
                         os.fchmod(target, stat.S_IMODE(found.st_mode))
@@ -173,22 +179,22 @@ class LayerUnpacker:
         )
 
     def _make_directory(self, parent: int, name: str, parts: tuple[str, ...], member: tarfile.TarInfo) -> None:
-        before = _lstat(parent, name)
-        replaces_whiteout = before is not None and _is_whiteout(before)
+        before = lstat_or_none(parent, name)
+        replaces_whiteout = before is not None and is_whiteout(before)
         if before is None or not stat.S_ISDIR(before.st_mode):
             self._clear(parent, name)
             os.mkdir(name, 0o700, dir_fd=parent)
         directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        with _closing(directory):
+        with closing(directory):
             self._set_directory_attributes(directory, member)
             if replaces_whiteout:
                 os.setxattr(directory, _OPAQUE_XATTR, b"y")
-        self._directory_times[parts] = _times(member)
+        self._directory_times[parts] = entry_times(member)
         self._implied.discard(parts)
 
     def _apply_whiteout(self, parent: int, name: str) -> None:
         if name == _OPAQUE:
-            with _closing(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)) as directory:
+            with closing(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)) as directory:
                 os.setxattr(directory, _OPAQUE_XATTR, b"y")
             return
         if name.startswith(_AUFS_METADATA):
@@ -196,16 +202,16 @@ class LayerUnpacker:
         hidden = name.removeprefix(_WHITEOUT)
         if hidden in {"", ".", ".."}:
             raise InvalidArgumentError(f"{self._what} has a whiteout without a file name: {name!r}")
-        before = _lstat(parent, hidden)
+        before = lstat_or_none(parent, hidden)
         if before is None:
-            os.mknod(hidden, stat.S_IFCHR, _WHITEOUT_DEVICE, dir_fd=parent)
+            os.mknod(hidden, stat.S_IFCHR, WHITEOUT_DEVICE, dir_fd=parent)
         elif stat.S_ISDIR(before.st_mode):
-            with _closing(os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)) as directory:
+            with closing(os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)) as directory:
                 os.setxattr(directory, _OPAQUE_XATTR, b"y")
 
     def _clear(self, parent: int, name: str) -> None:
         """Remove an earlier entry of the same path."""
-        before = _lstat(parent, name)
+        before = lstat_or_none(parent, name)
         if before is None:
             return
         if stat.S_ISDIR(before.st_mode):
@@ -217,15 +223,15 @@ class LayerUnpacker:
         os.chown(name, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
         if not member.issym():
             os.chmod(name, stat.S_IMODE(member.mode), dir_fd=parent)
-        for key, value in _xattrs(member):
+        for key, value in entry_xattrs(member):
             with contextlib.suppress(OSError):  # the file system may not support the attribute; Docker ignores that too
                 os.setxattr(f"/proc/self/fd/{parent}/{name}", key, value, follow_symlinks=False)
-        os.utime(name, ns=_times(member), dir_fd=parent, follow_symlinks=False)
+        os.utime(name, ns=entry_times(member), dir_fd=parent, follow_symlinks=False)
 
     def _set_directory_attributes(self, directory: int, member: tarfile.TarInfo) -> None:
         os.fchown(directory, member.uid, member.gid)
         os.fchmod(directory, stat.S_IMODE(member.mode))
-        for key, value in _xattrs(member):
+        for key, value in entry_xattrs(member):
             with contextlib.suppress(OSError):
                 os.setxattr(directory, key, value)
 
@@ -275,15 +281,15 @@ class LayerUnpacker:
             return
         self._wait_for_lowers()
         for parts in sorted(self._implied):
-            with contextlib.suppress(OSError), _closing(open_in_root(self._root, "/".join(parts) or ".")) as found:
+            with contextlib.suppress(OSError), closing(open_in_root(self._root, "/".join(parts) or ".")) as found:
                 directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=found)
-                with _closing(directory):
+                with closing(directory):
                     self._copy_attributes_from_lower(directory, parts)
 
     def _copy_attributes_from_lower(self, directory: int, parts: tuple[str, ...]) -> None:
         for lower in self._lowers:
-            with contextlib.suppress(OSError), _closing(os.open(lower, os.O_PATH)) as root:
-                with _closing(open_in_root(root, "/".join(parts) or ".")) as below:
+            with contextlib.suppress(OSError), closing(os.open(lower, os.O_PATH)) as root:
+                with closing(open_in_root(root, "/".join(parts) or ".")) as below:
                     found = os.fstat(below)
                 os.fchown(directory, found.st_uid, found.st_gid)
                 os.fchmod(directory, stat.S_IMODE(found.st_mode))
@@ -291,42 +297,10 @@ class LayerUnpacker:
 
     def _set_directory_times(self) -> None:
         for parts, times in sorted(self._directory_times.items(), reverse=True):
-            with contextlib.suppress(OSError), _closing(open_in_root(self._root, "/".join(parts) or ".")) as directory:
+            with contextlib.suppress(OSError), closing(open_in_root(self._root, "/".join(parts) or ".")) as directory:
                 os.utime(f"/proc/self/fd/{directory}", ns=times)
 
     def _close_parent(self) -> None:
         if self._parent is not None:
             os.close(self._parent[1])
             self._parent = None
-
-
-@contextlib.contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _lstat(parent: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-
-
-def _is_whiteout(found: os.stat_result) -> bool:
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == _WHITEOUT_DEVICE
-
-
-def _times(member: tarfile.TarInfo) -> tuple[int, int]:
-    nanoseconds = min(max(int(member.mtime * 1_000_000_000), 0), (1 << 63) - 1)
-    return nanoseconds, nanoseconds
-
-
-def _xattrs(member: tarfile.TarInfo) -> Iterator[tuple[str, bytes]]:
-    """The extended attributes to set. `trusted.*` is excluded, because overlayfs would interpret it."""
-    for header, value in member.pax_headers.items():
-        key = header.removeprefix(_XATTR_HEADER)
-        if key != header and (key == "security.capability" or key.startswith("user.")):
-            yield key, value.encode("utf-8", "surrogateescape")
