@@ -73,18 +73,26 @@ class ImageFetch:
         self._layers = plan_layers(self._manifest, raw)
         try:
             async with self._repository.staging() as staging:
-                layers, blobs = await self._fetch_layers(staging)
-                for name, digest, data in (
-                    ("config", self._manifest.config.digest, config),
-                    ("manifest", self._manifest.digest, self._manifest.body),
-                ):
-                    blobs[digest] = str(staging / name)
-                    await asyncio.to_thread((staging / name).write_bytes, data)
-                image = StagedImage(self._manifest.config.digest, layers)
-                await self._repository.commit(StagedContent((image,), blobs))
+                try:
+                    layers, blobs = await self._fetch_layers(staging)
+                    await self._commit(config, layers, blobs, staging)
+                finally:
+                    self._downloads.release(staging / f"b{layer.number}" for layer in self._layers)
         except OSError as error:
             raise RegistryError(f"storing the image failed: {(error.strerror or str(error)).lower()}") from error
         return self._manifest.config.digest
+
+    async def _commit(
+        self, config: bytes, layers: tuple[StagedLayer, ...], blobs: dict[str, str], staging: Path
+    ) -> None:
+        for name, digest, data in (
+            ("config", self._manifest.config.digest, config),
+            ("manifest", self._manifest.digest, self._manifest.body),
+        ):
+            blobs[digest] = str(staging / name)
+            await asyncio.to_thread((staging / name).write_bytes, data)
+        image = StagedImage(self._manifest.config.digest, layers)
+        await self._repository.commit(StagedContent((image,), blobs))
 
     async def _fetch_layers(self, staging: Path) -> tuple[tuple[StagedLayer, ...], dict[str, str]]:
         known = self._repository.layer_paths()
@@ -150,17 +158,13 @@ class ImageFetch:
         def on_retry(seconds: int) -> None:
             self._report(Progress(f"Retrying in {seconds} second{'s' if seconds > 1 else ''}", layer.short_id))
 
+        if self._downloads.must_wait(layer.blob.digest):
+            self._report(Progress("Waiting", layer.short_id))
         stored = self._repository.content.blob(layer.blob.digest)
-        if await asyncio.to_thread(stored.exists):  # of an image with other layers below
-            await asyncio.to_thread(path.hardlink_to, stored)
+        download = BlobDownload(self._client, layer.blob, path, on_written, on_retry)
+        if await self._downloads.get(layer.blob.digest, path, stored, download.run):
             pool.readable(layer.number, layer.blob.size)
-        else:
-            if self._downloads.must_wait(layer.blob.digest):
-                self._report(Progress("Waiting", layer.short_id))
-            download = BlobDownload(self._client, layer.blob, path, on_written, on_retry)
-            if await self._downloads.get(layer.blob.digest, path, download.run):
-                pool.readable(layer.number, layer.blob.size)
-            self._report(Progress("Verifying Checksum", layer.short_id))
+        self._report(Progress("Verifying Checksum", layer.short_id))
         self._report(Progress("Download complete", layer.short_id))
 
     def _report_count(self, status: str, layer: LayerToFetch, size: int) -> None:
