@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -32,6 +31,7 @@ from covey.errors import LaggedError
 from covey.image_platform import host_architecture
 from covey.objects import EngineDescription, Node, NodeDescription, Platform, Resources
 from covey.placeholders import NodeFacts
+from covey.version import engine_version
 
 NANO = 1_000_000_000
 
@@ -133,7 +133,7 @@ class Agent:
             platform=Platform(architecture=host_architecture(), os="linux"),
             resources=Resources(nano_cpus=(os.cpu_count() or 1) * NANO, memory_bytes=_memory_bytes()),
             data_path_addr=self._data_path_addr,
-            engine=EngineDescription(version=metadata.version("covey"), labels=dict(self._settings.current.labels)),
+            engine=EngineDescription(version=engine_version(), labels=dict(self._settings.current.labels)),
         )
 
     def _facts(self) -> NodeFacts:

@@ -5,6 +5,7 @@ Built by ``node.coveyd``.
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from engine.control_client import ControlClient
 from engine.errors import NotModifiedError, http_status
 from engine.events import EventLog
 from engine.host_info import HostInfo, read_host
+from engine.host_programs import ProgramVersion
 from engine.interfaces import AgentInterface, NodeControl
 from engine.request_context import EngineServices, RequestContext, json_response
 from engine.routes import TABLE
@@ -35,6 +37,7 @@ def build_app(
     *,
     host: HostInfo | None = None,
     settings: LiveSettings | None = None,
+    programs: Mapping[str, ProgramVersion] = {},
     clock: Clock = wall_clock,
 ) -> web.Application:
     """The API of one daemon. ``engine.server.serving`` runs it and feeds its event log."""
@@ -46,6 +49,7 @@ def build_app(
         events=EventLog(Path(node.info.state_dir) / "events"),
         host=host or read_host(),
         settings=settings or LiveSettings(),
+        programs=programs,
         clock=clock,
     )
     app = web.Application(client_max_size=0)

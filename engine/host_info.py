@@ -6,7 +6,6 @@ Reads /proc, /etc/os-release and the cgroup mounts. What is missing becomes a wa
 import os
 import platform
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -19,7 +18,6 @@ class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
     ``memory_nodes`` are lists such as `0-3`.
     """
 
-    version: str
     kernel: str
     operating_system: str
     os_version: str
@@ -33,17 +31,20 @@ class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
     security_options: tuple[str, ...]
     controllers: frozenset[str]
     ip_forwarding: bool
+    swap_limit: bool
+    backing_file_system: str
     warnings: tuple[str, ...]
 
 
-def read_host(root: Path = Path("/"), extra_warnings: Sequence[str] = ()) -> HostInfo:
-    """Read the files below ``root``. ``extra_warnings`` are added to the host's own."""
+def read_host(root: Path = Path("/"), extra_warnings: Sequence[str] = (), state_dir: str = "/") -> HostInfo:
+    """Read the files below ``root``. ``extra_warnings`` are added to the host's own; ``state_dir`` is the daemon's."""
     unified = (root / "sys/fs/cgroup/cgroup.controllers").exists()
     controllers = _controllers(root, unified=unified)
     release = _os_release(root)
-    names = ["name=seccomp,profile=builtin"] + (["name=cgroupns"] if unified else [])
+    names = ["name=seccomp,profile=builtin"]
+    names += ["name=apparmor"] if _text(root / "sys/module/apparmor/parameters/enabled").startswith("Y") else []
+    names += ["name=cgroupns"] if unified else []
     return HostInfo(
-        version=_own_version(),
         kernel=platform.release(),
         operating_system=release.get("PRETTY_NAME", "Linux"),
         os_version=release.get("VERSION_ID", ""),
@@ -57,6 +58,8 @@ def read_host(root: Path = Path("/"), extra_warnings: Sequence[str] = ()) -> Hos
         security_options=tuple(names),
         controllers=controllers,
         ip_forwarding=_text(root / "proc/sys/net/ipv4/ip_forward").strip() == "1",
+        swap_limit=_has_swap_limit(root, unified=unified),
+        backing_file_system=_file_system(_text(root / "proc/self/mounts"), state_dir),
         warnings=(*warnings(controllers), *extra_warnings),
     )
 
@@ -70,11 +73,23 @@ def warnings(controllers: frozenset[str]) -> tuple[str, ...]:
     )
 
 
-def _own_version() -> str:
-    try:
-        return metadata.version("covey")
-    except metadata.PackageNotFoundError:
-        return "0.0.0"
+def _has_swap_limit(root: Path, *, unified: bool) -> bool:
+    """Whether the kernel can limit swap. On version 2 only cgroups below the root have the file."""
+    groups = root / "sys/fs/cgroup"
+    if unified:
+        return any(groups.glob("*/memory.swap.max"))
+    return (groups / "memory/memory.memsw.limit_in_bytes").exists()
+
+
+def _file_system(mounts: str, path: str) -> str:
+    """The type of the file system that holds ``path``; ext is called extfs, as Docker does."""
+    found, longest = "", -1
+    for line in mounts.splitlines():
+        _, target, kind, *_ = [*line.split(), "", "", ""]
+        inside = path == target or path.startswith(target.rstrip("/") + "/")
+        if inside and len(target) >= longest:
+            found, longest = kind, len(target)
+    return "extfs" if found.startswith("ext") else found or "<unknown>"
 
 
 def _controllers(root: Path, *, unified: bool) -> frozenset[str]:

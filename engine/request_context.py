@@ -16,6 +16,7 @@ from covey.errors import CoveyError, InvalidArgumentError, TooLargeError, Unavai
 from engine.control_client import ControlClient
 from engine.events import EventLog
 from engine.host_info import HostInfo
+from engine.host_programs import ProgramVersion
 from engine.interfaces import AgentInterface, LocalNodeInfo, LocalNodeState, NodeControl
 from engine.routing import API_VERSION
 from engine.translate import filters, go_json
@@ -45,6 +46,7 @@ class EngineServices(msgspec.Struct, frozen=True, kw_only=True):
     events: EventLog
     host: HostInfo
     settings: LiveSettings
+    programs: Mapping[str, ProgramVersion] = {}
     clock: Clock = wall_clock
 
     @property

@@ -68,6 +68,7 @@ async def serve(options: DaemonOptions, line: CommandLine) -> None:
     from engine.app import build_app
     from engine.control_client import ControlClient
     from engine.host_info import read_host
+    from engine.host_programs import read_programs
     from engine.server import serving_at
     from node.membership import Membership
     from node.node_record import NodeRecordFile
@@ -95,9 +96,10 @@ async def serve(options: DaemonOptions, line: CommandLine) -> None:
     )
     membership = Membership(options, agent)
     async with agent.running(), membership.running():
-        host = read_host(extra_warnings=(*insecure_warnings(options), *agent.networks.warnings))
+        warnings = (*insecure_warnings(options), *agent.networks.warnings)
+        host = read_host(extra_warnings=warnings, state_dir=str(options.state_dir))
         control = ControlClient(str(options.run_dir / "manager.sock"))
-        app = build_app(agent, membership, control, host=host, settings=live)
+        app = build_app(agent, membership, control, host=host, settings=live, programs=await read_programs())
 
         def apply(wanted: DaemonOptions) -> None:
             agent.registries.configure(read_config(wanted.engine.registries_file))

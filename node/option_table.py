@@ -6,6 +6,7 @@ The names are Docker's where Docker has the option. To add one, add a row here a
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from covey.log_driver import DRIVER_NAMES
 from manager.interface import STORE_FORM
 from node import option_values as values
 
@@ -33,7 +34,6 @@ class Option(NamedTuple):
 
 
 LOG_LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
-LOG_DRIVERS = ("json-file", "local", "none", "journald", "syslog")
 
 
 def _engine(
@@ -153,7 +153,7 @@ ENGINE = (
         values.text,
         "log driver of containers that name none (default json-file)",
         metavar="DRIVER",
-        choices=LOG_DRIVERS,
+        choices=DRIVER_NAMES,
     ),
     _engine(
         "log-opt",

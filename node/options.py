@@ -12,6 +12,7 @@ import msgspec
 
 from covey.engine_settings import EngineSettings
 from covey.errors import InvalidArgumentError
+from covey.log_driver import validate_log_config
 from engine.listen_address import InheritedSockets, ListenAddress, TcpAddress, UnixAddress, parse_listen_address
 from manager.interface import parse_store
 from node.addresses import JOIN_PORT
@@ -148,6 +149,7 @@ def _check(options: DaemonOptions) -> None:
     if options.join_port == options.mtls_port:
         raise InvalidArgumentError(f"--join-port and --mtls-port are both {options.join_port}: give two ports")
     engine = options.engine
+    validate_log_config(engine.log_driver, engine.log_options)
     if not engine.cgroup_parent.startswith("/") or ".." in engine.cgroup_parent:
         raise InvalidArgumentError(f"--cgroup-parent {engine.cgroup_parent}: give an absolute path")
     files = {name: getattr(options, name) for name in ("store_ca", "store_cert", "store_key")}

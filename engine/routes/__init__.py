@@ -8,9 +8,11 @@ from engine.routes import (
     container_streams,
     container_update,
     containers,
+    debug,
     events,
     execs,
     images,
+    info,
     networks,
     node_images,
     nodes,
@@ -29,6 +31,8 @@ from engine.routing import RouteTable
 TABLE = RouteTable(
     [
         *system.ROUTES,
+        *debug.ROUTES,
+        *info.ROUTES,
         *events.ROUTES,
         *swarm.ROUTES,
         *swarm_recovery.ROUTES,

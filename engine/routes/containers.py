@@ -14,6 +14,7 @@ from engine.request_context import RequestContext, json_response
 from engine.routing import Route
 from engine.translate import container as container_json
 from engine.translate import container_filters, container_list
+from engine.translate.api_versions import shape
 from engine.translate.filters import Filters
 from engine.translate.times import parse_moment
 
@@ -32,7 +33,7 @@ async def list_containers(context: RequestContext) -> web.Response:
         shown = container_list.summary(item, now, engine_id, context.services.volume_path)
         if context.flag("size"):
             shown |= await size_fields(context.services.agent, item)
-        found.append(shown)
+        found.append(shape("container summary", context.version, shown))
     return json_response(found)
 
 
@@ -54,7 +55,7 @@ async def inspect(context: RequestContext) -> web.Response:
     shown = container_json.inspect(container, files, execs, engine_id, context.services.volume_path)
     if context.flag("size"):
         shown |= await size_fields(context.services.agent, container)
-    return json_response(shown)
+    return json_response(shape("container", context.version, shown))
 
 
 async def prune(context: RequestContext) -> web.Response:

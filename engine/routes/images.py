@@ -14,6 +14,7 @@ from engine.routing import Route
 from engine.streams import chunked_response
 from engine.translate import disk_usage, event
 from engine.translate import image as image_json
+from engine.translate.api_versions import shape
 from engine.translate.filters import filter_flag
 from engine.translate.image_platform import read_platform
 
@@ -26,7 +27,14 @@ async def list_images(context: RequestContext) -> web.Response:
     counts = Counter(container.config.image_id for container in context.services.agent.containers.list())
     images = context.services.agent.images.list(context.filters(*FILTERS))
     shared = disk_usage.shared_sizes(context.services.agent.images.list()) if context.flag("shared-size") else {}
-    return json_response([image_json.summary(image, counts[image.id], shared.get(image.id, -1)) for image in images])
+    return json_response(
+        [
+            shape(
+                "image summary", context.version, image_json.summary(image, counts[image.id], shared.get(image.id, -1))
+            )
+            for image in images
+        ]
+    )
 
 
 async def inspect(context: RequestContext) -> web.Response:

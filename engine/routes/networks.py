@@ -17,6 +17,7 @@ from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import filters, local_network
 from engine.translate import network as network_json
+from engine.translate.api_versions import shape
 from engine.translate.container_create.networking import read_connect, read_disconnect
 from engine.translate.filters import Filters
 from engine.translate.times import parse_moment
@@ -33,14 +34,14 @@ async def list_networks(context: RequestContext) -> web.Response:
             raise filters.invalid_filter("type", (kind,), f"use one of {', '.join(TYPES)}")
     found = [await _write_predefined(context, name) for name in local_network.PREDEFINED]
     found += [network_json.write(network) for network in await _cluster_networks(context)]
-    return json_response([item for item in found if _matches(active_filters, item)])
+    return json_response([shape("network", context.version, item) for item in found if _matches(active_filters, item)])
 
 
 async def inspect(context: RequestContext) -> web.Response:
     scope, containers = context.query("scope"), context.services.agent.containers.list()
     name = _predefined_name(context)
     if name and scope in ("", "local"):
-        return json_response(await _write_predefined(context, name, containers))
+        return json_response(shape("network", context.version, await _write_predefined(context, name, containers)))
     if name and scope == "swarm":  # clients ask this before they attach a service
         raise UnsupportedError(
             f"services on the predefined network {name} are not supported by Covey yet; create an overlay network"
@@ -51,7 +52,7 @@ async def inspect(context: RequestContext) -> web.Response:
     found = network_json.write(network, local_network.containers_on(name, network.id, containers))
     if context.flag("verbose") and context.services.control_available:
         found["Peers"] = await _peers(context, network)
-    return json_response(found)
+    return json_response(shape("network", context.version, found))
 
 
 async def connect(context: RequestContext) -> web.Response:

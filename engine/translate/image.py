@@ -59,7 +59,6 @@ def summary(image: Image, containers: int = -1, shared_size: int = -1) -> dict[s
         "Created": created_seconds(image.created),
         "Size": image.size,
         "SharedSize": shared_size,
-        "VirtualSize": image.size,
         "Labels": dict(image.config.labels),
         "Containers": containers,
     }

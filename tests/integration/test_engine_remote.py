@@ -138,3 +138,34 @@ def test_validate_says_what_is_wrong(tmp_path: Path) -> None:
     code, text = validate()
     assert code == 1
     assert "could not read the TLS file" in text
+
+
+def test_debug_endpoints_answer_on_the_local_socket_of_a_daemon_in_debug_mode_only(daemon: CoveydProcess) -> None:
+    def status(*where: str) -> str:
+        return daemon.inside("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *where)[0]
+
+    local = ("--unix-socket", str(daemon.socket), "http://covey/debug/vars")
+    assert status(*local) == "404"
+    (daemon.folder / "coveyd.toml").write_text(config(daemon.folder, "disk=ssd", "debug = true"))
+    daemon.reload()
+    daemon.wait_for(lambda: status(*local) == "200", "debug mode")
+    for name in ("tasks", "threads"):
+        text, _ = daemon.inside("curl", "-s", "--unix-socket", str(daemon.socket), f"http://covey/debug/{name}")
+        assert "serve" in text
+    tls = daemon.folder / "tls"
+    files = ("--cacert", str(tls / "ca.pem"), "--cert", str(tls / "cert.pem"), "--key", str(tls / "key.pem"))
+    assert status(*files, "https://127.0.0.1:2376/_ping") == "200"
+    assert status(*files, "https://127.0.0.1:2376/debug/vars") == "404"
+
+
+def test_info_has_every_key_of_the_specification_with_true_values(daemon: CoveydProcess) -> None:
+    found = json.loads(daemon.docker("info", "--format", "{{json .}}")[0])
+    assert found["ServerVersion"].startswith("28.2.0+covey.")
+    assert dict(found["DriverStatus"])["Backing Filesystem"] not in {"", "overlayfs", "<unknown>"}
+    assert found["NFd"] > 5
+    assert found["NGoroutines"] > 1
+    assert "json-file" in found["Plugins"]["Log"]
+    assert found["RuncCommit"]["ID"]
+    assert (found["FirewallBackend"]["Driver"], found["DiscoveredDevices"]) == ("nftables", [])
+    components = json.loads(daemon.docker("version", "--format", "{{json .Server.Components}}")[0])
+    assert {"Engine", "covey", "runc", "conmon"} <= {item["Name"] for item in components if item["Version"]}

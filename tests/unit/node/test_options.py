@@ -104,6 +104,7 @@ def test_the_file_is_strict_as_docker_is() -> None:
         ("default-ulimits = {nofile = {softly = 1}}", "unknown key 'softly'"),
         ("log-level = 'loud'", "log-level: 'loud' is not valid"),
         ("log-driver = 'splunk'", "log-driver: 'splunk' is not valid"),
+        ("log-opts = {fancy = '1'}", "unknown log opt 'fancy'"),
         ("hosts = 7", "hosts: 7 is not a list"),
         ("cgroup-parent = 'x'", "--cgroup-parent x: give an absolute path"),
         ("join-port = 5\nmtls-port = 5", "are both 5"),
