@@ -18,6 +18,13 @@ def client(ctx: click.Context | None = None) -> DaemonClient:
     return DaemonClient(context.obj if isinstance(context.obj, str) and context.obj else daemon_host())
 
 
+def detach_keys(given: str | None) -> str:
+    """The detach keys of the flag, else those of the configuration file; empty for the default."""
+    from cli import config_file
+
+    return given or str(config_file.load(config_file.config_path()).get("detachKeys") or "")
+
+
 def object_argument(name: str, *kinds: str, metavar: str = "") -> Decorator:
     """One name or id of an object. ``kinds`` are those that the shell completes."""
     return click.argument(name, metavar=metavar or name.upper(), shell_complete=complete(*kinds))

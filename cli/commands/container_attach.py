@@ -24,7 +24,7 @@ def start(*, containers: tuple[str, ...], attach: bool, interactive: bool, detac
 
     With --attach the exit code is that of the container.
     """
-    daemon = options.client()
+    daemon, detach_keys = options.client(), options.detach_keys(detach_keys)
     if any(checkpoint.values()):
         raise UnsupportedError("--checkpoint: containers cannot be checkpointed")
     if attach or interactive:
@@ -58,7 +58,7 @@ def attach(container: str, detach_keys: str, no_stdin: bool, sig_proxy: bool) ->
     """
     from cli.container.session import DETACHED, Attachment, require_terminal, run_session
 
-    daemon = options.client()
+    daemon, detach_keys = options.client(), options.detach_keys(detach_keys)
     found = _inspect(daemon, container)
     _check_running(found["State"])
     config = found["Config"]

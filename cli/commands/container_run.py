@@ -9,6 +9,7 @@ from cli import options
 from cli.client import DaemonClient, DaemonError, path_segment
 from cli.command import command
 from cli.completion import complete
+from cli.config_file import config_path, load, proxy_variables
 from cli.container.create_body import create_body
 from cli.container.files import environment_flags, surroundings
 from cli.container.options import ContainerCommand, container_options, refuse_windows_flags
@@ -60,7 +61,7 @@ def run(image: str, command: tuple[str, ...], **flags: Any) -> int:
             stdin=body["AttachStdin"],
             stdout=body["AttachStdout"],
             stderr=body["AttachStderr"],
-            detach_keys=flags["detach_keys"] or "",
+            detach_keys=options.detach_keys(flags["detach_keys"]),
             forward_signals=flags["sig_proxy"] is not False,
             condition="removed" if flags["rm"] else "next-exit",
         )
@@ -76,7 +77,8 @@ def _create(
 
     refuse_windows_flags(flags)
     flags["env"] = environment_flags(flags["env"])
-    body = create_body(image, command, flags, surroundings(flags, daemon.host))
+    proxies = proxy_variables(load(config_path()), daemon.host)
+    body = create_body(image, command, flags, surroundings(flags, daemon.host, proxies))
     cidfile = _new_cidfile(flags["cidfile"])
     policy, platform = flags["pull"] or "missing", platform_text(flags["platform"] or "")
     reference = None if _is_id(image) else parse_reference(image)

@@ -32,7 +32,7 @@ def exec_(container: str, command: tuple[str, ...], detach: bool, interactive: b
     from cli.parse.environment import environment_variables
     from cli.terminal.hijacked import TerminalSession
 
-    daemon = options.client()
+    daemon, keys = options.client(), options.detach_keys(settings["detach_keys"])
     if not detach:
         require_terminal(stdin=interactive, tty=tty)
     body = {
@@ -46,7 +46,7 @@ def exec_(container: str, command: tuple[str, ...], detach: bool, interactive: b
         "Privileged": settings["privileged"],
         "User": settings["user"],
         "WorkingDir": settings["workdir"],
-        "DetachKeys": settings["detach_keys"],
+        "DetachKeys": keys,
     }
     console = {"ConsoleSize": list(terminal_size())} if tty else {}
     identifier = daemon.post(f"/containers/{path_segment(container)}/exec", body={**body, **console})["Id"]
@@ -54,7 +54,7 @@ def exec_(container: str, command: tuple[str, ...], detach: bool, interactive: b
         daemon.post(f"/exec/{identifier}/start", body={"Detach": True, "Tty": tty, **console})
         return 0
     stream, kind = daemon.hijack("POST", f"/exec/{identifier}/start", body={"Detach": False, "Tty": tty, **console})
-    with TerminalSession(stream, kind, tty=tty, stdin=interactive, detach_keys=settings["detach_keys"]) as session:
+    with TerminalSession(stream, kind, tty=tty, stdin=interactive, detach_keys=keys) as session:
         detached = session.run(
             lambda height, width: daemon.post(f"/exec/{identifier}/resize", {"h": height, "w": width})
         )

@@ -14,15 +14,21 @@ from covey.errors import InvalidArgumentError
 BUILT_IN_PROFILES = ("unconfined", "builtin", "default")
 
 
-def surroundings(flags: Mapping[str, Any], host: str, environment: Mapping[str, str] = os.environ) -> Surroundings:
-    """What the flags refer to outside of the command line.
+def surroundings(
+    flags: Mapping[str, Any], host: str, proxies: Mapping[str, str], environment: Mapping[str, str] = os.environ
+) -> Surroundings:
+    """What the flags refer to outside of the command line. ``proxies`` are variables that apply unless ``--env`` gives others.
 
     Raises:
         InvalidArgumentError: a file cannot be read, or a seccomp profile is not JSON.
     """
+    given = {item.partition("=")[0] for item in flags["env"]}
     return Surroundings(
         directory=str(Path.cwd()),
-        environment=tuple(environment_variables((), flags["env_file"], environment)),
+        environment=(
+            *(f"{name}={value}" for name, value in proxies.items() if name not in given),
+            *environment_variables((), flags["env_file"], environment),
+        ),
         labels=_labels(flags["label_file"]),
         profiles=_profiles(flags["security_opt"]),
         api_socket=host.removeprefix("unix://") if host.startswith("unix://") else "",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cli.registry import config_file
+from cli import config_file
 from cli.registry.reference import registry_key
 from covey.errors import CoveyError, InvalidArgumentError
 

@@ -46,9 +46,7 @@ class ServiceImages:
         if self._resolve == CHANGED and before:
             return _with_image(spec, _image(before), _platforms(before))
         try:
-            found = self._daemon.call(
-                "GET", f"/distribution/{path_segment(wanted)}/json", headers=self._auth(wanted), patient=True
-            )
+            found = self._daemon.call("GET", f"/distribution/{path_segment(wanted)}/json", headers=self._auth(wanted))
         except CoveyError:
             if before:
                 return _with_image(spec, _image(before), _platforms(before))

@@ -16,17 +16,36 @@ def read_frames(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     Raises:
         CoveyError: the daemon reports an error in the stream, or the data is not multiplexed.
     """
-    rest = bytearray()
+    for frames in frames_by_chunk(chunks):
+        yield from frames
+
+
+def frames_by_chunk(chunks: Iterable[bytes]) -> Iterator[list[tuple[int, bytes]]]:
+    """The frames that each chunk completes, for output that is flushed once a chunk.
+
+    Raises:
+        CoveyError: as ``read_frames``, after the frames before it.
+    """
+    rest = b""
     for chunk in chunks:
-        rest += chunk
-        while len(rest) >= HEADER_BYTES:
-            length = int.from_bytes(rest[4:HEADER_BYTES], "big")
-            if rest[0] > SYSTEM_ERROR or length > MAX_FRAME_BYTES:
-                raise CoveyError("the daemon's output is not a multiplexed stream")
-            if len(rest) < HEADER_BYTES + length:
+        data = rest + chunk if rest else chunk
+        frames: list[tuple[int, bytes]] = []
+        start, problem = 0, ""
+        while len(data) - start >= HEADER_BYTES:
+            stream, length = data[start], int.from_bytes(data[start + 4 : start + HEADER_BYTES], "big")
+            if stream > SYSTEM_ERROR or length > MAX_FRAME_BYTES:
+                problem = "the daemon's output is not a multiplexed stream"
                 break
-            stream, data = rest[0], bytes(rest[HEADER_BYTES : HEADER_BYTES + length])
-            del rest[: HEADER_BYTES + length]
+            end = start + HEADER_BYTES + length
+            if len(data) < end:
+                break
+            content = data[start + HEADER_BYTES : end]
             if stream == SYSTEM_ERROR:
-                raise CoveyError(f"error from daemon in stream: {data.decode(errors='replace').strip()}")
-            yield stream, data
+                problem = f"error from daemon in stream: {content.decode(errors='replace').strip()}"
+                break
+            frames.append((stream, content))
+            start = end
+        rest = data[start:]
+        yield frames
+        if problem:
+            raise CoveyError(problem)

@@ -6,6 +6,7 @@ import base64
 import json
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,3 +258,18 @@ def test_flags_that_docker_refuses_are_refused_with_its_exit_code(engine: Record
 def test_other_commands_send_what_docker_sends(engine: RecordingEngine, line: str) -> None:
     words = shlex.split(line)
     assert requests(engine.covey(*words)) == requests(engine.docker(*words))
+
+
+PROXIES = {
+    "default": {"httpProxy": "http://p.test:3128", "noProxy": "*.test"},
+    "unix:///other": {"httpProxy": "http://no"},
+}
+
+
+@pytest.mark.parametrize("words", ["create busybox", "create -e HTTP_PROXY=mine busybox", "exec -d box true"])
+def test_the_configuration_file_has_proxies_and_detach_keys(tmp_path: Path, words: str) -> None:
+    with recording(tmp_path) as engine:
+        (engine.home / "config.json").write_text(json.dumps({"proxies": PROXIES, "detachKeys": "ctrl-a,b"}))
+        theirs = requests(engine.docker(*words.split()))
+        assert requests(engine.covey(*words.split())) == theirs
+        assert "p.test" in str(theirs) or "ctrl-a,b" in str(theirs)

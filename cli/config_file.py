@@ -12,6 +12,14 @@ from typing import Any
 
 from covey.errors import InvalidArgumentError
 
+PROXIES = {
+    "httpProxy": "HTTP_PROXY",
+    "httpsProxy": "HTTPS_PROXY",
+    "ftpProxy": "FTP_PROXY",
+    "noProxy": "NO_PROXY",
+    "allProxy": "ALL_PROXY",
+}
+
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:
     """The path of the configuration file."""
@@ -34,6 +42,17 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidArgumentError(f"the configuration file {path} is no JSON object")
     return found
+
+
+def proxy_variables(config: Mapping[str, Any], host: str) -> dict[str, str]:
+    """The variables that a new container gets for the proxies of the configuration: those of the daemon's address, else the default."""
+    proxies = config.get("proxies") or {}
+    chosen = proxies.get(host) or proxies.get("default") or {}
+    variables = {}
+    for key, name in PROXIES.items():
+        if chosen.get(key):
+            variables[name] = variables[name.lower()] = str(chosen[key])
+    return variables
 
 
 def save(path: Path, config: Mapping[str, Any]) -> None:
