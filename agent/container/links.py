@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agent.container.model import Container, ContainerConfig, NetworkConnection
-from covey.errors import ConflictError, InvalidArgumentError, NotFoundError
+from agent.container.model import Container, ContainerConfig, NetworkConnection, NetworkRequest
+from covey.errors import ConflictError, CoveyError, InvalidArgumentError, NotFoundError
 
 HOST_GATEWAY = "host-gateway"
 BRIDGE = "bridge"
@@ -43,9 +43,23 @@ def extra_hosts(config: ContainerConfig, connection: NetworkConnection, find: Fi
             resolved.append(entry)
         elif connection.host_gateway:
             resolved.append(f"{name}:{connection.host_gateway}")
-    for link in config.links:
+    for link in config.links if config.network_mode in {"", BRIDGE, "default"} else ():
         resolved += _linked_names(config, link, find)
+    for request in config.requested_networks:
+        for link in request.links:
+            resolved += _names_on_network(request, link, find)
     return tuple(dict.fromkeys(resolved))
+
+
+def _names_on_network(request: NetworkRequest, link: str, find: Find) -> list[str]:
+    """The alias of a container of this host that runs on the same network; any other name is left to the network's DNS."""
+    name, alias = parse_link(link)
+    try:
+        other = find(name)
+    except CoveyError:
+        return []
+    running = other.config.networks if other.state.running else ()
+    return [f"{alias}:{item.ip}" for item in running if request.network in {item.name, item.network_id}]
 
 
 def _linked_names(config: ContainerConfig, link: str, find: Find) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -156,6 +156,14 @@ class NetworkDriver:
         Call it once, after the adoptions and the first complete assignment set.
         """
         return await self._thread.run(self._started().clean)
+
+    async def clean_sandboxes(self, kept: Collection[str]) -> tuple[str, ...]:
+        """Remove the sandboxes that this process neither created nor adopted, except those of the containers `kept`.
+
+        Returns the ids of their containers. Call it once, after the adoptions.
+        """
+        host = self._started()
+        return await self._thread.run(lambda: host.clean_sandboxes(kept))
 
     async def remove_everything(self) -> None:
         """Remove all sandboxes, networks, the gateway bridge and its rules. For a node that leaves its cluster."""

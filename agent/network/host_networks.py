@@ -9,7 +9,7 @@ Called by `driver` alone, on the driver's thread and never on the event loop's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from agent.dns.zone import Zone
@@ -133,13 +133,16 @@ class HostNetworks:
 
         A network that failed keeps its namespace while a container is attached to it. The next try adopts it.
         """
-        removed: list[str] = []
-        for container_id in self.sandboxes.paths():
-            if container_id not in self.sandboxes:
-                self.destroy_sandbox(container_id)
-                removed.append(f"container {container_id}")
+        removed = [f"container {key}" for key in self.clean_sandboxes()]
         removed += [f"network {key}" for key in self.overlays.remove_unused(self.sandboxes.used_networks())]
         return tuple(removed)
+
+    def clean_sandboxes(self, kept: Collection[str] = ()) -> tuple[str, ...]:
+        """Remove sandboxes that were not adopted, except those of the containers `kept`. Returns the ids of their containers."""
+        unused = tuple(key for key in self.sandboxes.paths() if key not in self.sandboxes and key not in kept)
+        for container_id in unused:
+            self.destroy_sandbox(container_id)
+        return unused
 
     def remove_everything(self) -> None:
         """Remove all containers' sandboxes, all networks and outbound NAT."""

@@ -1,6 +1,6 @@
 """Interfaces of the worker to containers, images and networks. The agent passes the real ones; unit tests pass small fakes."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -60,4 +60,5 @@ class NetworksPort(Protocol):
     """The part of ``agent.network.driver.NetworkDriver`` that the worker needs."""
 
     async def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]: ...
+    async def clean_sandboxes(self, kept: Collection[str]) -> tuple[str, ...]: ...
     async def clean(self) -> tuple[str, ...]: ...

@@ -250,10 +250,14 @@ class Worker:
     async def _adopt_networks(self, records: Sequence[TaskRecord]) -> None:
         """Adopts the network sandboxes of running containers, and of tasks whose container is still to be started."""
         prepared = {record.container_id for record in records if not record.status.state.terminal}
+        kept = set()
         for container in self._containers.list():
             is_prepared = container.state.status is RunStatus.CREATED and container.id in prepared
             if container.state.running or is_prepared:
+                kept.add(container.id)
                 await self._endpoints.adopt(container.config)
+        for container_id in await self._networks.clean_sandboxes(kept):
+            log.info("removed the network namespace of container %s, which has ended", container_id[:12])
 
     async def _remove_unassigned(self) -> None:
         """After the first complete set: removes containers, then network namespaces, that belong to no task on record."""

@@ -113,13 +113,19 @@ def test_containers_of_any_node_join_an_attachable_overlay_network(lab: LabClust
 def test_an_attached_container_keeps_its_network_while_its_daemon_is_away_and_gives_it_back(lab: LabCluster) -> None:
     one, two = background(lab, "--network", "open"), background(lab, "--network", "open", on=2)
     before = networks_of(lab, two, on=2)["open"]["IPAddress"]
+    other = background(lab, on=2)
+    shown = lab.get(f"/containers/{other}/json", on=lab[2])
     labs.cluster.crash(lab[2])
     assert reaches(lab, one, two)
+    lab.inside(lab[2], "kill", "-9", str(shown["State"]["Pid"]))
+    assert shown["Id"] in lab.inside(lab[2], "ls", "/run/covey/netns/containers").lines
     lab.start(lab[2])
     lab.wait_ready()
     assert networks_of(lab, two, on=2)["open"]["IPAddress"] == before
     assert reaches(lab, two, one, on=2)
     assert reaches(lab, two, "web", on=2)
+    assert shown["Id"] not in lab.inside(lab[2], "ls", "/run/covey/netns/containers").lines
+    lab.docker("rm", other, on=lab[2])
     lab.docker("kill", two, on=lab[2])
     busy = lab.docker("network", "rm", "open", check=1).err
     assert "in use by service web" in busy

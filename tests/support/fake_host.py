@@ -1,6 +1,6 @@
 """Fake host in memory for unit tests of the worker: containers, images and networks with the worker's interfaces."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractContextManager
 
 import msgspec
@@ -154,6 +154,10 @@ class FakeNetworks:
     ) -> str:
         self.calls.append(("adopt", container_id, len(attachments), tuple(nameservers)))
         return f"/run/netns/{container_id}"
+
+    async def clean_sandboxes(self, kept: Collection[str]) -> tuple[str, ...]:
+        left, self.sandboxes = self.sandboxes - set(kept), self.sandboxes & set(kept)
+        return tuple(sorted(left))
 
     async def clean(self) -> tuple[str, ...]:
         return self.left_over

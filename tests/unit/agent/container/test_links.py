@@ -9,6 +9,7 @@ from agent.container.model import (
     ContainerState,
     EndpointSettings,
     NetworkConnection,
+    NetworkRequest,
     RunStatus,
 )
 from covey.errors import ConflictError, InvalidArgumentError, NotFoundError
@@ -62,3 +63,11 @@ def test_a_linked_container_must_run_on_the_default_bridge():
 def test_a_link_to_nobody_is_refused_when_the_container_is_created():
     with pytest.raises(InvalidArgumentError, match="could not get container for db: No such container: db"):
         check_links(container("web", links=("db:data",)).config, find())
+
+
+def test_on_another_network_a_link_is_an_alias_of_a_container_there():
+    request = NetworkRequest(network="open", links=("db:data", "remote:far"))
+    web = container("web", network_mode="open", links=("db:data",), requested_networks=(request,)).config
+    assert extra_hosts(web, GATEWAY, find(container("db", network="open"))) == ("data:172.18.0.5",)
+    assert extra_hosts(web, GATEWAY, find(container("db", network="other"))) == ()
+    assert extra_hosts(web, GATEWAY, find(container("db", network="open", running=False))) == ()
