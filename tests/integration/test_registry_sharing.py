@@ -113,6 +113,11 @@ async def test_a_mirror_that_lacks_the_image_leads_to_the_registry_and_gets_no_c
         mirror.add(APP)
         await host.pull(name, Credentials("joe", "secret"))
         assert registry.requests == []
+        mirror.answer("GET", "/", ask)
+        await host.store.remove(name)
+        await host.pull(name, Credentials("joe", "secret"))
+        assert registry.asked("/app/manifests/1"), "a mirror that wants a password is passed over"
+        assert not [request for request in mirror.requests if "Authorization" in request.headers]
 
 
 async def test_the_platform_of_an_index_is_chosen_and_a_missing_one_named(
