@@ -92,7 +92,7 @@ def test_images_are_imported_saved_loaded_listed_and_removed(lab: LabCluster, tm
         )
         tasks = lab.running("red", 2)
         assert lab.execute(tasks[0], "sh", "-c", "echo $COLOUR").out == "red\n"
-        refused = lab.docker("image", "rm", "-f", "made:1", on=five, check=1)
+        refused = lab.docker("image", "rm", "made:1", on=five, check=1)
         assert "is using its" in refused.err, refused.err
         lab.docker("service", "rm", "red")
         labs.wait(lambda: not lab.get("/containers/json?all=1", on=five), "no container that uses the image")
