@@ -7,6 +7,7 @@ from cli.format.table import truncate
 from cli.format.units import human_size
 
 MAX_BAR, MIN_BAR = 40, 8
+SERVICE_BAR = 22
 BAR_FRAME = 2
 
 
@@ -25,7 +26,7 @@ def service_line(name: str, done: int, total: int, note: str, columns: int) -> s
     room = columns - fixed
     if room < MIN_BAR:
         return truncate(f"{name}  {count}  {note}".rstrip(), columns)
-    width = min(MAX_BAR, max(MIN_BAR, room // 2)) if note else min(MAX_BAR, room)
+    width = min(SERVICE_BAR, max(MIN_BAR, room // 2))
     line = f"{name}  {bar(done, total, width)}  {count}"
     left = columns - len(line) - 2
     return f"{line}  {truncate(note, left)}" if note and left > 1 else line

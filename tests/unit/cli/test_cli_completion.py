@@ -107,6 +107,17 @@ def complete(line: str) -> list[str]:
         ("container rm ", ["old", "web.1"]),
         ("stack rm ", ["shop"]),
         ("inspect fr", ["front"]),
+        ("run ngi", ["nginx:1", "nginx:2"]),
+        ("run --rm --network f", ["front"]),
+        ("run --volumes-from ", ["old", "web.1"]),
+        ("create -v d", ["data"]),
+        ("run --pull ", ["always", "missing", "never"]),
+        ("network connect ", ["back", "front"]),
+        ("network disconnect front ", ["old", "web.1"]),
+        ("cp w", ["web.1:"]),
+        ("commit ", ["old", "web.1"]),
+        ("push ngi", ["nginx:1", "nginx:2"]),
+        ("update -m 1g ", ["old", "web.1"]),
     ],
 )
 def test_names_of_objects_are_offered(host: str, line: str, names: list[str]) -> None:
