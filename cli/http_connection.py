@@ -103,8 +103,10 @@ class Response:
 
     def _line(self) -> bytes:
         while b"\r\n" not in self._buffer:
+            if len(self._buffer) > MAX_LINE_BYTES:
+                raise MalformedResponseError("the head of a chunk is too long")
             data = self._sock.recv(READ_BYTES)
-            if not data or len(self._buffer) > MAX_LINE_BYTES:
+            if not data:
                 raise MalformedResponseError("a chunk ended too early")
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\r\n")

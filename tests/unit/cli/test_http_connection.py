@@ -109,3 +109,12 @@ def test_a_request_has_its_body_in_the_framing_that_it_announces(
     assert found.startswith(b"POST /v1.50/x?a=b HTTP/1.1\r\n")
     assert b"\r\nX-A: b\r\n" in found
     assert found.endswith(sent)
+
+
+def test_a_chunk_header_that_never_ends_is_an_error() -> None:
+    client, server = socket.socketpair()
+    with client, server:
+        client.settimeout(10)
+        server.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"0" * 10_000)
+        with pytest.raises(MalformedResponseError):
+            Response(client, "GET").read()
