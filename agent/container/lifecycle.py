@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from agent.container import health, log_config
+from agent.container import health, log_config, start_errors
 from agent.container.api import ContainerNetworks, ImageRootfs
 from agent.container.bundle import BundleBuilder
 from agent.container.exit_watcher import ExitWatcher
@@ -30,8 +30,7 @@ from agent.container.recovery import RecoveryDecision
 from agent.logs import rotation
 from agent.runtime import attach, cgroup, process, runc
 from agent.runtime.conmon import Conmon, LogFile
-from agent.runtime.errors import OciRuntimeError
-from covey.errors import ConflictError, CoveyError, InvalidArgumentError, NotFoundError, UnavailableError
+from covey.errors import ConflictError, NotFoundError, UnavailableError
 
 _KILL_SECONDS = 30.0
 
@@ -85,12 +84,10 @@ class Lifecycle:
                 if record.state.running:  # the caller was cancelled after the program had begun to run
                     raise
                 await asyncio.shield(self._undo_start(record, error))
-                if not isinstance(error, OciRuntimeError):
+                shown = start_errors.raised(error)
+                if shown is error:
                     raise
-                message = f"failed to create task for container: {error.message}"
-                if error.exit_code in {126, 127}:
-                    raise InvalidArgumentError(message) from error
-                raise OciRuntimeError(message) from error
+                raise shown from error
 
     def adopt(self, record: ContainerRecord, decision: RecoveryDecision) -> None:
         """Take over a container that the previous daemon left running or starting."""
@@ -215,7 +212,7 @@ class Lifecycle:
         if never_ran and isinstance(error, asyncio.CancelledError):  # the caller gave up: keep the previous outcome
             code, message = record.state.exit_code, record.state.error
         else:
-            code, message = _start_error(error)
+            code, message = start_errors.recorded(error)
         status = RunStatus.EXITED if record.state.status is RunStatus.RESTARTING else record.state.status
         state = msgspec.structs.replace(record.state, status=status, pid=0, exit_code=code, error=message)
         self._index.set_state(record, state)
@@ -230,11 +227,3 @@ async def _finish_despite_cancellation(work: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await task
         raise
-
-
-def _start_error(error: BaseException) -> tuple[int, str]:
-    """Exit code and message of a container that could not start."""
-    code = error.exit_code if isinstance(error, OciRuntimeError) else 128
-    if isinstance(error, asyncio.CancelledError):
-        return code, "the start was cancelled"
-    return code, error.message if isinstance(error, CoveyError) else f"{type(error).__name__}: {error}"

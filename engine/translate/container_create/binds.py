@@ -69,8 +69,6 @@ def _problem(kind: MountKind, target: str, words: Sequence[str]) -> str:
         return f"invalid mount path: '{target}' mount path must be absolute"
     if posixpath.normpath(target.replace("//", "/")) == "/":
         return "invalid specification: destination can't be '/'"
-    if "\0" in target:
-        return f"invalid mount path: {target!r} contains a null byte"
     if kind is MountKind.BIND and "nocopy" in words:
         return "field VolumeOptions must not be specified"
     if kind is MountKind.VOLUME and any(word in _PROPAGATIONS for word in words):

@@ -114,11 +114,6 @@ def _check(config: UserConfig) -> None:
     for entry in config.env:
         if not entry.partition("=")[0]:
             raise InvalidArgumentError(f"invalid environment variable: {entry}")
-        if "\0" in entry:
-            raise InvalidArgumentError(f"invalid environment variable: {entry!r} contains a null byte")
-    for word in (*(config.command or ()), *(config.entrypoint or ())):
-        if "\0" in word:
-            raise InvalidArgumentError(f"invalid command: {word!r} contains a null byte")
     if config.working_dir and not config.working_dir.startswith("/"):
         raise InvalidArgumentError(
             f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"

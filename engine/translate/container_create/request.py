@@ -60,6 +60,7 @@ def read_request(body: Any, host: HostCapacity) -> CreateRequest:
     fields = JsonFields(body)
     if not body:
         raise InvalidArgumentError("Config cannot be empty in order to create a container")
+    _refuse_null_bytes(body)
     config = read_config(fields)
     host_config = fields.child("HostConfig") or JsonFields({}, "HostConfig")
     endpoints = fields.child("NetworkingConfig")
@@ -81,6 +82,20 @@ def read_request(body: Any, host: HostCapacity) -> CreateRequest:
             part.refuse_unknown()
     warnings = (*check_limits(limits, host), *networking.network_warnings(host_config, network["network_mode"]))
     return CreateRequest(config=config, values=values, warnings=warnings)
+
+
+def _refuse_null_bytes(body: Any) -> None:
+    """No path, name or variable of the kernel can hold a null byte. Labels and annotations can."""
+    values = [("", body)]
+    while values:
+        path, value = values.pop()
+        if isinstance(value, str) and "\0" in value:
+            raise InvalidArgumentError(f"invalid value of {path}: {value!r} contains a null byte")
+        if isinstance(value, dict):
+            values += [(key, item) for key, item in value.items() if key not in {"Labels", "Annotations"}]
+            values += [(path or key, key) for key in value]
+        elif isinstance(value, list):
+            values += [(path, item) for item in value]
 
 
 def container_config(request: CreateRequest, image: Image, identity: Identity) -> ContainerConfig:

@@ -224,6 +224,23 @@ def test_what_cannot_work_is_refused_by_name(body: dict[str, Any], name: str) ->
         created(body)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Env": ["A=\0"]},
+        {"Cmd": ["\0"]},
+        {"Volumes": {"/\0": {}}},
+        host(Binds=["/a\0:/b"]),
+        host(Devices=[{"PathOnHost": "/dev/\0"}]),
+        host(Sysctls={"net.\0": "1"}),
+    ],
+)
+def test_a_null_byte_is_refused_wherever_the_kernel_would_see_it(body: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match="contains a null byte"):
+        created(body)
+    assert created({"Labels": {"a": "\0"}, **host(Annotations={"b": "\0"})}).labels == {"a": "\0"}
+
+
 def test_an_empty_body_is_no_container() -> None:
     for body in (None, {}):
         with pytest.raises(InvalidArgumentError, match="Config cannot be empty in order to create a container"):
