@@ -68,6 +68,8 @@ class BundleBuilder:
             seccomp.check(config.seccomp)
         for rule in config.device_cgroup_rules:
             device_rules.device_rule(rule)
+        if config.writable_cgroups and self._cgroups.version != 2:
+            raise UnsupportedError("SecurityOpt writable-cgroups needs cgroup v2, and this host has cgroup v1")
         if config.storage_options:
             raise UnsupportedError("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
 

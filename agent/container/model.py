@@ -256,6 +256,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_parent: str = ""
     """The cgroup that holds the container's own, "" for the daemon's."""
     apparmor_profile: str = ""
+    writable_cgroups: bool = False
     network_disabled: bool = False
     publish_all_ports: bool = False
     links: tuple[str, ...] = ()

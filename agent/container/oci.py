@@ -66,6 +66,7 @@ def oci_container(config: ContainerConfig, host: HostValues) -> OciContainer:
         device_rules=tuple(device_rule(rule) for rule in config.device_cgroup_rules),
         apparmor_profile=host.apparmor_profile,
         annotations=config.annotations,
+        writable_cgroups=config.writable_cgroups,
         limits=config.resources,
         binds=host.binds,
         tmpfs=host.tmpfs,

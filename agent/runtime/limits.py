@@ -83,7 +83,7 @@ def oci_resources(
 
 def effective_swap_bytes(limits: ResourceLimits) -> int:
     """The limit of memory and swap together: Docker's default is twice the memory limit."""
-    return limits.memory_swap_bytes or 2 * max(limits.memory_bytes, 0)
+    return limits.memory_swap_bytes or min(2 * max(limits.memory_bytes, 0), (1 << 63) - 1)
 
 
 def _memory(limits: ResourceLimits, *, swap_limits: bool) -> dict[str, Any]:

@@ -130,6 +130,7 @@ class OciContainer(NamedTuple):
     read_only_paths: tuple[str, ...] | None = None
     device_rules: tuple[DeviceRule, ...] = ()
     apparmor_profile: str = ""
+    writable_cgroups: bool = False
     annotations: Mapping[str, str] = {}
     limits: ResourceLimits = ResourceLimits()
     binds: tuple[BindMount, ...] = ()
@@ -203,6 +204,7 @@ def _mounts(container: OciContainer) -> list[dict[str, Any]]:
 def _default_mounts(container: OciContainer) -> list[dict[str, Any]]:
     safe = ["nosuid", "noexec", "nodev"]
     access = [] if container.privileged else ["ro"]
+    cgroup_access = [] if container.writable_cgroups else access
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
     return [
         _mount("/proc", "proc", "proc", safe),
@@ -210,7 +212,7 @@ def _default_mounts(container: OciContainer) -> list[dict[str, Any]]:
         _mount("/dev/pts", "devpts", "devpts", pts),
         *_ipc_mounts(container, safe),
         _mount("/sys", "sysfs", "sysfs", [*safe, *access]),
-        _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, *access, "relatime"]),
+        _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, *cgroup_access, "relatime"]),
     ]
 
 

@@ -131,6 +131,22 @@ def test_exit_codes_are_those_of_docker(lab: LabCluster) -> None:
     assert lab.docker("ps", "-aq").out == ""
 
 
+def test_cgroups_are_writable_where_the_container_has_its_own(lab: LabCluster) -> None:
+    options = ("--security-opt", "writable-cgroups=true", IMAGE)
+    if on_version_1(lab):
+        assert "writable-cgroups needs cgroup v2" in run(lab, *options, "true", check=125).err
+    else:
+        run(lab, *options, "mkdir", "/sys/fs/cgroup/own")
+
+
+def test_the_id_of_a_container_is_printed_and_written_to_a_file(lab: LabCluster, tmp_path: Path) -> None:
+    file = tmp_path / "id"
+    shown = lab.docker("run", "-d", "--network", "none", "--cidfile", str(file), IMAGE, *labs.SLEEP).out.strip()
+    assert file.read_text() == shown
+    assert lab.get(f"/containers/{shown}/json")["State"]["Running"]
+    lab.docker("rm", "-f", shown)
+
+
 def test_the_entrypoint_replaces_that_of_the_image(lab: LabCluster) -> None:
     assert run(lab, "--entrypoint", "echo", IMAGE, "a", "b").out == "a b\n"
     assert run(lab, "--entrypoint", "", IMAGE, "echo", "c").out == "c\n"

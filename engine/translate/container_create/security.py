@@ -9,6 +9,7 @@ _TRUE, _FALSE = (
     frozenset({"1", "t", "T", "TRUE", "true", "True"}),
     frozenset({"0", "f", "F", "FALSE", "false", "False"}),
 )
+_FLAGS = {"no-new-privileges": "no_new_privileges", "writable-cgroups": "writable_cgroups"}
 BUILTIN = "builtin"
 UNLABELLED = ("label=disable",)
 """What Docker shows for containers that share so much with the host that labels could not confine them."""
@@ -33,7 +34,12 @@ def read_security(fields: JsonFields) -> dict[str, Any]:
 
 def _options(options: tuple[str, ...]) -> dict[str, Any]:
     """The settings that `SecurityOpt` makes; a later option wins."""
-    values: dict[str, Any] = {"no_new_privileges": False, "seccomp": "", "apparmor_profile": ""}
+    values: dict[str, Any] = {
+        "no_new_privileges": False,
+        "writable_cgroups": False,
+        "seccomp": "",
+        "apparmor_profile": "",
+    }
     for option in options:
         if option == "no-new-privileges":
             values["no_new_privileges"] = True
@@ -42,8 +48,8 @@ def _options(options: tuple[str, ...]) -> dict[str, Any]:
         name, found, value = option.partition(separator)
         if not found:
             raise InvalidArgumentError(f'invalid --security-opt 1: "{option}"')
-        if name == "no-new-privileges" and value in _TRUE | _FALSE:
-            values["no_new_privileges"] = value in _TRUE
+        if name in _FLAGS and value in _TRUE | _FALSE:
+            values[_FLAGS[name]] = value in _TRUE
         elif name == "seccomp":
             values["seccomp"] = "" if value == BUILTIN else value
         elif name == "apparmor":

@@ -283,6 +283,7 @@ def test_security_options_take_effect() -> None:
     made = created(host(SecurityOpt=["no-new-privileges", "seccomp=builtin", "apparmor:mine", "label=disable"]))
     assert (made.no_new_privileges, made.seccomp, made.apparmor_profile) == (True, "", "mine")
     assert created(host(SecurityOpt=["no-new-privileges=true", "no-new-privileges:false"])).no_new_privileges is False
+    assert created(host(SecurityOpt=["writable-cgroups=true"])).writable_cgroups
     assert created(host(SecurityOpt=["seccomp=unconfined"])).seccomp == "unconfined"
     assert created(host(CapAdd=["net_admin", "CAP_CHOWN"], CapDrop=["all"])).cap_add == ("CAP_CHOWN", "CAP_NET_ADMIN")
     assert created(host(Privileged=True)).security_options == ("label=disable",)

@@ -61,6 +61,11 @@ def test_a_privileged_container_is_neither_masked_nor_confined() -> None:
     assert not [m for m in made["mounts"] if "ro" in m["options"]]
 
 
+def test_writable_cgroups_leave_the_rest_of_sys_protected() -> None:
+    made = spec(writable_cgroups=True)
+    assert {m["destination"] for m in made["mounts"] if "ro" in m["options"]} == {"/sys"}
+
+
 def test_only_root_has_the_capabilities_of_the_bounding_set() -> None:
     process = process_spec(PROCESS._replace(user=ProcessUser(1000, 1000, (1000,))))
     assert process["capabilities"] == {"bounding": ["CAP_CHOWN"], "effective": [], "permitted": []}
