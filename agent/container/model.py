@@ -362,6 +362,10 @@ class ContainerFiles(msgspec.Struct, frozen=True, kw_only=True):
     merged: str = ""
 
 
+CONNECT_NETWORK, DISCONNECT_NETWORK = "connect_network", "disconnect_network"
+"""Actions of the events of `docker network connect` and `disconnect`, with the attributes `network` and `network_id`."""
+
+
 class ContainerEvent(msgspec.Struct, frozen=True):
     """`action` is Docker's: create, start, die, kill, stop, oom, destroy, pause, unpause, rename, update, resize,
     attach, exec_create, exec_start, exec_die, "health_status: healthy". `attributes` belong to the action, for example

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from agent.container.model import ContainerEvent
+from agent.container.model import CONNECT_NETWORK, DISCONNECT_NETWORK, ContainerEvent
 from agent.volume.model import VolumeEvent
 from covey.clock import SECOND
 from covey.objects import Cluster, Config, Network, Node, Secret, Service, Struct, Task
@@ -60,20 +60,23 @@ def of_container(item: ContainerEvent, network_id: Callable[[str], str]) -> list
     """The event of a container, with those of its networks as Docker orders them: connected before its start, disconnected after its
     end. ``network_id`` is the id of a predefined network.
     """
+    if item.action in {CONNECT_NETWORK, DISCONNECT_NETWORK}:  # `docker network`, while the container runs
+        name, key = item.attributes["network"], item.attributes["network_id"] or network_id(item.attributes["network"])
+        return [_of_network(item, item.action.partition("_")[0], name, key)]
     own, action = from_container(item), _NETWORK_ACTIONS.get(item.action)
     if action is None:
         return [own]
     networks = [
-        message(
-            "network",
-            action,
-            endpoint.network_id or network_id(endpoint.name),
-            {"container": item.container.id, "name": endpoint.name, "type": _DRIVERS.get(endpoint.name, "overlay")},
-            item.time_ns,
-        )
+        _of_network(item, action, endpoint.name, endpoint.network_id or network_id(endpoint.name))
         for endpoint in item.container.networks
+        if endpoint.name != "docker_gwbridge"
     ]
     return [*networks, own] if action == "connect" else [own, *networks]
+
+
+def _of_network(item: ContainerEvent, action: str, name: str, network_id: str) -> dict[str, Any]:
+    attributes = {"container": item.container.id, "name": name, "type": _DRIVERS.get(name, "overlay")}
+    return message("network", action, network_id, attributes, item.time_ns)
 
 
 def from_cluster(action: str, item: Struct, time_ns: int, before: Struct | None = None) -> dict[str, Any] | None:

@@ -140,6 +140,9 @@ def test_a_running_container_is_connected_and_disconnected(lab: LabCluster) -> N
     assert reaches(lab, name, "web")
     lab.execute(task, "ping", "-c", "1", "late")
     assert set(networks_of(lab, name)) == {"bridge", "open"}
+    told = lab.docker("events", "--since", "1m", "--until", "0s", "--filter", "type=network", "--format",
+                      "{{.Action}} {{.Actor.Attributes.name}}", on=lab[1]).lines  # fmt: skip
+    assert "connect open" in told
     again = lab.docker("network", "connect", "open", name, on=lab[1], check=1).err
     assert f"endpoint with name {name} already exists in network open" in again
     lab.docker("restart", "-t", "0", name, on=lab[1])

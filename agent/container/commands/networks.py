@@ -6,6 +6,8 @@ import msgspec
 
 from agent.container.host import ContainerHost
 from agent.container.model import (
+    CONNECT_NETWORK,
+    DISCONNECT_NETWORK,
     HOST_NETWORK,
     ContainerConfig,
     EndpointSettings,
@@ -27,7 +29,9 @@ async def connect_network(host: ContainerHost, ref: str, request: NetworkRequest
         _check_connect(config, request)
         requests = (*config.requested_networks, request)
         if record.state.running:
-            config = await _connected(host, record, await host.networks.join(config, request))
+            connection = await host.networks.join(config, request)
+            config = _connected(host, record, connection)
+            _emit(host, record, CONNECT_NETWORK, connection.endpoints[-1])
         host.index.set_config(record, msgspec.structs.replace(config, requested_networks=requests))
 
 
@@ -46,7 +50,8 @@ async def disconnect_network(host: ContainerHost, ref: str, network: str) -> Non
         if requests == config.requested_networks and endpoint is None:
             raise ConflictError(f"container {config.id} is not connected to network {network}")
         if record.state.running and endpoint is not None:
-            config = await _connected(host, record, await host.networks.leave(config, endpoint))
+            config = _connected(host, record, await host.networks.leave(config, endpoint))
+            _emit(host, record, DISCONNECT_NETWORK, endpoint)
         else:
             config = msgspec.structs.replace(config, networks=tuple(i for i in config.networks if i is not endpoint))
         host.index.set_config(record, msgspec.structs.replace(config, requested_networks=requests))
@@ -58,10 +63,11 @@ async def leave_network(host: ContainerHost, ref: str, network_id: str) -> None:
     async with record.lock:
         endpoint = next((item for item in record.config.networks if item.network_id == network_id), None)
         if endpoint is not None and record.state.running:
-            await _connected(host, record, await host.networks.leave(record.config, endpoint))
+            _connected(host, record, await host.networks.leave(record.config, endpoint))
+            _emit(host, record, DISCONNECT_NETWORK, endpoint)
 
 
-async def _connected(host: ContainerHost, record: ContainerRecord, connection: NetworkConnection) -> ContainerConfig:
+def _connected(host: ContainerHost, record: ContainerRecord, connection: NetworkConnection) -> ContainerConfig:
     """The configuration of a running container with these networks, which its files of /etc show too."""
     config = msgspec.structs.replace(
         record.config, networks=connection.endpoints, resolver=connection.resolver, netns_path=connection.netns_path
@@ -69,6 +75,10 @@ async def _connected(host: ContainerHost, record: ContainerRecord, connection: N
     host.index.set_config(record, config)
     host.lifecycle.networks.rewrite_etc_files(record)
     return config
+
+
+def _emit(host: ContainerHost, record: ContainerRecord, action: str, endpoint: EndpointSettings) -> None:
+    host.index.emit(record, action, network=endpoint.name, network_id=endpoint.network_id)
 
 
 def _check_connect(config: ContainerConfig, request: NetworkRequest) -> None:
