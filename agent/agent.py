@@ -150,6 +150,7 @@ class Agent:
             ImageUser(container.id, container.state.running)
             for container in self.containers.list()
             if container.config.image_id == image_id
+            or any(mount.image_id == image_id for mount in container.config.mounts)
         ]
 
     async def _remove_released_images(self) -> None:

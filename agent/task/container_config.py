@@ -163,6 +163,8 @@ def _mount(mount: MountSpec, source: str) -> ContainerMount:
             read_only=mount.read_only,
             no_copy=mount.volume_no_copy,
             driver_labels=dict(mount.volume_labels),
+            driver=mount.volume_driver.name if mount.volume_driver else "",
+            driver_options=dict(mount.volume_driver.options) if mount.volume_driver else {},
         )
     if mount.type is MountType.TMPFS:
         size = (f"size={mount.tmpfs_size_bytes}",) if mount.tmpfs_size_bytes else ()

@@ -71,7 +71,7 @@ MOUNT = FieldTable(
         Row(key="Source", field="source", codec=TEXT),
         Row(key="Target", field="target", codec=TEXT),
         Row(key="ReadOnly", field="read_only", codec=FLAG),
-        Constant(key="Consistency", accepted=("default", "consistent")),
+        Constant(key="Consistency", accepted=("default", "consistent", "cached", "delegated")),
         Row(key="BindOptions.Propagation", field="propagation", codec=TEXT),
         Row(key="VolumeOptions.NoCopy", field="volume_no_copy", codec=FLAG),
         Row(key="VolumeOptions.Labels", field="volume_labels", codec=TEXT_MAP),

@@ -79,10 +79,6 @@ def _require_mount(mount: Mount) -> None:
     driver = mount.volume_driver
     if driver is not None and driver.name not in {"", "local"}:
         raise UnsupportedError(f"volume driver {driver.name} is not supported: use local ({mount.target})")
-    if driver is not None and driver.options:
-        raise UnsupportedError(
-            f"volume driver options are not supported: {', '.join(sorted(driver.options))}; remove them ({mount.target})"
-        )
 
 
 def _require_healthcheck(check: HealthConfig | None) -> None:

@@ -146,15 +146,14 @@ REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
         "TaskTemplate.LogDriver: invalid size: 'big'",
     ),
     (
-        "volume option",
+        "volume driver",
         service_spec(
             container=ContainerSpec(
-                image="i",
-                mounts=(Mount(type=MountType.VOLUME, target="/a", volume_driver=Driver(options={"type": "nfs"})),),
+                image="i", mounts=(Mount(type=MountType.VOLUME, target="/a", volume_driver=Driver(name="rexray")),)
             )
         ),
         UnsupportedError,
-        "volume driver options are not supported: type",
+        "volume driver rexray is not supported: use local",
     ),
     (
         "restart",
