@@ -149,11 +149,16 @@ class ImageStore:
         return image_id
 
     async def commit(self, request: CommitRequest, source: AbstractAsyncContextManager[Path]) -> str:
-        """Create an image from another one and the writable layer that `source` gives. Returns its id."""
+        """Create an image from another one and the writable layer that `source` gives, as a job. Returns its id."""
         tag = image_reference.parse_tagged(request.tag).familiar if request.tag else ""
         base = self.get(request.image_id)
         request = msgspec.structs.replace(request, tag=tag)
-        return await ImageCommit(self.repository, base, self.layers(base.id), request).run(source, self._clock())
+
+        async def work(_report: Report) -> str:
+            return await ImageCommit(self.repository, base, self.layers(base.id), request).run(source, self._clock())
+
+        with self._jobs.join(("commit", id(source)), work) as job:
+            return await job.result()
 
     def save(self, names: Sequence[str], *, platform: str = "") -> AsyncIterator[bytes]:
         """The images as an archive that both `docker load` and OCI tools read. All names are resolved before the first byte.
