@@ -18,10 +18,10 @@ from coveypb.v1 import dispatcher_pb2
 RETRY_SECONDS = 1.0
 CHECK_SECONDS = 2.0
 
-EXPIRED_WORKER = 'use "docker swarm leave --force" here and join again'
+EXPIRED_WORKER = 'use "swarm leave --force" here and join again'
 EXPIRED_MANAGER = (
     f"if other managers work, {EXPIRED_WORKER}. If none does, the cluster's state exists only on these managers' disks: "
-    'stop all managers but one, and use "docker swarm init --force-new-cluster" on that one'
+    'stop all managers but one, and use "swarm init --force-new-cluster" on that one'
 )
 """A manager that leaves deletes its log. On the last managers that would destroy the cluster."""
 

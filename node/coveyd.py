@@ -5,7 +5,6 @@ Invariant: it may be killed at any line. Containers run on, and the next start a
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import functools
 import grp
@@ -18,6 +17,11 @@ from typing import IO, TYPE_CHECKING
 
 from covey.engine_settings import LiveSettings
 from covey.errors import AlreadyExistsError, CoveyError, PermissionDeniedError
+from node.lean_process import (
+    import_aiohttp_without_certificates,
+    limit_malloc_arenas,
+    return_unused_memory,
+)
 from node.options import CommandLine, DaemonOptions, merge, parse_command_line
 from node.reload import Reloader, reload_attributes
 
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("coveyd")
 
-_M_ARENA_MAX = -8
 GROUP = "covey"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -63,6 +66,7 @@ def _grant_group_access(run_dir: Path) -> None:
 
 async def serve(options: DaemonOptions, line: CommandLine) -> None:
     """Run the daemon until SIGTERM or SIGINT; SIGHUP reloads its configuration."""
+    import_aiohttp_without_certificates()
     from agent.agent import Agent, AgentConfig
     from agent.image.registry.config_file import read_config
     from engine.app import build_app
@@ -115,6 +119,7 @@ async def serve(options: DaemonOptions, line: CommandLine) -> None:
             for text in insecure_warnings(options):
                 log.warning("%s", text)
             loop.add_signal_handler(signal.SIGHUP, signal_reload)
+            return_unused_memory()
             await stop.wait()
             log.info("stopping; containers run on")
 
@@ -125,12 +130,6 @@ def _reload(reloader: Reloader, app: "web.Application", engine_id: str) -> None:
 
     if reloader.reload():
         publish_daemon_event(app, "reload", engine_id, reload_attributes(reloader.options))
-
-
-def limit_malloc_arenas() -> None:
-    """Use one malloc arena for all threads, which rarely allocate at the same time. glibc's default kept about 5 MB more."""
-    with contextlib.suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from covey.objects import Cluster, ClusterSpec, replace
 from engine.interfaces import SwarmInit
 
 _NEW = ClusterSpec()
-_UPDATE = "docker swarm update"
+_UPDATE = "swarm update"
 
 
 def refuse_unsupported_flags(request: SwarmInit) -> None:
@@ -44,7 +44,7 @@ def _changeable_flags(request: SwarmInit) -> list[tuple[str, str, bool]]:
     ]
     changes = [(flag, f"{_UPDATE} {flag}{value}", is_set) for flag, value, is_set in flags]
     availability = request.availability not in {"", "active"}
-    changes.append(("--availability", f"docker node update --availability {request.availability} self", availability))
+    changes.append(("--availability", f"node update --availability {request.availability} self", availability))
     has_other = not any(is_set for _, _, is_set in changes) and replace(spec, auto_lock=False) != _NEW
     return [*changes, ("the other settings of Spec", _UPDATE, has_other)]
 

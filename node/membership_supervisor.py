@@ -19,7 +19,7 @@ from node.membership_state import MembershipState
 from node.node_record import NodeRecord
 from node.options import DaemonOptions
 
-REMOVED = 'This node was removed from the swarm by one of its managers. Use "docker swarm leave" here; then it may join again.'
+REMOVED = 'This node was removed from the swarm by one of its managers. Use "swarm leave" here; then it may join again.'
 NOT_RUNNING = "the daemon is starting or stopping; try again"
 JOIN_SECONDS = 40.0
 FIRST_BACKOFF_SECONDS = 0.5

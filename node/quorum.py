@@ -26,7 +26,7 @@ LEADERLESS_SECONDS = 4.0
 """A group with a quorum elects a leader in less time."""
 UNANSWERED_PEER = (
     "the manager at {addr} is alive, but does not tell this node whether the cluster still works{why}: a new cluster could split it in "
-    'two. If it works, use "docker swarm leave --force" here and join again. If it does not, stop that manager first'
+    'two. If it works, use "swarm leave --force" here and join again. If it does not, stop that manager first'
 )
 _RPC_SECONDS = 2.0
 _POLL_SECONDS = 0.2
@@ -80,8 +80,8 @@ async def refuse_unless_quorum_lost(manager_socket: Path) -> None:
             count = len(status.managers)
             raise ConflictError(
                 f"the cluster has a leader ({status.leader_addr}), so at least {count // 2 + 1} of its {count} managers answer, and a new "
-                'cluster would split it in two. To remove a manager, use "docker node demote"; to remove this node, use '
-                '"docker swarm leave --force" here'
+                'cluster would split it in two. To remove a manager, use "node demote"; to remove this node, use '
+                '"swarm leave --force" here'
             )
         await asyncio.sleep(_POLL_SECONDS)
 
@@ -103,7 +103,7 @@ async def refuse_if_peers_have_leader(identity: NodeIdentity, managers: Iterable
             raise ConflictError(
                 f"the manager at {addr} follows a leader ({status.leader_addr or 'of unknown address'}), and this node does not: the "
                 "cluster works without this node, and a new cluster would split it in two. Check this host's network and its manager; "
-                'or use "docker swarm leave --force" here and join again. If that cluster must end, stop its managers first'
+                'or use "swarm leave --force" here and join again. If that cluster must end, stop its managers first'
             )
 
 

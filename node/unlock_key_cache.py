@@ -111,7 +111,7 @@ class UnlockKeyCache:
         if keys is None:
             raise UnavailableError(
                 f"{self._path} is missing, and this node's key is sealed with a data key in it: restore the file, or use "
-                '"docker swarm leave --force" here and join again'
+                '"swarm leave --force" here and join again'
             )
         with self._lock:
             self._ring = keys.ring

@@ -28,7 +28,7 @@ StateCallback = Callable[[dispatcher_pb2.SessionState], None]
 
 _UNTRUSTED_ROOT_MESSAGE = (
     "this node does not trust the root of the managers' certificates: either the root was rotated after this node was removed, "
-    'or the managers belong to another cluster. Use "docker swarm leave --force" on this node and join again'
+    'or the managers belong to another cluster. Use "swarm leave --force" on this node and join again'
 )
 _FIRST_BACKOFF_SECONDS = 0.1
 _MAX_BACKOFF_SECONDS = 2.0

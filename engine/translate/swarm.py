@@ -183,9 +183,7 @@ def read_join(body: Any) -> SwarmJoin:
     if not any(request.remote_addrs):
         raise InvalidArgumentError("at least 1 RemoteAddr is required to join")
     if not request.join_token:
-        raise InvalidArgumentError(
-            "a join token is required to join: ask a manager for `docker swarm join-token worker`"
-        )
+        raise InvalidArgumentError("a join token is required to join: ask a manager for `swarm join-token worker`")
     return request
 
 

@@ -72,7 +72,7 @@ async def _require_no_live_manager(restored: RestoredBackup) -> None:
     for addr in await managers_at([member.addr for member in restored.members if member.addr], restored.cluster.id):
         raise ConflictError(
             f"the manager at {addr} belongs to the cluster in this backup and is running: changes newer than the backup would be lost. If "
-            'the cluster works, join it from here ("docker swarm join"). If its other managers are lost for good, run "docker swarm init '
+            'the cluster works, join it from here ("swarm join"). If its other managers are lost for good, run "swarm init '
             '--force-new-cluster" there. To restore the backup anyway, stop every manager of the cluster first'
         )
 

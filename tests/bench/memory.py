@@ -7,7 +7,7 @@ from tests.bench.figures import Figure, Target
 from tests.bench.subject import Subject, unique_name
 
 SETTLE_SECONDS = 5.0
-WORKER, MANAGER = Target(90.0), Target(170.0)
+WORKER, MANAGER = Target(80.0), Target(170.0)
 SWARM_WORKER = "45-50 + 16"
 SWARM_MANAGER = "102-112 + 16"
 

@@ -101,7 +101,7 @@ def _refuse_published_ports(ports: list[str]) -> None:
     if ports:
         raise UnsupportedError(
             f"publishing ports of single containers (HostConfig.PortBindings {', '.join(sorted(ports))}) is not supported "
-            "by Covey yet; use --network host, or docker service create --publish"
+            "by Covey yet; use --network host, or service create --publish"
         )
 
 

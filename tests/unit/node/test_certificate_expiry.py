@@ -31,15 +31,15 @@ def test_a_valid_certificate_is_no_error(role: NodeRole) -> None:
 def test_a_worker_is_told_to_join_again() -> None:
     message = certificate_expired_message(identity(NodeRole.WORKER), END)
     assert message.startswith("this node's certificate expired on 2023-11-14 22:13 UTC")
-    assert message.endswith('use "docker swarm leave --force" here and join again')
+    assert message.endswith('use "swarm leave --force" here and join again')
 
 
 def test_a_manager_is_not_told_to_delete_the_clusters_last_log() -> None:
     message = certificate_expired_message(identity(NodeRole.MANAGER), END)
-    assert 'if other managers work, use "docker swarm leave --force"' in message
+    assert 'if other managers work, use "swarm leave --force"' in message
     assert (
         "If none does, the cluster's state exists only on these managers' disks: stop all managers but one, and use "
-        '"docker swarm init --force-new-cluster"' in message
+        '"swarm init --force-new-cluster"' in message
     )
 
 

@@ -97,12 +97,12 @@ def test_defaults_that_clients_send_are_accepted(daemon: Daemon, client: str, fl
 @pytest.mark.parametrize(
     ("flag", "value", "instead"),
     [
-        ("--availability", "drain", "docker node update --availability drain self"),
-        ("--cert-expiry", "48h", "docker swarm update --cert-expiry"),
-        ("--dispatcher-heartbeat", "9s", "docker swarm update --dispatcher-heartbeat"),
-        ("--max-snapshots", "2", "docker swarm update --max-snapshots"),
-        ("--snapshot-interval", "5", "docker swarm update --snapshot-interval"),
-        ("--task-history-limit", "3", "docker swarm update --task-history-limit"),
+        ("--availability", "drain", "node update --availability drain self"),
+        ("--cert-expiry", "48h", "swarm update --cert-expiry"),
+        ("--dispatcher-heartbeat", "9s", "swarm update --dispatcher-heartbeat"),
+        ("--max-snapshots", "2", "swarm update --max-snapshots"),
+        ("--snapshot-interval", "5", "swarm update --snapshot-interval"),
+        ("--task-history-limit", "3", "swarm update --task-history-limit"),
         ("--default-addr-pool", "10.9.0.0/16", "cannot be changed after the cluster was created"),
         ("--default-addr-pool-mask-length", "25", "cannot be changed after the cluster was created"),
     ],
