@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from agent.network import links, netns
-from agent.network.model import Attachment, NetworkChanges
+from agent.network.model import Attachment, NetworkChanges, TunnelEndpoint
 from covey.errors import NotFoundError, UnavailableError
 from covey.objects.assignment import NetworkEndpoint, VirtualService
 from tests.support.switched_hosts import HostUnderTest, SwitchedHosts, eventually, overlay, receive, switched_hosts
@@ -335,7 +335,9 @@ async def test_clean_keeps_a_failed_network_with_containers_and_the_next_attempt
         links.run_in_namespace(
             host.namespace,
             "take the VXLAN id",
-            lambda route: links.add_vxlan(route, "thief", host.namespace, vni=4097, local=host.address, mtu=1450),
+            lambda route: links.add_vxlan(
+                route, "thief", host.namespace, vni=4097, local=TunnelEndpoint(host.address), mtu=1450
+            ),
         )
         host.driver = host.new_driver()
         await host.driver.start()
@@ -362,7 +364,9 @@ async def test_a_vxlan_device_whose_replacement_failed_is_repaired_by_the_next_a
         links.run_in_namespace(
             host.namespace,
             "take the next VXLAN id",
-            lambda route: links.add_vxlan(route, "thief", host.namespace, vni=4098, local=host.address, mtu=1450),
+            lambda route: links.add_vxlan(
+                route, "thief", host.namespace, vni=4098, local=TunnelEndpoint(host.address), mtu=1450
+            ),
         )
         net.networks[0] = overlay(vni=4098)
         for _ in range(2):
