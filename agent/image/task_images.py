@@ -7,6 +7,7 @@ or the registry.
 Invariant: a registry that cannot be reached delays only the first of the tasks whose images are here.
 """
 
+import asyncio
 import logging
 
 from agent.image.model import Image
@@ -22,6 +23,8 @@ from covey.errors import CoveyError, NotFoundError
 log = logging.getLogger(__name__)
 
 UNREACHABLE_SECONDS = 60
+REFRESH_ANSWER_SECONDS = 5.0
+"""A registry that does not answer, behind a firewall for example, must not delay a task whose image is here."""
 _ABSENT = "No such image: "
 
 
@@ -29,12 +32,19 @@ class TaskImages:
     """One per daemon. Tasks that need the same image at the same time share one pull."""
 
     def __init__(
-        self, images: ImageStore, registries: RegistryService, sharing: ImageSharing, clock: Clock = wall_clock
+        self,
+        images: ImageStore,
+        registries: RegistryService,
+        sharing: ImageSharing,
+        clock: Clock = wall_clock,
+        *,
+        refresh_answer_seconds: float = REFRESH_ANSWER_SECONDS,
     ) -> None:
         self._images = images
         self._registries = registries
         self._sharing = sharing
         self._clock = clock
+        self._refresh_answer_seconds = refresh_answer_seconds
         self._unreachable_until_ns: dict[str, int] = {}
 
     async def ensure(self, reference: str, registry_auth: str = "") -> Image:
@@ -65,7 +75,7 @@ class TaskImages:
         if parsed.digest or self._clock() < self._unreachable_until_ns.get(parsed.domain, 0):
             return
         try:
-            await self._pull(reference, credentials)
+            await self._pull(reference, credentials, answer_seconds=self._refresh_answer_seconds)
         except RegistryConnectionError as error:
             self._unreachable_until_ns[parsed.domain] = self._clock() + UNREACHABLE_SECONDS * SECOND
             log.warning("pulling %s failed, the image on this host is used: %s", reference, error.message)
@@ -87,6 +97,13 @@ class TaskImages:
                 raise
             raise NotFoundError(f"{_ABSENT}{reference}: {error.message}") from error
 
-    async def _pull(self, reference: str, credentials: Credentials) -> None:
+    async def _pull(self, reference: str, credentials: Credentials, *, answer_seconds: float | None = None) -> None:
+        """Pull an image. With `answer_seconds` the registry must answer with the manifest within this time."""
         with self._registries.pull(reference, credentials=credentials) as job:
+            progress = aiter(job)
+            try:
+                async with asyncio.timeout(answer_seconds):
+                    await anext(progress, None)
+            except TimeoutError:
+                raise RegistryConnectionError(f"the registry did not answer within {answer_seconds:g} s") from None
             await job.result()

@@ -116,6 +116,7 @@ class ImageSharing:
             found = await self._locate(reference, failed_peers, registry_failed=registry_failed)
             if found.action == _Response.ACTION_WAIT:
                 await asyncio.sleep(found.wait_ns / SECOND)
+                failed_peers.clear()  # one of them may be the node that was waited for
             elif found.action == _Response.ACTION_PEERS and len(failed_peers) < FAILED_PEERS:
                 try:
                     await self.fetch(found.image_id, _peers(found.peers), [reference])

@@ -1,12 +1,13 @@
 """When a task's image is asked for at a registry: tags always, digests only if they are missing, ids never."""
 
+import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from agent.image.model import Image
+from agent.image.model import Image, Progress
 from agent.image.registry.auth_config import ANONYMOUS, Credentials
 from agent.image.registry.errors import RegistryConnectionError, RegistryError
 from agent.image.task_images import UNREACHABLE_SECONDS, TaskImages
@@ -18,8 +19,14 @@ DIGEST = "sha256:" + "a" * 64
 
 
 class Pull:
-    def __init__(self, error: CoveyError | None) -> None:
+    def __init__(self, error: CoveyError | None, *, is_silent: bool = False) -> None:
         self._error = error
+        self._is_silent = is_silent
+
+    async def __aiter__(self) -> AsyncIterator[Progress]:
+        if self._is_silent:
+            await asyncio.Event().wait()
+        yield Progress("Pulling from app")
 
     async def result(self) -> tuple[()]:
         if self._error is not None:
@@ -33,16 +40,19 @@ class Host:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Credentials]] = []
         self.error: CoveyError | None = None
+        self.is_silent = False
         self.here: set[str] = set()
         self.now = 0
-        self.images = TaskImages(self, self, self, lambda: self.now)  # type: ignore[arg-type]
+        self.images = TaskImages(  # type: ignore[arg-type]
+            self, self, self, lambda: self.now, refresh_answer_seconds=0.01
+        )
 
     @contextmanager
     def pull(self, name: str, *, credentials: Credentials = ANONYMOUS) -> Iterator[Pull]:
         self.asked.append((name, credentials))
-        if self.error is None:
+        if self.error is None and not self.is_silent:
             self.here.add(name)
-        yield Pull(self.error)
+        yield Pull(self.error, is_silent=self.is_silent)
 
     def get(self, name: str) -> Image:
         if name not in self.here:
@@ -98,3 +108,12 @@ async def test_an_image_that_is_here_is_used_when_its_registry_refuses() -> None
     assert await host.images.ensure("reg.lan/app:1") == IMAGE
     with pytest.raises(NotFoundError, match=f"^No such image: {DIGEST}$"):
         await host.images.ensure(DIGEST)
+
+
+async def test_a_registry_that_does_not_answer_does_not_delay_a_task_whose_image_is_here() -> None:
+    host = Host()
+    host.is_silent, host.here = True, {"reg.lan/app:1"}
+    async with asyncio.timeout(5):
+        assert await host.images.ensure("reg.lan/app:1") == IMAGE
+        assert await host.images.ensure("reg.lan/app:1") == IMAGE
+    assert len(host.asked) == 1
