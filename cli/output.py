@@ -10,6 +10,8 @@ import click
 from cli.format import table
 from covey.errors import CoveyError
 
+MAX_PARALLEL = 50
+
 
 def now_ns() -> int:
     return time.time_ns()
@@ -53,8 +55,17 @@ def print_objects(refs: Sequence[str], get: Callable[[str], Any], form: str = ""
     return int(failed)
 
 
-def for_each(refs: Sequence[str], act: Callable[[str], Any], *, echo: bool = True) -> int:
-    """Call ``act`` for each reference and print errors. Returns 1 if one failed, else 0."""
+def for_each(refs: Sequence[str], act: Callable[[str], Any], *, echo: bool = True, parallel: bool = False) -> int:
+    """Call ``act`` for each reference and print errors. Returns 1 if one failed, else 0.
+
+    ``parallel`` calls it for several references at a time, and prints in their order.
+    """
+    if parallel and len(refs) > 1:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(len(refs), MAX_PARALLEL)) as pool:
+            jobs = {ref: pool.submit(act, ref) for ref in refs}
+            return for_each(refs, lambda ref: jobs[ref].result(), echo=echo)
     failed = False
     for ref in refs:
         try:

@@ -16,9 +16,15 @@ _SIGNAL = option("-s", "--signal", default="", help="Signal to send to the conta
 _TIMEOUT = option("-t", "--timeout", "--time", "time", type=int, help="Seconds to wait before killing the container")
 
 
-def _post_each(containers: tuple[str, ...], verb: str, query: Mapping[str, Any] | None = None) -> int:
+def _post_each(
+    containers: tuple[str, ...], verb: str, query: Mapping[str, Any] | None = None, *, parallel: bool = True
+) -> int:
     daemon = options.client()
-    return output.for_each(containers, lambda ref: daemon.post(f"/containers/{path_segment(ref)}/{verb}", query))
+    return output.for_each(
+        containers,
+        lambda ref: daemon.call("POST", f"/containers/{path_segment(ref)}/{verb}", query, patient=True),
+        parallel=parallel,
+    )
 
 
 def _stop_query(time: int | None, signal: str) -> dict[str, Any]:
@@ -40,7 +46,7 @@ def stop(containers: tuple[str, ...], signal: str, time: int | None) -> int:
 @_TIMEOUT
 def restart(containers: tuple[str, ...], signal: str, time: int | None) -> int:
     """Restart one or more containers."""
-    return _post_each(containers, "restart", _stop_query(time, signal))
+    return _post_each(containers, "restart", _stop_query(time, signal), parallel=False)
 
 
 @command()
@@ -88,7 +94,11 @@ def rm(containers: tuple[str, ...], force: bool, volumes: bool, link: bool) -> i
     """Remove one or more containers."""
     daemon = options.client()
     query = {"force": force, "v": volumes, "link": link}
-    return output.for_each(containers, lambda ref: daemon.delete(f"/containers/{path_segment(ref)}", query))
+    return output.for_each(
+        containers,
+        lambda ref: daemon.call("DELETE", f"/containers/{path_segment(ref)}", query, patient=True),
+        parallel=True,
+    )
 
 
 @command()

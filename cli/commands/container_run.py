@@ -50,12 +50,11 @@ def run(image: str, command: tuple[str, ...], **flags: Any) -> int:
         identifier, body = _create(daemon, image, command, flags)
         attached = body["AttachStdin"] or body["AttachStdout"] or body["AttachStderr"]
         path = f"/containers/{path_segment(identifier)}"
-        if flags["detach"] or not attached:
-            _start(daemon, path, remove=bool(flags["rm"]))
-            click.echo(identifier)
-            return 0
         if not body["AttachStdout"] and not body["AttachStderr"]:
-            click.echo(identifier)
+            click.echo(identifier)  # before the start, so that a container that does not start can be looked at
+        if not attached:
+            _start(daemon, path, remove=bool(flags["rm"]))
+            return 0
         attachment = Attachment(
             tty=body["Tty"],
             stdin=body["AttachStdin"],

@@ -132,6 +132,22 @@ def test_verbs_of_a_running_container(alone: LabCluster) -> None:
     assert covey(alone, "rm", other).out == f"{other}\n"
 
 
+def test_several_containers_stop_at_the_same_time_and_errors_are_printed_in_order(alone: LabCluster) -> None:
+    names = [background(alone, command=("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")) for _ in range(3)]
+    started = time.monotonic()
+    ran = covey(alone, "stop", "-t", "3", names[0], "no-such-container", *names[1:], check=1)
+    assert time.monotonic() - started < 6
+    assert ran.lines == names
+    assert "No such container: no-such-container" in ran.err
+    assert covey(alone, "rm", *names).lines == names
+
+
+def test_the_id_of_a_container_that_does_not_start_is_printed(alone: LabCluster) -> None:
+    ran = covey(alone, "run", "-d", IMAGE, "no-such-command", check=127)
+    assert covey(alone, "inspect", "-f", "{{.State.Status}}", ran.out.strip()).out == "created\n"
+    covey(alone, "rm", ran.out.strip())
+
+
 def test_files_go_in_and_out_of_a_container(alone: LabCluster, tmp_path: Path) -> None:
     name = background(alone)
     (tmp_path / "sub").mkdir()
