@@ -204,6 +204,7 @@ class Lifecycle:
         self._index.set_state(record, started)
         self._index.emit(record, "start")
         self.networks.update_links_to(record)
+        self._shippers.ship(record)
         self._exits.watch(record)
 
     async def _undo_start(self, record: ContainerRecord, error: BaseException) -> None:

@@ -8,6 +8,7 @@ log grows. While no daemon runs, conmon alone bounds the current file, by starti
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from agent.logs import files
 from agent.runtime import conmon
 
 _MAX_INTERVAL_SECONDS, _MIN_INTERVAL_SECONDS = 2.0, 0.05
+_REOPEN_LOOKS, _REOPEN_SECONDS = 20, 0.005
 _MIN_CONMON_LIMIT_BYTES = 4 << 10
 
 
@@ -51,10 +53,51 @@ def rotate(log: RunningLog) -> bool:
     if not log.max_bytes or log.max_files < 2:
         return False
     try:
+        adopted = _adopt_replaced(log)
         if log.path.stat().st_size < log.max_bytes:
-            return False
+            return adopted
     except FileNotFoundError:
         return False
+    _shift(log)
+    _kept(log).unlink(missing_ok=True)
+    log.path.rename(files.numbered_path(log.path, 1))
+    conmon.reopen_log(log.bundle)
+    _keep_when_reopened(log)
+    return True
+
+
+def _adopt_replaced(log: RunningLog) -> bool:
+    """Number the file that conmon itself has replaced meanwhile: it counts what it wrote since its own start, whatever was rotated.
+
+    The second name that each current file has keeps such a file.
+    """
+    kept = _kept(log)
+    if not kept.exists():
+        kept.hardlink_to(log.path)
+        return False
+    if kept.samefile(log.path):
+        return False
+    _shift(log)
+    kept.rename(files.numbered_path(log.path, 1))
+    kept.hardlink_to(log.path)
+    return True
+
+
+def _keep_when_reopened(log: RunningLog) -> None:
+    """Give the file that conmon opens now its second name."""
+    for _ in range(_REOPEN_LOOKS):
+        if log.path.exists():
+            _kept(log).hardlink_to(log.path)
+            return
+        time.sleep(_REOPEN_SECONDS)
+
+
+def _kept(log: RunningLog) -> Path:
+    return log.path.with_name(f"kept-{log.path.name}")
+
+
+def _shift(log: RunningLog) -> None:
+    """Make room for a new file number 1. The oldest is removed once there are as many as the log may have."""
     for number, path in files.older_files(log.path):
         if number >= log.max_files - 1:
             path.unlink(missing_ok=True)
@@ -62,9 +105,6 @@ def rotate(log: RunningLog) -> bool:
             suffix = files.COMPRESSED if path.suffix == files.COMPRESSED else ""
             target = files.numbered_path(log.path, number + 1)
             path.rename(target.with_name(target.name + suffix))
-    log.path.rename(files.numbered_path(log.path, 1))
-    conmon.reopen_log(log.bundle)
-    return True
 
 
 def compress_older(log: RunningLog) -> None:
