@@ -7,7 +7,7 @@ Invariant: a follower's queue is bounded. Counts of the same step replace each o
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar, cast
 
@@ -34,7 +34,7 @@ class JobFollower(Generic[T]):
         """The job's result. Raises the job's error."""
         return await asyncio.shield(self._done)
 
-    async def __aiter__(self) -> AsyncIterator[Progress]:
+    async def __aiter__(self) -> AsyncGenerator[Progress, None]:
         """The progress until the job ends, whatever its result."""
         while True:
             self._changed.clear()

@@ -9,6 +9,7 @@ Invariant: a registry that cannot be reached delays only the first of the tasks 
 
 import asyncio
 import logging
+from contextlib import aclosing
 
 from agent.image.model import Image
 from agent.image.peer.sharing import ImageSharing
@@ -100,10 +101,10 @@ class TaskImages:
     async def _pull(self, reference: str, credentials: Credentials, *, answer_seconds: float | None = None) -> None:
         """Pull an image. With `answer_seconds` the registry must answer with the manifest within this time."""
         with self._registries.pull(reference, credentials=credentials) as job:
-            progress = aiter(job)
-            try:
-                async with asyncio.timeout(answer_seconds):
-                    await anext(progress, None)
-            except TimeoutError:
-                raise RegistryConnectionError(f"the registry did not answer within {answer_seconds:g} s") from None
+            async with aclosing(aiter(job)) as progress:
+                try:
+                    async with asyncio.timeout(answer_seconds):
+                        await anext(progress, None)
+                except TimeoutError:
+                    raise RegistryConnectionError(f"the registry did not answer within {answer_seconds:g} s") from None
             await job.result()

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -23,7 +23,7 @@ class Pull:
         self._error = error
         self._is_silent = is_silent
 
-    async def __aiter__(self) -> AsyncIterator[Progress]:
+    async def __aiter__(self) -> AsyncGenerator[Progress, None]:
         if self._is_silent:
             await asyncio.Event().wait()
         yield Progress("Pulling from app")
