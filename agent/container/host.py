@@ -74,7 +74,9 @@ class ContainerHost:
         self.index = ContainerIndex(ContainerStore(self.paths.database), self.events)
         self.bundles = BundleBuilder(self.paths, self.cgroups, self.volumes, self.images, self.settings)
         self.execs = Execs(self.paths, self.conmon, self.tasks, self.bundles, self.index.emit_exec)
-        self.restarts = Restarts(self.index, self.tasks, lambda record: self.lifecycle.start(record, by_policy=True))
+        self.restarts = Restarts(
+            self.index, self.tasks, lambda record, counts: self.lifecycle.start(record, by_policy=counts)
+        )
         self.exits = ExitWatcher(
             paths=self.paths,
             index=self.index,

@@ -25,10 +25,10 @@ _CONCURRENT_STARTS = 8
 
 
 class Restarts:
-    """`start` starts a container on behalf of its policy."""
+    """`start` starts a container; its second argument says whether the start counts as a restart."""
 
     def __init__(
-        self, index: ContainerIndex, tasks: BackgroundTasks, start: Callable[[ContainerRecord], Awaitable[None]]
+        self, index: ContainerIndex, tasks: BackgroundTasks, start: Callable[[ContainerRecord, bool], Awaitable[None]]
     ) -> None:
         self._index = index
         self._tasks = tasks
@@ -59,13 +59,15 @@ class Restarts:
                 self._settle(record)
 
     async def _start_after(self, record: ContainerRecord, delay_seconds: float) -> None:
+        """A start with the daemon, which has no delay, begins the count of restarts anew."""
+        counts = delay_seconds > 0
         while True:
             await asyncio.sleep(delay_seconds)
             if record.state.status is not RunStatus.RESTARTING:
                 return
             try:
                 async with self._start_slots:
-                    await self._start(record)
+                    await self._start(record, counts)
             except UnavailableError as error:
                 delay_seconds = min(
                     max(2 * delay_seconds, restart_policy.FIRST_DELAY_SECONDS), restart_policy.MAX_DELAY_SECONDS

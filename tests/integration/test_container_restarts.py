@@ -129,6 +129,7 @@ async def test_after_a_reboot_the_policy_decides_who_starts(host: Host) -> None:
         for label in ("always", "stopped-always", "unless"):
             await until(lambda label=label: status(label) is RunStatus.RUNNING)
         assert (status("stopped-unless"), status("no")) == (RunStatus.EXITED, RunStatus.EXITED)
+        assert {container.state.restart_count for container in service.list()} == {0}
         for container in service.list():
             await service.remove(container.id, force=True)
 
