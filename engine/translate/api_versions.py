@@ -42,11 +42,6 @@ def _is_cgroup_v1(info: Object) -> bool:
     return bool(info["CgroupVersion"] == "1" and info["MemoryLimit"])
 
 
-def _first_mac(container: Object) -> str:
-    networks = container["NetworkSettings"]["Networks"] or {}
-    return next((str(item["MacAddress"]) for item in networks.values() if item.get("MacAddress")), "")
-
-
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "info": (
         Removed((1, 25), ("SecurityOptions",), lambda info: _option_names(info["SecurityOptions"])),
@@ -70,7 +65,6 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Removed((1, 42), ("HostConfig", "KernelMemory"), _constant(0)),
         Removed((1, 42), ("HostConfig", "KernelMemoryTCP"), _constant(0)),
         Added((1, 43), ("HostConfig", "Annotations")),
-        Removed((1, 44), ("Config", "MacAddress"), _first_mac),
         Added((1, 44), ("NetworkSettings", "Networks", "*", "DNSNames")),
         Added((1, 48), ("NetworkSettings", "Networks", "*", "GwPriority")),
         Added((1, 48), ("ImageManifestDescriptor",)),

@@ -147,12 +147,18 @@ def _config(config: ContainerConfig) -> dict[str, Any]:
         "WorkingDir": config.working_dir,
         "Entrypoint": None if config.entrypoint is None else list(config.entrypoint),
         **omit_empty(NetworkDisabled=config.network_disabled),
+        **omit_empty(MacAddress=_given_mac(config)),
         "OnBuild": list(config.on_build) or None,
         "Labels": config.labels,
         **omit_empty(StopSignal=config.stop_signal),
         **omit_none(StopTimeout=None if config.stop_grace_seconds is None else int(config.stop_grace_seconds)),
         **omit_empty(Shell=list(config.shell)),
     }
+
+
+def _given_mac(config: ContainerConfig) -> str:
+    """The hardware address that the user asked for."""
+    return "" if config.task_id else next((request.mac for request in config.requested_networks if request.mac), "")
 
 
 def published_ports(config: ContainerConfig) -> list[tuple[str, str, str]]:

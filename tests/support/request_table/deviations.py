@@ -128,6 +128,14 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
+        "A limit or a device mode that no start could set is refused when the container is created.",
+        (
+            "containers: POST /containers/create (unknown ulimit)",
+            "containers: POST /containers/create (soft limit above the hard one)",
+            "containers: POST /containers/create (bad device permissions)",
+        ),
+    ),
+    Difference(
         "An unknown field of a body is refused by its path, and an image must be named.",
         (
             "bad-input: POST /containers/create (a number as a name)",
@@ -151,10 +159,6 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "A resize of an exec that does not run does nothing: clients send it early.",
         ("containers: POST /exec/{exec}/resize (not running)",),
-    ),
-    Difference(
-        "A container in the host's PID namespace has no security option of its own; Docker shows `label=disable`.",
-        ("containers: GET /containers/c-modes/json (namespaces of the host)",),
     ),
     Difference(
         "Services cannot use the predefined networks, and user-defined bridges cannot be created yet.",

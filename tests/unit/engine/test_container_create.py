@@ -347,6 +347,15 @@ def test_a_restart_policy_without_a_name_is_none() -> None:
     assert created(host(RestartPolicy={"Name": "", "MaximumRetryCount": 3})).restart == RestartPolicy()
 
 
+def test_a_given_hardware_address_is_shown_and_can_be_given_back() -> None:
+    endpoint = {"EndpointsConfig": {"bridge": {"MacAddress": "02:42:00:00:00:99"}}}
+    shown = inspected(created({"NetworkingConfig": endpoint}))
+    assert shown["Config"]["MacAddress"] == "02:42:00:00:00:99"
+    again = created({**shown["Config"], "HostConfig": shown["HostConfig"]})
+    assert again.requested_networks[0].mac == "02:42:00:00:00:99"
+    assert "MacAddress" not in inspected(created({}))["Config"]
+
+
 def test_ports_on_the_hosts_network_are_discarded_with_a_warning() -> None:
     ports = {"80/tcp": [{"HostPort": "8080"}]}
     request = read_request({"Image": "img", **host(NetworkMode="host", PortBindings=ports)}, HOST)
