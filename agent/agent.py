@@ -110,11 +110,11 @@ class Agent:
         """Set the address by which the nodes of the joined cluster reach this host, and the one for traffic between containers."""
         self._data_path_addr = data_path_addr
         await self.networks.set_host_address(data_path_addr or host_address)
+        self.endpoints.attachments.is_member = True
 
     def set_data_path_port(self, port: int) -> None:
         """Set the UDP port for traffic between containers, before the first network of the cluster is built."""
         self.networks.set_tunnel_port(port or VXLAN_PORT)
-        self.endpoints.attachments.is_member = True
 
     async def leave_cluster(self) -> None:
         """End all tasks, and remove their secrets and networks, because the host has left its cluster."""
