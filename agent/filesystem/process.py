@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -77,8 +77,10 @@ class FileProcess:
         try:
             async for data in source:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    stdin.write(data)
-                    await _within(IDLE_SECONDS, stdin.drain())
+                    for part in _parts(data):  # what does not fit into the pipe is copied, so it should be little
+                        stdin.write(part)
+                        if stdin.transport.get_write_buffer_size():
+                            await _within(IDLE_SECONDS, stdin.drain())
                     continue
                 return
         finally:
@@ -177,6 +179,12 @@ async def _feed(worker: FileProcess, source: AsyncIterator[bytes]) -> None:
         with contextlib.suppress(errors.CoveyError):
             await worker.wait()
         raise
+
+
+def _parts(data: bytes) -> Iterator[memoryview]:
+    view = memoryview(data)
+    for start in range(0, len(view), CHUNK_BYTES):
+        yield view[start : start + CHUNK_BYTES]
 
 
 async def _within(seconds: float, work: Awaitable[T]) -> T:
