@@ -22,9 +22,8 @@ from agent.image.model import Image
 from agent.runtime.limits import ResourceLimits
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
-from covey.objects import ContainerSpec, HealthConfig, Task
+from covey.objects import ContainerSpec, Driver, HealthConfig, Task
 from covey.objects import Mount as MountSpec
-from covey.objects.base import Driver
 from covey.placeholders import NodeFacts, expand, task_name
 from covey.states import MountType
 
@@ -80,7 +79,7 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         healthcheck=image_defaults.healthcheck(
             healthcheck(spec.healthcheck) if spec.healthcheck else None, image.config.healthcheck
         ),
-        log=_log(task.spec.log_driver),
+        log=_log(task.spec.log_driver or task.log_driver),
         log_max_bytes=DEFAULT_LOG_BYTES,
         created_at_ns=now_ns,
         task_id=task.id,

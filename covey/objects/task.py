@@ -194,3 +194,5 @@ class Task(Struct, frozen=True, kw_only=True):
     restarts: int = 0
     restart_window_started_ns: int = 0
     attached_container_id: str = ""
+    log_driver: Driver | None = None
+    """The cluster's default when the task was created, if its spec names none."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from covey.ids import IdSource
-from covey.objects import Annotations, EndpointSpec, Node, Service, Task, TaskSpec, TaskStatus, replace
+from covey.objects import Annotations, Driver, EndpointSpec, Node, Service, Task, TaskSpec, TaskStatus, replace
 from covey.states import NodeAvailability, NodeState, ServiceMode, TaskState
 from covey.task_predicates import creation_order, has_ended, should_run
 from manager.constraints import meets_constraints, platform_matches
@@ -78,7 +78,12 @@ class ServiceContext(msgspec.Struct, frozen=True):
             service_annotations=spec.annotations,
             status=TaskStatus(timestamp_ns=self.now_ns, state=TaskState.NEW, message="created"),
             desired_state=desired,
+            log_driver=None if spec.task.log_driver else self._default_log_driver(),
         )
+
+    def _default_log_driver(self) -> Driver | None:
+        cluster = next(iter(self.view.clusters), None)
+        return cluster.spec.task_log_driver if cluster is not None else None
 
 
 def group_into_slots(service: Service, tasks: Iterable[Task]) -> dict[SlotKey, Slot]:

@@ -1665,6 +1665,7 @@ class Task(_message.Message):
     RESTARTS_FIELD_NUMBER: _builtins.int
     RESTART_WINDOW_STARTED_NS_FIELD_NUMBER: _builtins.int
     ATTACHED_CONTAINER_ID_FIELD_NUMBER: _builtins.int
+    LOG_DRIVER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     spec_version: _builtins.int
     service_id: _builtins.str
@@ -1690,6 +1691,10 @@ class Task(_message.Message):
     def networks(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkAttachment]: ...
     @_builtins.property
     def endpoint(self) -> Global___Endpoint: ...
+    @_builtins.property
+    def log_driver(self) -> Global___Driver:
+        """The cluster's default log driver when the task was created, if its spec names none."""
+
     def __init__(
         self,
         *,
@@ -1710,10 +1715,11 @@ class Task(_message.Message):
         restarts: _builtins.int = ...,
         restart_window_started_ns: _builtins.int = ...,
         attached_container_id: _builtins.str = ...,
+        log_driver: Global___Driver | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "meta", b"meta", "service_annotations", b"service_annotations", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "log_driver", b"log_driver", "meta", b"meta", "service_annotations", b"service_annotations", "spec", b"spec", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "attached_container_id", b"attached_container_id", "desired_state", b"desired_state", "endpoint", b"endpoint", "id", b"id", "meta", b"meta", "networks", b"networks", "node_id", b"node_id", "restart_window_started_ns", b"restart_window_started_ns", "restarts", b"restarts", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "start_after_ns", b"start_after_ns", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "attached_container_id", b"attached_container_id", "desired_state", b"desired_state", "endpoint", b"endpoint", "id", b"id", "log_driver", b"log_driver", "meta", b"meta", "networks", b"networks", "node_id", b"node_id", "restart_window_started_ns", b"restart_window_started_ns", "restarts", b"restarts", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "start_after_ns", b"start_after_ns", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,6 +11,7 @@ from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import (
     Annotations,
     ContainerSpec,
+    Driver,
     HealthConfig,
     ResourceRequirements,
     Resources,
@@ -213,3 +214,16 @@ def test_privileges_of_a_service_become_the_security_settings_of_its_container()
 def test_a_mount_that_cannot_be_is_refused_by_the_node_in_dockers_words(mount: MountSpec, words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         configured(mounts=(mount,))
+
+
+def test_the_log_driver_is_the_specs_or_the_clusters_and_a_size_is_bounded_by_default() -> None:
+    plain = container_config(task(), image(cmd=("x",)), NODE, CONTAINER, 9)
+    assert (plain.log.driver, plain.log_max_bytes) == ("", 32 << 20)
+    given = msgspec.structs.replace(task(), log_driver=Driver(name="local", options={"max-size": "1m"}))
+    log = container_config(given, image(cmd=("x",)), NODE, CONTAINER, 9).log
+    assert (log.driver, log.options) == ("local", {"max-size": "1m"})
+    spec = msgspec.structs.replace(given.spec, log_driver=Driver(name="none"))
+    assert (
+        container_config(msgspec.structs.replace(given, spec=spec), image(cmd=("x",)), NODE, CONTAINER, 9).log.driver
+        == "none"
+    )

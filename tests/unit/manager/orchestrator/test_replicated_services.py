@@ -1,6 +1,6 @@
 """Scaling and slot reconciliation of replicated and global services."""
 
-from covey.objects import Annotations, Meta, Placement, RestartPolicy, replace
+from covey.objects import Annotations, Cluster, ClusterSpec, Driver, Meta, Placement, RestartPolicy, replace
 from covey.states import NodeAvailability, NodeState, RestartCondition, ServiceMode, TaskState
 from tests.support.planning import (
     NOW,
@@ -168,3 +168,13 @@ def test_a_global_task_ends_with_its_node_and_returns_with_it() -> None:
     view = run_all_tasks(after_planning(run_all_tasks(view)))
     assert [item.status.state for item in desired_tasks(view)] == [TaskState.RUNNING]
     assert not decide(view, now_ns=NOW).steps
+
+
+def test_a_task_takes_the_clusters_log_driver_unless_its_service_names_one() -> None:
+    default, own = Driver(name="local"), Driver(name="none")
+    cluster = Cluster(id="default", spec=ClusterSpec(task_log_driver=default))
+    plain = service()
+    named = replace(plain, spec=replace(plain.spec, task=replace(plain.spec.task, log_driver=own)))
+    assert after_planning(view_of(N1, cluster, plain)).tasks.by_slot("web", 1)[0].log_driver == default
+    (task_of_named,) = after_planning(view_of(N1, cluster, named)).tasks.by_slot("web", 1)
+    assert (task_of_named.log_driver, task_of_named.spec.log_driver) == (None, own)
