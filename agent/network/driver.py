@@ -1,11 +1,12 @@
-"""Network driver of a host: the asyncio interface of this package, used by the agent's worker alone.
+"""Network driver of a host: the asyncio interface of this package, used by the agent's worker and by `agent.endpoint`.
 
 Invariant: a repeated call changes nothing.
 Invariant: running containers keep their network when the daemon crashes at any line.
 Invariant: blocking kernel work runs on one thread of the driver, in order.
 
-Order of calls after a daemon start: `start`, `apply` with the saved assignments, `adopt` for each running container, a
-`apply` that leads to the assigned set once a manager is reached, `clean`. In this order running containers never lose a name or a VIP.
+Order of calls after a daemon start: `start`, `apply` with the saved assignments, `adopt` for each running container,
+`clean_sandboxes`, an `apply` that leads to the assigned set once a manager is reached, `clean`. In this order running containers never
+lose a name or a VIP.
 """
 
 from __future__ import annotations

@@ -61,6 +61,11 @@ def test_containers_on_the_bridge_reach_each_other_and_a_link_gives_a_name(lab: 
     lab.docker("restart", "-t", "0", name, on=lab[1])
     assert networks_of(lab, name)["bridge"]["IPAddress"] != shown["IPAddress"]
     assert reaches(lab, linking, "db")
+    processes = lab.docker("top", linking, "-o", "pid,args", on=lab[1]).lines
+    assert processes[0].split() == ["PID", "COMMAND"]
+    assert processes[-1].endswith(" ".join(labs.SLEEP))
+    lab.docker("rm", "--link", f"{linking}/db", on=lab[1])
+    assert "has no link db" in lab.docker("rm", "--link", f"{linking}/db", on=lab[1], check=1).err
     lab.docker("rm", "-f", linking, on=lab[1])
     missing = run(lab, "--rm", "--link", "nobody:db", IMAGE, "true", check=125).err
     assert "could not get container for nobody: No such container: nobody" in missing
