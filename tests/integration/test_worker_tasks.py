@@ -116,12 +116,11 @@ async def test_a_failed_container_reports_its_exit_code(node: WorkerNode) -> Non
     assert (status.state, status.error) == (S.FAILED, "task: non-zero exit (7)")
 
 
-async def test_a_missing_image_rejects_the_task_and_names_image_and_node(node: WorkerNode) -> None:
+async def test_a_missing_image_rejects_the_task_and_is_named(node: WorkerNode) -> None:
     task = task_of("img", "true", image="nowhere:5")
     await node.worker.apply(assign(task), complete=True)
     status = await node.wait_state(task.id, S.REJECTED)
     assert "nowhere:5" in status.error
-    assert "lab-1" in status.error
     assert "docker load" in status.error
 
 
