@@ -19,6 +19,7 @@ from engine.translate.json_fields import JsonFields, is_zero
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+_GO_ZEROS: dict[Any, Any] = {int: 0, float: 0.0, str: "", bool: False}
 _EMPTY: tuple[Any, ...] = ("", 0, False, [], ())
 
 
@@ -196,4 +197,6 @@ def _fields_of(entry: Entry) -> Iterable[str]:
 def _default_of(field: msgspec.structs.FieldInfo) -> Any:
     if field.default is not msgspec.NODEFAULT:
         return field.default
-    return field.default_factory() if field.default_factory is not msgspec.NODEFAULT else None
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return _GO_ZEROS.get(field.type)  # a field that must be given is Go's zero where a client leaves it out

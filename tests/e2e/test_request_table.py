@@ -10,7 +10,7 @@ import pytest
 from node.lab import api
 from node.lab.layout import Lab, LabHost
 from tests.support import labs, real_engine
-from tests.support.request_table import page, pending
+from tests.support.request_table import page
 from tests.support.request_table.comparison import differences
 from tests.support.request_table.deviations import DIFFERENCES
 from tests.support.request_table.replay import Answer, replay
@@ -44,8 +44,6 @@ CASES = [(title, name, row) for (title, row), (name, _) in zip(titled_rows(), na
 def test_both_engines_answer_alike(title: str, name: str, row: Row, answers: tuple[Answers, Answers]) -> None:
     docker, covey = (found[title] for found in answers)
     found = differences(row, docker, covey)
-    if name in pending.NAMES:
-        return
     if name in EXPLAINED:
         assert found, f"no longer differs: remove it from {EXPLAINED[name]!r}"
     else:

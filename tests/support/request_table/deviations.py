@@ -79,6 +79,8 @@ DIFFERENCES: tuple[Difference, ...] = (
             "bad-input: POST /containers/create (a control character)",
             "bad-input: POST /containers/create (a bad number)",
             "bad-input: POST /containers/create (single quotes)",
+            "outside-swarm: POST /swarm/join (bad token)",
+            "outside-swarm: POST /swarm/init (unknown availability)",
             "bad-input: GET /containers/json (broken filters)",
         ),
     ),
@@ -157,10 +159,6 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference("Builds are not served, and neither are their sessions.", ("system: POST /session (not an upgrade)",)),
     Difference(
-        "A resize of an exec that does not run does nothing: clients send it early.",
-        ("containers: POST /exec/{exec}/resize (not running)",),
-    ),
-    Difference(
         "Services cannot use the predefined networks, and user-defined bridges cannot be created yet.",
         (
             "networks: GET /networks/bridge (scope)",
@@ -171,6 +169,18 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "An image that was committed does not repeat the container's configuration in `ContainerConfig`.",
         ("containers: GET /images/made:1/json (committed)",),
+    ),
+    Difference(
+        "What the host cannot do is 501: a size of the writable layer needs a file system with project quotas.",
+        ("containers: POST /containers/create (storage option)",),
+    ),
+    Difference(
+        "Logs have a content type at every API version.",
+        ("containers: GET /containers/life/logs (stdout)", "containers: GET /containers/life/logs (stopped)"),
+    ),
+    Difference(
+        "A join that names no manager is refused for that, before its other fields are read.",
+        ("outside-swarm: POST /swarm/join (nothing given)",),
     ),
     Difference("`self` names this node also in the API.", ("nodes: GET /nodes/self",)),
     Difference(
@@ -228,28 +238,12 @@ DIFFERENCES: tuple[Difference, ...] = (
 )
 
 NEWER_FIELDS: dict[str, str] = {
-    ".EnableIPv4": "1.48",
-    ".CDISpecDirs": "1.44",
-    ".DNSNames": "1.44",
-    ".GwPriority": "1.48",
     ".Warnings": "1.44",
     ".GraphDriver.Data.ID": "1.44",
 }
 """Fields that API 1.42 to 1.50 added; Covey shows them to older clients too, as Docker's newer engines do. End of a path: API version."""
 
-GONE_FIELDS: dict[str, str] = {
-    ".BuilderSize": "1.42",
-    ".KernelMemory": "1.42",
-    ".KernelMemoryTCP": "1.42",
-    "^.Error": "1.42",
-    ".RegistryConfig.AllowNondistributableArtifactsCIDRs": "1.49",
-    ".RegistryConfig.AllowNondistributableArtifactsHostnames": "1.49",
-    ".ContainerdCommit.Expected": "1.49",
-    ".InitCommit.Expected": "1.49",
-    ".RuncCommit.Expected": "1.49",
-    ".BridgeNfIptables": "1.50",
-    ".BridgeNfIp6tables": "1.50",
-}
+GONE_FIELDS: dict[str, str] = {"^.Error": "1.42"}
 """Fields of Docker 20.10 that API 1.42 to 1.50 removed. End of a path: API version."""
 
 EMPTY_FIELDS: tuple[str, ...] = (
@@ -276,11 +270,14 @@ EMPTY_FIELDS: tuple[str, ...] = (
 """Maps and lists that Docker 20.10 writes as null where they are empty, and Covey as ``{}`` or ``[]``, as newer engines do for most."""
 
 FILLED_FIELDS: tuple[str, ...] = (
+    ".DefaultAddressPools",
+    ".ProductLicense",
     ".IPAM.Config[].Gateway",
     ".Peers",
     ".SizeRw",
     ".UpdateConfig.Monitor",
     ".RollbackConfig.Monitor",
+    ".Config.MacAddress",
     ".Config.StopSignal",
     ".Config.StopTimeout",
     ".HostConfig.Runtime",
@@ -291,8 +288,8 @@ FILLED_FIELDS: tuple[str, ...] = (
 )
 """Values that Covey always shows, as they are in force; Docker 20.10 omits them where they are zero, empty or the default."""
 
-OPEN_OBJECTS: tuple[str, ...] = (".memory_stats.stats",)
-"""Objects whose keys are those of the kernel: Docker 20.10 shows the ones that it knows, Covey all."""
+OPEN_OBJECTS: tuple[str, ...] = (".memory_stats.stats", ".blkio_stats")
+"""Objects whose content is the kernel's: Docker 20.10 shows the keys that it knows, Covey all."""
 
 HIDDEN_FIELDS: tuple[str, ...] = (".GraphDriver.Data",)
 """Details of Docker's storage, such as the folders of layers, which Covey does not show."""
