@@ -2,9 +2,11 @@
 
 import pytest
 
+from agent.container.model import ContainerUlimit
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import HealthConfig, Mount, Platform, UpdateConfig
 from covey.states import MountType
+from engine.translate.container_create.devices import ULIMIT
 from engine.translate.container_spec import HEALTH_CONFIG, MOUNT
 from engine.translate.field_table import COUNT, TEXT, FieldTable, Row
 from engine.translate.service import SERVICE_SPEC, UPDATE_CONFIG
@@ -58,3 +60,7 @@ def test_a_negative_count_is_refused_by_its_path() -> None:
     with pytest.raises(InvalidArgumentError, match=r"number -1 into Go struct field Top\.Retries of type uint64"):
         HEALTH_CONFIG.from_json({"Retries": -1}, "Top")
     assert COUNT.write(3) == 3
+
+
+def test_a_field_that_must_be_given_is_gos_zero_where_it_is_left_out_or_null() -> None:
+    assert ULIMIT.from_json({"Name": "nofile", "Soft": None}) == ContainerUlimit(name="nofile", soft=0, hard=0)
