@@ -1,6 +1,5 @@
 """``covey image push-to`` and ``covey image ls --cluster``: the images of all nodes of a cluster."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import click
@@ -24,6 +23,8 @@ def push_to(image: str, nodes: tuple[str, ...]) -> int:
 
     The nodes fetch the layers that they lack from the nodes that have them.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     daemon = options.client()
     path = f"/covey/images/{path_segment(image)}/push-to"
     failed = 0
