@@ -22,10 +22,10 @@ def enabled(check: HealthCheck | None) -> bool:
     return check is not None and bool(check.test) and check.test[0] != "NONE"
 
 
-def probe_args(check: HealthCheck) -> tuple[str, ...]:
-    """The command line of a probe."""
+def probe_args(check: HealthCheck, shell: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The command line of a probe. `shell` is that of the container, empty for /bin/sh."""
     if check.test[0] == "CMD-SHELL":
-        return ("/bin/sh", "-c", *check.test[1:])
+        return (*(shell or ("/bin/sh", "-c")), *check.test[1:])
     return check.test[1:] if check.test[0] == "CMD" else check.test
 
 

@@ -42,7 +42,7 @@ class HealthMonitor:
 
     async def _run(self, record: ContainerRecord, check: HealthCheck) -> None:
         started_ns = record.state.started_at_ns
-        config = ExecConfig(args=health.probe_args(check))
+        config = ExecConfig(args=health.probe_args(check, record.config.shell))
         while True:
             delay = health.seconds_until_next_probe(record.state.health, check, started_ns, time.time_ns())
             await asyncio.sleep(delay)

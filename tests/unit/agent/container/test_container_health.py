@@ -49,6 +49,7 @@ def test_probes_use_the_start_interval_while_the_container_starts() -> None:
 
 def test_the_three_forms_of_a_health_check_command() -> None:
     assert probe_args(HealthCheck(test=("CMD-SHELL", "a b"))) == ("/bin/sh", "-c", "a b")
+    assert probe_args(HealthCheck(test=("CMD-SHELL", "a b")), ("/bin/ash", "-ec")) == ("/bin/ash", "-ec", "a b")
     assert probe_args(HealthCheck(test=("CMD", "a", "b"))) == ("a", "b")
     assert not enabled(HealthCheck(test=("NONE",)))
     assert not enabled(None)
