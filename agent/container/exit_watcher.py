@@ -21,7 +21,7 @@ from agent.container.bundle import BundleBuilder
 from agent.container.exit_status import ExitStatus
 from agent.container.health_monitor import HealthMonitor
 from agent.container.index import ContainerIndex
-from agent.container.model import RunStatus
+from agent.container.model import HOST_NETWORK, RunStatus
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.runtime import cgroup, process, runc
@@ -119,7 +119,8 @@ class ExitWatcher:
         await asyncio.to_thread(self._bundles.tear_down, record.config.id)  # unmounting may wait for the disk
         await self._bundles.release_volumes(record.config.id)
         cgroup.remove(self._cgroups, self._paths.cgroup(record.config.id, record.config.cgroup_parent))
-        await self._networks.release(record.config.id)
+        if record.config.netns_path not in {"", HOST_NETWORK}:
+            await self._networks.release(record.config.id)
 
     def _on_process_exit(self, record: ContainerRecord) -> None:
         asyncio.get_running_loop().remove_reader(record.pidfd)
