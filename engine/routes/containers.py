@@ -11,6 +11,7 @@ from agent.container.model import Container
 from covey.errors import ConflictError, CoveyError, NotFoundError
 from engine.container_size import size_fields
 from engine.request_context import RequestContext, json_response
+from engine.routes.task_location import with_location
 from engine.routing import Route
 from engine.translate import container as container_json
 from engine.translate import container_filters, container_list
@@ -48,7 +49,10 @@ def _image_ids(context: RequestContext, active: Filters) -> dict[str, str]:
 
 async def inspect(context: RequestContext) -> web.Response:
     containers = context.services.agent.containers
-    container = containers.get(context.ref)
+    try:
+        container = containers.get(context.ref)
+    except NotFoundError as error:
+        raise await with_location(error, context) from None
     engine_id = context.services.node.engine_id
     execs = [item for item in containers.list_execs(container.id) if containers.exec_inspect(item).exit_code is None]
     files = containers.files(container.id)

@@ -1,6 +1,5 @@
 """Routes for ``docker exec``: create, start with an attached stream, resize, inspect."""
 
-import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -8,16 +7,14 @@ from aiohttp import web
 from agent.container.model import ExecConfig, ExecState, RunStatus
 from covey import detach_keys
 from covey.errors import ConflictError, CoveyError, InvalidArgumentError, NotFoundError
-from covey.placeholders import task_name
 from engine import attach_relay
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routes.container_streams import terminal_size
+from engine.routes.task_location import with_location
 from engine.routing import Route
 from engine.streams import RAW, STDERR, content_type, frame, hijack
 from engine.translate import container as container_json
 from engine.translate.json_fields import JsonFields
-
-LOOK_UP_SECONDS = 2.0
 
 
 async def create(context: RequestContext) -> web.Response:
@@ -26,26 +23,8 @@ async def create(context: RequestContext) -> web.Response:
     try:
         exec_id = await containers.exec_create(context.ref, config)
     except NotFoundError as error:
-        raise NotFoundError(error.message + await _elsewhere(context)) from None
+        raise await with_location(error, context) from None
     return json_response({"Id": exec_id}, 201)
-
-
-async def _elsewhere(context: RequestContext) -> str:
-    """Where the container runs, if it is that of a service's task on another node; for the end of an error message."""
-    if not context.services.control_available:
-        return ""
-    cluster, ref = context.services.cluster, context.ref.removeprefix("/")
-    try:
-        async with asyncio.timeout(LOOK_UP_SECONDS):
-            for task in await cluster.tasks():
-                container_id = task.status.container.container_id if task.status.container else ""
-                if (container_id and container_id.startswith(ref)) or ref in {task_name(task), task.id}:
-                    node = await cluster.node(task.node_id)
-                    name = node.description.hostname if node.description else node.id
-                    return f": it belongs to a task that runs on node {name}; run the command against that node"
-    except (CoveyError, TimeoutError):
-        pass  # the answer is about the container, not about the cluster
-    return ""
 
 
 async def start(context: RequestContext) -> web.StreamResponse:

@@ -331,6 +331,19 @@ async def test_tasks_are_listed_by_service_node_state_and_stack(daemon: Daemon) 
     assert status == 404
 
 
+async def test_a_container_of_another_node_is_missing_and_its_node_is_named(daemon: Daemon) -> None:
+    """`docker exec` inspects first, so both answers name the node."""
+    service = await create(daemon, "--name", "web")
+    task = await add_task(daemon, service, 1)
+    for ref in ("c" * 64, "cccc", f"web.1.{task.id}"):
+        _, err = await daemon.docker("exec", ref, "true", check=1)
+        assert f"No such container: {ref}: it belongs to a task on node host-1" in err
+        status, body = await daemon.request("POST", f"/containers/{ref}/exec", json={"Cmd": ["true"]})
+        assert (status, body["message"].endswith("node host-1; run the command against that node")) == (404, True)
+    _, err = await daemon.docker("exec", "other", "true", check=1)
+    assert err.strip().endswith("No such container: other")
+
+
 async def test_a_tasks_networks_are_shown_whole(daemon: Daemon) -> None:
     out, _ = await daemon.docker("network", "create", "-d", "overlay", "back")
     service = await create(daemon, "--name", "web", "--network", "back")
