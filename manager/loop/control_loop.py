@@ -11,6 +11,7 @@ import logging
 
 from covey.clock import SECOND, Clock, wall_clock
 from covey.errors import DeadlineError, LaggedError, UnavailableError
+from covey.objects import Config, Secret, Struct
 from manager.loop.plan import Plan
 from manager.loop.planner import Planner
 from manager.store.commit import Commit
@@ -21,6 +22,10 @@ _FIRST_BACKOFF_SECONDS = 0.05
 _MAX_BACKOFF_SECONDS = 5.0
 _MAX_WAIT_SECONDS = 30.0
 """Longest wait without a deadline from the plan. The loop then plans again, which costs nothing if nothing is dirty."""
+
+
+_IGNORED: frozenset[type[Struct]] = frozenset({Secret, Config})
+"""No planner decides on these, and waking every loop for each of them made their writes slower."""
 
 
 class ControlLoop:
@@ -51,7 +56,7 @@ class ControlLoop:
             self._backoff_seconds = min(self._backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
 
     async def _run_from_snapshot(self) -> None:
-        with self._store.watch() as (view, commits):
+        with self._store.watch(ignored=_IGNORED) as (view, commits):
             self._planner.reset(view)
             while True:
                 plan = self._planner.plan(self._store.view(), self._clock())

@@ -27,6 +27,7 @@ from covey.errors import (
     StaleVersionError,
     TooLargeError,
 )
+from covey.objects import Struct
 from manager.store import applier, log, snapshot
 from manager.store.commit import Change
 from manager.store.consensus import Consensus, Member, NotLeaderError, RefusedError, StateMachine
@@ -115,9 +116,13 @@ class Store:
         return tuple(refused)
 
     @contextmanager
-    def watch(self, *, limit: int = DEFAULT_LIMIT) -> Iterator[tuple[View, Watch]]:
-        """A view and every later commit. The watch raises LaggedError when more than ``limit`` commits are unread."""
-        watch = Watch(limit)
+    def watch(
+        self, *, limit: int = DEFAULT_LIMIT, ignored: frozenset[type[Struct]] = frozenset()
+    ) -> Iterator[tuple[View, Watch]]:
+        """A view and every later commit. The watch raises LaggedError when more than ``limit`` commits are unread. Commits
+        that change only objects of the ``ignored`` kinds are left out.
+        """
+        watch = Watch(limit, ignored)
         self._watches.append(watch)
         try:
             yield self._view, watch

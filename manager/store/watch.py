@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from covey.errors import LaggedError
+from covey.objects import Struct
 from manager.store.commit import Commit
 
 DEFAULT_LIMIT = 4096
@@ -18,18 +19,21 @@ DEFAULT_LIMIT = 4096
 
 
 class Watch(AsyncIterator[Commit]):
-    """The queue of one reader. Made by ``Store.watch``, read by one coroutine."""
+    """The queue of one reader, without commits that change only objects of the ``ignored`` kinds. Made by ``Store.watch``, read by one
+    coroutine.
+    """
 
-    __slots__ = ("_limit", "_lost", "_queue", "_wake")
+    __slots__ = ("_ignored", "_limit", "_lost", "_queue", "_wake")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, ignored: frozenset[type[Struct]] = frozenset()) -> None:
         self._limit = limit
+        self._ignored = ignored
         self._queue: deque[Commit] = deque()
         self._wake = asyncio.Event()
         self._lost = ""
 
     def push(self, commit: Commit) -> None:
-        if self._lost:
+        if self._lost or (self._ignored and all(type(change.item) in self._ignored for change in commit.changes)):
             return
         if len(self._queue) >= self._limit:
             self.invalidate(f"the reader is {self._limit} commits behind; start again from a new view")

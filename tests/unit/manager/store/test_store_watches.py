@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from covey.errors import LaggedError
-from covey.objects import Annotations, Config, ConfigSpec
+from covey.objects import Annotations, Config, ConfigSpec, Node, Secret
 from manager.store import Member, MemoryConsensus, Store, View, snapshot
 from manager.store.observable import ObservableValue
 
@@ -80,3 +80,12 @@ async def test_a_subscriber_gets_the_leadership_at_once_and_then_only_the_latest
             async with asyncio.timeout(0.01):
                 await anext(changes)
     assert latest._readers == []
+
+
+async def test_a_watch_leaves_out_commits_of_kinds_that_its_reader_ignores() -> None:
+    store = Store(MemoryConsensus)
+    with store.watch(ignored=frozenset({Secret})) as (_, commits):
+        await store.update(lambda tx: tx.create(Secret(id="s1")))
+        assert not commits.ready
+        await store.update(lambda tx: (tx.create(Secret(id="s2")), tx.create(Node(id="n1"))))
+        assert {change.item.id for change in (await anext(commits)).changes} == {"s2", "n1"}
