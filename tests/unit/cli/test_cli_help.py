@@ -201,6 +201,7 @@ def test_every_command_that_a_hint_names_exists() -> None:
 
 SLOW = {
     "asyncio",
+    "concurrent.futures",
     "decimal",
     "email",
     "http.client",
