@@ -273,7 +273,7 @@ def test_logs_are_filtered_and_prefixed(lab: LabCluster, name: str) -> None:
         "--log-opt",
         "tag={{.Name}}",
     )
-    create(lab, name, *options, script="echo one; echo two >&2; printf three")
+    create(lab, name, *options, script="echo one; echo two >&2; usleep 300000; printf three")  # two pipes have no order
     lab.docker("wait", name)
     assert sorted(lab.docker("logs", name).out.splitlines()) == ["one", "three"]
     assert lab.docker("logs", name).err == "two\n"
