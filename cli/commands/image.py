@@ -73,20 +73,24 @@ def _print_tree(query: dict[str, Any]) -> None:
 
 
 @command("import")
-@click.argument("source", metavar="file|-")
+@click.argument("source", metavar="file|URL|-")
 @click.argument("name", default="", metavar="[REPOSITORY[:TAG]]")
 @option("-c", "--change", "changes", multiple=True, help="Apply Dockerfile instruction to the created image")
 @option("-m", "--message", default="", help="Set commit message for imported image")
 @option("--platform", default="", help="Set platform of the image (e.g. linux/amd64)")
 def import_(source: str, name: str, changes: tuple[str, ...], message: str, platform: str) -> None:
     """Create an image from a tarball of files."""
+    is_url = source.startswith(("http://", "https://"))
     query: dict[str, Any] = {
-        "fromSrc": "-",
+        "fromSrc": source if is_url else "-",
         "repo": name,
         "changes": changes,
         "message": message,
         "platform": platform,
     }
+    if is_url:  # the daemon fetches it
+        show_messages(options.client().lines("POST", "/images/create", query))
+        return
     with click.open_file(source, "rb") as file:
         show_messages(options.client().lines("POST", "/images/create", query, stream=_read_chunks(file)))
 

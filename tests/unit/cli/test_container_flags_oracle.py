@@ -187,6 +187,7 @@ stop -t 5 x
 restart -t 5 -s HUP x
 network connect --alias a --ip 1.1.1.1 --driver-opt k=v --gw-priority 5 --link b:c --link-local-ip 1.1.1.2 n c
 network disconnect -f n c
+import -m words -c "CMD x" http://host.test/files.tar made:1
 container prune -f
 volume create -o k=v --label a=b v
 image inspect --platform linux/amd64 x
