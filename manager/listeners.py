@@ -148,12 +148,10 @@ class Listeners:
     def _bind(self, server: aio.Server, addr: str, credentials: grpc.ServerCredentials | None) -> None:
         try:
             port = server.add_secure_port(addr, credentials) if credentials else server.add_insecure_port(addr)
-        except RuntimeError as error:
+        except RuntimeError:  # its text is about gRPC
             port = 0
-            reason = str(error)
-        else:
-            reason = "the address cannot be used"
         if not port:
             raise UnavailableError(
-                f"the manager cannot listen on {addr}: {reason}. Check whether another manager is running on this host"
+                f"the manager cannot listen at {addr}: the port is in use on this host, or the address is another's. Stop what listens "
+                "there, or choose another with --listen-addr"
             )

@@ -20,6 +20,7 @@ from engine.interfaces import SwarmInit, SwarmJoin, SwarmRestore
 from manager.interface import ManagerMode
 from node import addresses, force_new_cluster_flags, node_ports, quorum
 from node.advertise_address import current_addresses
+from node.free_ports import require_free_ports
 from node.manager_config import BootstrapSettings
 from node.membership_session import MembershipSession, SessionStart
 from node.membership_state import MembershipState
@@ -123,12 +124,14 @@ class Membership:
         """Join a cluster. The token decides whether as manager or worker.
 
         Raises:
-            UnavailableError: the node is in a cluster already, or no manager answers; UnauthenticatedError: the token is not accepted.
+            UnavailableError: the node is in a cluster already, its ports are in use, or no manager answers.
+            UnauthenticatedError: the token is not accepted.
         """
         self._refuse_member()
         async with self._busy:
             chosen = await self._choose_addresses(request)
             managers = tuple(node_ports.mtls_address(self._options, text) for text in request.remote_addrs)
+            require_free_ports(chosen.listen_addr, node_ports.ports_of(self._options, chosen))
             identity = await join_cluster(
                 self._state.identities,
                 request.join_token,

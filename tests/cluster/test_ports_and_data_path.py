@@ -79,3 +79,17 @@ def test_the_ports_survive_a_restart(hosts: LabCluster) -> None:
     labs.wait(lambda: hosts.get("/info", on=first)["Swarm"]["ControlAvailable"], "the manager serves again")
     listening = labs.wait(lambda: f":{JOIN} " in hosts.inside(first, "ss", "-ltn").out, "the join port is open again")
     assert listening
+
+
+def test_a_join_whose_port_is_busy_leaves_no_node_behind(hosts: LabCluster) -> None:
+    """A manager's join was refused by its own host after the cluster had recorded a node, which stayed in the list without a name."""
+    first, second, worker = hosts.hosts
+    token = hosts.docker("swarm", "join-token", "-q", "manager", on=first).out.strip()
+    hosts.docker("swarm", "leave", on=worker)
+    before = len(hosts.get("/nodes", on=first))
+    script = "import socket; s = socket.socket(); s.bind(('0.0.0.0', 2377)); s.listen(); print('serves', flush=True); input()"
+    with hosts.serving(worker, str(labs.PYTHON_BIN / "python"), "-c", script):
+        said = hosts.docker("swarm", "join", "--token", token, f"{first.address}:{JOIN}", on=worker, check=1)
+    assert "port 2377 is in use on this host" in said.err
+    assert "GRPC" not in said.err
+    assert len(hosts.get("/nodes", on=first)) == before
