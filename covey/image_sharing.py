@@ -7,7 +7,7 @@
     covey.images.access    tasks     a node may fetch the images of its tasks (default)
                            cluster   a node may fetch any image
 
-Docker's clients set them with ``swarm update`` through the API, ``covey swarm update`` with ``--label-add``.
+``covey swarm update --image-sharing`` and ``--image-access`` set them.
 """
 
 from collections.abc import Mapping

@@ -29,6 +29,16 @@ def _spec_options(function: Any) -> Any:
             metavar="external-ca",
             help="Certificate signing endpoints (empty to remove all)",
         ),
+        option(
+            "--image-access",
+            type=click.Choice(("tasks", "cluster")),
+            help="Images that a node may fetch from other nodes: those of its tasks, or all (default tasks)",
+        ),
+        option(
+            "--image-sharing",
+            type=click.Choice(("first", "fallback", "only", "off")),
+            help="Where tasks get images: other nodes before the registry, after it, only, or never (default first)",
+        ),
         option("--max-snapshots", type=click.IntRange(0), help="Number of additional Raft snapshots to retain"),
         option(
             "--snapshot-interval",
@@ -206,6 +216,8 @@ def updated_cluster_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict
     put("CAConfig", "NodeCertExpiry", spans["cert_expiry"])
     if settings["external_ca"]:
         put("CAConfig", "ExternalCAs", [parse_external_ca(text) for text in settings["external_ca"] if text])
+    put("Labels", "covey.images.access", settings["image_access"])
+    put("Labels", "covey.images.sharing", settings["image_sharing"])
     put("Dispatcher", "HeartbeatPeriod", spans["dispatcher_heartbeat"])
     put("Raft", "KeepOldSnapshots", settings["max_snapshots"])
     put("Raft", "SnapshotInterval", settings["snapshot_interval"])
