@@ -1,8 +1,8 @@
 """Encoder of log lines: conmon's lines as clients of the Engine API read them, framed by stream or raw. Pure.
 
 Invariant: a piece of a long line is written as it comes and without a newline of its own; prefixes stand before its first
-piece only. Lines of a block are encoded together where they are of one kind, which most are: a million take well under a
-second. Called by `agent.container.commands.logs`.
+piece only. Lines of a block are encoded together where all are complete, which most are.
+Called by `agent.container.commands.logs`.
 """
 
 from __future__ import annotations
@@ -61,10 +61,9 @@ class LogEncoder:
         lines = data.split(b"\n")
         lines.pop()
         self._skip += skip
-        if not self._skip and not any(self._open.values()) and not any(self._skipping.values()):
-            kinds = {line[_KIND] for line in lines}
-            if len(kinds) == 1 and (kind := kinds.pop()) in self._heads and self._covers(lines):
-                return self._encode_alike(lines, kind)
+        amid = self._skip or any(self._open.values()) or any(self._skipping.values())
+        if lines and not amid and {line[_KIND] for line in lines} <= self._heads.keys() and self._covers(lines):
+            return self._encode_complete(lines)
         return b"".join(self._encode_each(lines))
 
     def _covers(self, lines: list[bytes]) -> bool:
@@ -73,20 +72,23 @@ class LogEncoder:
             return False
         return not self._until or max(line[_TIME] for line in lines) <= self._until
 
-    def _encode_alike(self, lines: list[bytes], kind: bytes) -> bytes:
-        """Complete lines of one stream."""
-        if not self._wanted[1 if kind == _OUT else 2]:
-            return b""
-        details, heads = self._details, self._heads[kind]
-        if not self._timestamps and not details:
-            if self._framed:
-                return b"".join([heads[len(line) - 44] + line[45:] + b"\n" for line in lines])
-            return b"\n".join([line[45:] for line in lines]) + b"\n"
+    def _encode_complete(self, lines: list[bytes]) -> bytes:
+        """Complete lines in UTC, of one stream or of both."""
+        if not (self._wanted[1] and self._wanted[2]):
+            kind = _OUT if self._wanted[1] else _ERR
+            lines = [line for line in lines if line[_KIND] == kind]
+        details, heads = self._details, self._heads
         if self._timestamps:
             texts = [line[:29] + b"Z " + details + line[45:] + b"\n" for line in lines]
-        else:
+        elif details:
             texts = [details + line[45:] + b"\n" for line in lines]
-        return b"".join([heads[len(text)] + text for text in texts] if self._framed else texts)
+        elif self._framed:
+            return b"".join([heads[line[29:45]][len(line) - 44] + line[45:] + b"\n" for line in lines])
+        else:
+            texts = [line[45:] + b"\n" for line in lines]
+        if self._framed:
+            texts = [heads[line[29:45]][len(text)] + text for line, text in zip(lines, texts, strict=True)]
+        return b"".join(texts)
 
     def _encode_each(self, lines: list[bytes]) -> Iterator[bytes]:
         for line in _parsed(lines):
