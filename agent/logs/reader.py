@@ -11,6 +11,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ async def read_blocks(
 
     Only the tail of the filter is applied here, and the end of a followed log at `until_ns`.
     """
-    opened = await asyncio.to_thread(files.open_files, path)
+    opened = await _opened(partial(files.open_files, path))
     carry = b""
     try:
         begin = await asyncio.to_thread(_start_position, opened, log_filter)
@@ -105,15 +106,35 @@ async def read_blocks(
             if not last:
                 os.close(opened.pop(0))
                 position = 0
-            elif replaced and (fresh := await asyncio.to_thread(files.open_newer, path, opened[0] if opened else None)):
+            elif replaced and (fresh := await _opened(partial(_open_newer, path, opened))):
                 files.close_files(opened)
-                opened, position = [fresh], 0
+                opened, position = fresh, 0
             elif ended or follow is None:
                 return
             else:
                 await _wait_for_change(follow, log_filter.until_ns)
     finally:
         files.close_files(opened)
+
+
+async def _opened(open_files: Callable[[], list[int]]) -> list[int]:
+    """Open files in a thread. If the caller is cancelled meanwhile, they are closed as soon as they are open."""
+    opening = asyncio.ensure_future(asyncio.to_thread(open_files))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_result)
+        raise
+
+
+def _close_result(opening: asyncio.Future[list[int]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        files.close_files(opening.result())
+
+
+def _open_newer(path: Path, opened: list[int]) -> list[int]:
+    fresh = files.open_newer(path, opened[0] if opened else None)
+    return [fresh] if fresh is not None else []
 
 
 async def _wait_for_change(follow: FollowSignals, until_ns: int) -> None:

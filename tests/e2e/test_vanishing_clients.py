@@ -91,7 +91,11 @@ def test_a_reader_that_goes_leaves_no_open_file(host: Host, what: str, method: s
     before = host.open_files()
     for _ in range(TIMES):
         assert host.vanish(method, path).startswith(b"HTTP/1.1 200"), what
-    labs.wait(lambda: host.open_files() <= before + 1, f"open files as before {what}: {before}")
+    try:
+        labs.wait(lambda: host.open_files() <= before + 1, f"open files as before {what}: {before}", 20)
+    except AssertionError:
+        names = [str(path.readlink()) for path in Path(f"/proc/{host.pid}/fd").iterdir()]
+        raise AssertionError("\n".join(sorted(names))) from None
 
 
 def test_attached_clients_that_go_leave_no_open_file(host: Host) -> None:
