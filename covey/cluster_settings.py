@@ -53,8 +53,14 @@ def check_cluster_spec(spec: ClusterSpec) -> None:
 
 
 def clamp_cluster_spec(spec: ClusterSpec) -> tuple[ClusterSpec, tuple[str, ...]]:
-    """The spec with the Raft ticks that Covey uses and a heartbeat that it can keep, and a warning for each value that changed."""
+    """The spec with the Raft ticks that Covey uses and a heartbeat that it can keep, and a warning for each value that changed.
+
+    Raises:
+        InvalidArgumentError: the ticks contradict each other.
+    """
     warnings = []
+    if spec.raft.election_tick <= spec.raft.heartbeat_tick:
+        raise InvalidArgumentError("invalid raft settings: ElectionTick must be greater than HeartbeatTick")
     raft = replace(spec.raft, election_tick=_STANDARD_RAFT.election_tick, heartbeat_tick=_STANDARD_RAFT.heartbeat_tick)
     if raft != spec.raft:
         warnings.append(

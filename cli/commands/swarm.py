@@ -56,9 +56,7 @@ def _address_options(function: Any) -> Any:
     for decorate in (
         option("--advertise-addr", default="", help="Advertised address (format: <ip|interface>[:port])"),
         option("--availability", type=_AVAILABILITY, default="active", help="Availability of the node"),
-        option(
-            "--data-path-addr", default="", supported=False, help="Address or interface to use for data path traffic"
-        ),
+        option("--data-path-addr", default="", help="Address or interface to use for data path traffic"),
         option(
             "--listen-addr",
             default="",
@@ -78,7 +76,6 @@ def _address_options(function: Any) -> Any:
     "--data-path-port",
     type=click.IntRange(1024, 49151),
     default_text="4789",
-    supported=False,
     help="Port number to use for data path traffic",
 )
 @option("--default-addr-pool", "pools", multiple=True, help="Address pools for networks in CIDR format")

@@ -31,6 +31,7 @@ def test_raft_ticks_and_a_short_heartbeat_become_the_nearest_that_work(caplog: p
         ({"Spec": {"CAConfig": {"NodeCertExpiry": 60_000_000_000}}}, "minimum certificate expiry time"),
         ({"Spec": {"Dispatcher": {"HeartbeatPeriod": 10**12}}}, "heartbeat period"),
         ({"Spec": {"Orchestration": {"TaskHistoryRetentionLimit": 1000}}}, "task history"),
+        ({"Spec": {"Raft": {"ElectionTick": 1, "HeartbeatTick": 3}}}, "ElectionTick must be greater"),
         ({"DefaultAddrPool": ["10.0.0.0/8"], "SubnetSize": 4}, "subnet size"),
         (
             {"Spec": {"CAConfig": {"ExternalCAs": [{"Protocol": "cfssl", "URL": "https://ca.example/"}]}}},
