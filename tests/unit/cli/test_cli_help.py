@@ -64,8 +64,8 @@ def flags(text: str) -> dict[str, str]:
 @pytest.mark.parametrize("arguments", [["--help"], ["service", "--help"], ["stack"], ["swarm", "-h"], ["help", "node"]])
 def test_help_of_a_group_imports_no_command(arguments: list[str]) -> None:
     program = (
-        "import sys\nfrom cli.main import main\n"
-        f"try: main({arguments!r})\nfinally: print('MODULES', *sys.modules, file=sys.stderr)"
+        "import sys\nbefore = set(sys.modules)\nfrom cli.main import main\n"
+        f"try: main({arguments!r})\nfinally: print('MODULES', *(set(sys.modules) - before), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
     imported = set(done.stderr.split("MODULES")[-1].split())
