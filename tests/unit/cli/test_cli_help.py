@@ -218,8 +218,8 @@ SLOW = {
 @pytest.mark.parametrize("command", ["ps", "images", "rm x", "version", "network ls", "volume ls", "node ls"])
 def test_a_simple_command_imports_nothing_slow(command: str, tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom cli.main import main\n"
-        f"try: main({command.split()!r})\nfinally: print('MODULES', *sys.modules, file=sys.stderr)"
+        "import sys\nbefore = set(sys.modules)\nfrom cli.main import main\n"
+        f"try: main({command.split()!r})\nfinally: print('MODULES', *(set(sys.modules) - before), file=sys.stderr)"
     )
     with recording(tmp_path) as engine:
         environment = {**os.environ, "COVEY_HOST": engine.host}
