@@ -75,7 +75,7 @@ async def prune(context: RequestContext) -> web.Response:
     unused = filter_flag(active_filters, "dangling") is False
     active_filters.pop("dangling", None)
     removed, freed = await context.services.agent.images.prune(unused=unused, filters=active_filters)
-    return json_response({"ImagesDeleted": _removed(removed) or None, "SpaceReclaimed": freed})
+    return json_response({"ImagesDeleted": _removed(removed), "SpaceReclaimed": freed})
 
 
 async def load(context: RequestContext) -> web.StreamResponse:

@@ -100,7 +100,7 @@ async def prune(context: RequestContext) -> web.Response:
     """Prune nothing: as in Docker, cluster networks are not pruned, and local ones cannot be created yet."""
     for moment in context.filters("label", "label!", "until").get("until", ()):
         parse_moment(moment, context.services.clock())
-    return json_response({"NetworksDeleted": None})
+    return json_response({"NetworksDeleted": []})
 
 
 async def _write_predefined(context: RequestContext, name: str, containers: Sequence[Container] = ()) -> dict[str, Any]:
