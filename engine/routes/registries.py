@@ -4,12 +4,13 @@ from aiohttp import web
 
 from agent.image.registry.auth_config import Credentials, decode_body, decode_header
 from covey import image_reference
-from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.errors import InvalidArgumentError
 from engine.progress_response import progress_response
 from engine.request_context import RequestContext, json_response, read_bounded
 from engine.routes.image_import import import_image
 from engine.routes.images import publish_image
 from engine.routing import Route
+from engine.translate.image_platform import read_platform
 
 AUTH_HEADER = "X-Registry-Auth"
 AUTH_LIMIT_BYTES = 64 << 10
@@ -45,10 +46,10 @@ async def push(context: RequestContext) -> web.StreamResponse:
         found = await _credentials_in_body(context)
     else:
         found = decode_header(header)
-    if context.query("platform"):
-        raise UnsupportedError("pushing one platform of an image (platform) is not supported by Covey yet; remove it")
     tag = context.query("tag")
     name = f"{context.ref}:{tag}" if tag else context.ref
+    if platform := read_platform(context.query("platform")):  # an image here has one platform
+        context.services.agent.images.get_for_platform(name, platform)
     async with progress_response(context) as response:
         with context.services.agent.registries.push(name, all_tags=not tag, credentials=found) as job:
             await response.write_all(aiter(job))

@@ -149,6 +149,16 @@ async def test_umoci_unpacks_what_was_pushed(daemon: Daemon, source: TestRegistr
     await daemon.docker("rmi", name)
 
 
+async def test_one_platform_is_pushed_if_the_image_has_it(daemon: Daemon, source: TestRegistry) -> None:
+    name = f"{source.host}/team/platform:1"
+    await daemon.docker("pull", "-q", f"{source.host}/team/app:1")
+    await daemon.docker("tag", f"{source.host}/team/app:1", name)
+    _, error = await daemon.docker("push", "--platform", "linux/arm64", name, check=1)
+    assert "does not provide the specified platform (linux/arm64)" in error
+    out, _ = await daemon.docker("push", "--platform", "linux/amd64", name)
+    assert "1: digest: sha256:" in out
+
+
 async def test_all_tags_are_pulled_and_pushed(daemon: Daemon, source: TestRegistry) -> None:
     name = f"{source.host}/team/app"
     await source.skopeo("list-tags", f"docker://{name}")
