@@ -278,7 +278,7 @@ def test_a_manager_that_cannot_start_retries(managers: LabCluster) -> None:
     labs.wait(lambda: ":2378" not in managers.inside(follower, "ss", "-ltn").out, "the port free")
     with managers.serving(follower, sys.executable, "-c", OCCUPY_PORT):
         managers.start(follower)
-        said = "the manager cannot listen on 0.0.0.0:2378"
+        said = "the manager cannot listen at 0.0.0.0:2378"
         labs.wait(
             lambda: follower.log.read_text().count(f"code 1: {said}") >= 2, "two attempts with a reason in the log"
         )

@@ -71,8 +71,8 @@ def test_force_new_cluster_is_refused_while_a_majority_answers(lost_lab: LabClus
     first, *_ = lost_lab.hosts
     said = refusal(lost_lab, "swarm", "init", "--force-new-cluster", on=first)
     assert "at least 2 of its 3 managers answer" in said
-    said = refusal(lost_lab, "swarm", "init", "--force-new-cluster", "--autolock", on=first)
-    assert "No changes were made. Remove these flags: --autolock" in said
+    said = refusal(lost_lab, "swarm", "init", "--force-new-cluster", "--max-snapshots", "3", on=first)
+    assert "No changes were made. Remove these flags: --max-snapshots" in said
     worker = lost_lab.hosts[3]
     assert "this node is a worker" in refusal(lost_lab, "swarm", "init", "--force-new-cluster", on=worker)
     lost_lab.wait_ready()

@@ -182,6 +182,10 @@ DIFFERENCES: tuple[Difference, ...] = (
         "A join that names no manager is refused for that, before its other fields are read.",
         ("outside-swarm: POST /swarm/join (nothing given)",),
     ),
+    Difference(
+        "Raft ticks with which no election could succeed are refused; Docker stores them and uses others.",
+        ("swarm: POST /swarm/update (bad ticks)",),
+    ),
     Difference("`self` names this node also in the API.", ("nodes: GET /nodes/self",)),
     Difference(
         "A trailing slash is the same path everywhere; Docker has it only for `/networks/`.",
@@ -247,6 +251,8 @@ GONE_FIELDS: dict[str, str] = {"^.Error": "1.42"}
 """Fields of Docker 20.10 that API 1.42 to 1.50 removed. End of a path: API version."""
 
 EMPTY_FIELDS: tuple[str, ...] = (
+    ".ImagesDeleted",
+    ".NetworksDeleted",
     ".Labels",
     ".Options",
     ".RepoDigests",
