@@ -97,9 +97,9 @@ class AgentSession:
             raise first_cause(errors) from errors
 
     async def _follow_leader(self, group: asyncio.TaskGroup) -> None:
-        backoff_seconds, leader_addr = _FIRST_BACKOFF_SECONDS, ""
+        backoff_seconds, leader_addr, addr = _FIRST_BACKOFF_SECONDS, "", ""
         while True:
-            addr = leader_addr or self._choose_manager()
+            addr = leader_addr or self._choose_manager(addr)
             began = self._clock()
             leader_addr, was_established = await self._run_stream(addr, group)
             if leader_addr and leader_addr != addr:
@@ -108,11 +108,12 @@ class AgentSession:
             backoff_seconds = _FIRST_BACKOFF_SECONDS if was_stable else min(backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
             await asyncio.sleep(backoff_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
-    def _choose_manager(self) -> str:
+    def _choose_manager(self, previous: str) -> str:
+        """A random manager, but not the previous one, which may be dead: a node that meets it three times is taken for down."""
         self._use_hint = not self._use_hint
-        if self._manager_hints and self._use_hint:
-            return random.choice(self._manager_hints)  # noqa: S311 - spreads load
-        return random.choice(self.managers) if self.managers else ""  # noqa: S311 - spreads load
+        managers = self._manager_hints if self._manager_hints and self._use_hint else self.managers
+        others = [addr for addr in managers if addr != previous] or list(managers)
+        return random.choice(others) if others else ""  # noqa: S311 - spreads load
 
     async def _run_stream(self, addr: str, group: asyncio.TaskGroup) -> tuple[str, bool]:
         """Runs one stream to its end. Returns the leader's address if the manager named it, and whether a session was established."""

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -336,3 +337,21 @@ async def test_sessions_that_end_at_once_are_begun_again_with_a_growing_backoff(
         for _ in range(4):
             await manager.streams.get()
         assert time.monotonic() - began > 1.2
+
+
+async def test_a_manager_that_just_failed_is_not_tried_again_at_once(folder: Path) -> None:
+    """The dead leader could be chosen several times in a row, until its followers took the node for down."""
+    tried: asyncio.Queue[str] = asyncio.Queue()
+
+    def refusing(name: str) -> Script:
+        async def refuse(stream: Stream) -> None:
+            tried.put_nowait(name)
+            await stream.refuse(grpc.StatusCode.UNAVAILABLE, "not now")
+
+        return refuse
+
+    managers = [Manager(folder, name, refusing(name)) for name in ("m1", "m2")]
+    async with running(*managers) as agent:
+        agent.session.add_managers([manager.addr for manager in managers])
+        order = [await tried.get() for _ in range(5)]
+    assert all(one != next_one for one, next_one in pairwise(order[1:])), order
