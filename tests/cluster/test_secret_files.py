@@ -28,13 +28,19 @@ def files_in_run_with(lab: LabCluster, host: LabHost, word: str) -> list[str]:
 
 def is_in_daemon_memory(host: LabHost, word: bytes) -> bool:
     """Whether the word is in the memory of the host's daemon process."""
-    init, inner = machine.init_pid(host), machine.daemon_pid(host)
-    process = next(
-        path
-        for path in Path("/proc").glob("[0-9]*")
-        if (path / "status").read_text().partition("NSpid:")[2].split("\n")[0].split()[-1:] == [str(inner)]
-        and (path / "ns/pid").readlink() == Path(f"/proc/{init}/ns/pid").readlink()
-    )
+    inner, space = machine.daemon_pid(host), Path(f"/proc/{machine.init_pid(host)}/ns/pid").readlink()
+
+    def is_daemon(path: Path) -> bool:
+        try:
+            status = (path / "status").read_text()
+            return (
+                status.partition("NSpid:")[2].split("\n")[0].split()[-1:] == [str(inner)]
+                and (path / "ns/pid").readlink() == space
+            )
+        except OSError:  # the process has ended
+            return False
+
+    process = next(path for path in Path("/proc").glob("[0-9]*") if is_daemon(path))
     with (process / "mem").open("rb", buffering=0) as memory:
         for line in (process / "maps").read_text().splitlines():
             fields = line.split()
