@@ -27,13 +27,13 @@ def _register_package() -> None:
             loader.exec_module(package)
         return getattr(package, name)
 
-    package.__getattr__ = load  # type: ignore[method-assign]
+    package.__getattr__ = load  # type: ignore[method-assign]  # PEP 562, on a module made here
     sys.modules["pyroute2"] = package
 
 
 _register_package()
 
 from pyroute2.iproute import IPRoute  # noqa: E402 - the package must be registered first
-from pyroute2.netlink.exceptions import NetlinkError  # noqa: E402
+from pyroute2.netlink.exceptions import NetlinkError  # noqa: E402 - see above
 
 __all__ = ["IPRoute", "NetlinkError"]

@@ -59,7 +59,7 @@ class Transfer:
             )
             if base != plan.old_base and plan.old_base == plan.new_base:
                 plan = plan._replace(new_base=base)
-            if not os.path.isdir(plan.directory):  # noqa: PTH112
+            if not os.path.isdir(plan.directory):  # noqa: PTH112 - pathlib drops the trailing slash
                 raise InvalidArgumentError(f"no such directory: {plan.directory}")
             reader = ChunkReader(chunks)
             unpack(reader, plan, keep_owner=self._archive)
@@ -118,14 +118,14 @@ class Transfer:
 
     def _check_source(self, source: str) -> bool:
         """Whether the source is a directory."""
-        is_link = os.path.islink(source.rstrip("/")) and not source.endswith("/")  # noqa: PTH114
+        is_link = os.path.islink(source.rstrip("/")) and not source.endswith("/")  # noqa: PTH114 - pathlib drops the trailing slash
         if is_link and not self._follow_link:
             return False
-        if not os.path.exists(source):  # noqa: PTH110
-            if os.path.exists(source.rstrip("/")):  # noqa: PTH110
+        if not os.path.exists(source):  # noqa: PTH110 - pathlib drops the trailing slash
+            if os.path.exists(source.rstrip("/")):  # noqa: PTH110 - pathlib drops the trailing slash
                 raise InvalidArgumentError(f"{source} is not a directory")
             raise InvalidArgumentError(f"no such file or directory: {source}")
-        return os.path.isdir(source)  # noqa: PTH112
+        return os.path.isdir(source)  # noqa: PTH112 - pathlib drops the trailing slash
 
     def _done(self, count: int, target: str) -> None:
         if not self._quiet:

@@ -1,5 +1,6 @@
 """Fake host in memory for unit tests of the worker: containers, images and networks with the worker's interfaces."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractContextManager
 
@@ -103,13 +104,16 @@ class FakeContainers:
 
 
 class FakeImages:
-    """Image store with one image."""
+    """Image store with one image. It is fetched while ``available`` is not set."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.available = asyncio.Event()
+        self.available.set()
 
     async def ensure(self, name: str, registry_auth: str = "") -> Image:
         self.asked.append((name, registry_auth))
+        await self.available.wait()
         if name not in {"busybox", "busybox:latest"}:
             raise NotFoundError(f"No such image: {name}")
         return IMAGE

@@ -200,6 +200,17 @@ async def test_a_task_that_is_to_end_is_shut_down_and_stays_on_record_until_it_i
         await until(lambda: not worker.records())
 
 
+async def test_a_task_whose_image_is_still_pulled_ends_at_once(host: Host) -> None:
+    one = task("one")
+    host.images.available.clear()
+    async with host.worker() as worker:
+        await worker.apply(assigned(one), complete=True)
+        await until(lambda: host.images.asked)
+        await worker.apply(withdrawn(one), complete=False)
+        await until(lambda: not worker.records())
+        assert host.containers.list() == []
+
+
 async def test_a_container_that_exits_fails_its_task_with_the_exit_code(host: Host) -> None:
     one = task("one")
     async with host.worker() as worker:

@@ -42,6 +42,14 @@ def test_equal_tasks_are_spread_evenly() -> None:
     assert not planner_for(view).plan(view, NOW).steps
 
 
+def test_among_equal_nodes_those_that_have_the_image_come_first() -> None:
+    web = service(image="app:1")
+    view = view_of(*THREE, web, *pending(web, 2))
+    planner = SchedulerPlanner(lambda image: {"n3"} if image == "app:1" else ())
+    planner.reset(view)
+    assert per_node(applied(view, planner.plan(view, NOW))) == {"n3": 1, "n1": 1}, "the spread decides before the image"
+
+
 def test_nodes_with_fewer_tasks_of_the_service_come_first_then_those_with_fewer_tasks() -> None:
     web, other = service(), service("other")
     there = [task(web, 9), task(other, 8, node_id="n2"), task(other, 9, node_id="n2")]
