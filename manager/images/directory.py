@@ -70,7 +70,7 @@ class _NodeReport(msgspec.Struct, frozen=True):
 
 
 class ImageDirectory:
-    """The directory of one leadership. ``needs`` says whether a task of the node needs the image with this reference."""
+    """One per manager process. ``begin_term`` empties it when this manager becomes the leader."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, _NodeReport] = {}

@@ -26,7 +26,7 @@ class ImagePeer(msgspec.Struct, frozen=True):
 
 
 class PeerConnection:
-    """Requests for one image of one peer. `open` and `close` belong together."""
+    """Requests for one image of one peer, within a block of `opened`."""
 
     def __init__(self, peer: ImagePeer, image_id: str, identity: NodeIdentity, run_dir: Path) -> None:
         self.peer = peer
