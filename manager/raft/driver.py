@@ -244,6 +244,8 @@ class RaftDriver:
         for _ in range(self._ticker.take_due()):
             self._node.tick()
             self._promoter.tick(self._node, self.applied.members, is_leader=self.leadership.value.is_leader)
+            if self._leadership.tick():
+                self.transport.announce()
         self._request_reads()
         self._proposer.flush(self._node)
 

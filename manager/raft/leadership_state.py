@@ -12,6 +12,8 @@ from manager.raft.core import NO_PEER, HardState, Role, SoftState
 from manager.store.consensus import Leadership
 from manager.store.observable import ObservableValue
 
+_ANNOUNCE_TICKS = 10
+
 
 class LeadershipState:
     """Role, leader and term of this node, and the leadership that follows from them."""
@@ -23,6 +25,7 @@ class LeadershipState:
         self.role = Role.FOLLOWER
         self.is_suspended = False
         self._leader_id = NO_PEER
+        self._ticks_without_leader = 0
         self._address_of = address_of
 
     def update(self, soft_state: SoftState | None, hard_state: HardState | None) -> None:
@@ -33,6 +36,11 @@ class LeadershipState:
             self.term = hard_state.term
         if self.role is not Role.LEADER:
             self.is_suspended = False
+
+    def tick(self) -> bool:
+        """Counts one tick. Returns whether this node should announce itself to its peers: once per second without a leader."""
+        self._ticks_without_leader = 0 if self._leader_id != NO_PEER else self._ticks_without_leader + 1
+        return self._ticks_without_leader > 0 and self._ticks_without_leader % _ANNOUNCE_TICKS == 0
 
     def publish(self, applied_term: int) -> None:
         """Publishes the present state. A leader counts as one once an entry of its own term is applied."""

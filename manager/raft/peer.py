@@ -97,6 +97,7 @@ class PeerLink:
         self._open_snapshot = open_snapshot
         self._queue: deque[Message] = deque()
         self._queue_bytes = 0
+        self._is_announcing = False
         self._snapshot: Message | None = None
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -135,6 +136,12 @@ class PeerLink:
         if not _is_commit_only(message):
             self._urgent.set()
 
+    def announce(self) -> None:
+        """Sends a batch without messages if no other one is sent anyway: each names the sender. It needs no answer."""
+        self._is_announcing = True
+        self._urgent.set()
+        self._wake.set()
+
     def close(self) -> None:
         """Closes the link. A snapshot that was not sent is reported as failed."""
         self._end_snapshot(ok=False)
@@ -167,12 +174,13 @@ class PeerLink:
     async def _stream(self, channel: aio.Channel) -> None:
         """Returns or raises when the stream is no longer usable."""
         call: Any = raft_pb2_grpc.RaftStub(channel).Exchange()
+        call.add_done_callback(lambda _: self._wake.set())
         loop = asyncio.get_running_loop()
         self._connected = True
         unanswered_since = 0.0  # like `self._unanswered_since`, but for this connection
         try:
             while not call.done():
-                if not self._queue:
+                if not self._queue and not self._is_announcing:
                     self._wake.clear()
                     await self._wake.wait()
                     continue
@@ -181,6 +189,8 @@ class PeerLink:
                 batch = self._take_batch()
                 async with asyncio.timeout(_WRITE_SECONDS):
                     await call.write(batch)
+                if not batch.messages:
+                    continue
                 now = loop.time()
                 if self._received_at >= self._unanswered_since:
                     self._unanswered_since = now
@@ -215,6 +225,7 @@ class PeerLink:
             size += message_bytes(message)
             batch.messages.append(message_to_wire(message))
         self._queue_bytes -= size
+        self._is_announcing = False
         if not self._queue:
             self._urgent.clear()
         return batch

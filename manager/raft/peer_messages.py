@@ -27,9 +27,9 @@ class PeerMessages:
         if self._accepts(message, sender):
             await self._driver.receive_snapshot(message)
 
-    def update_address(self, sender: str, raft_id: int, addr: str) -> None:
-        """The sender says which member it is and at which address. So a member that has moved is reached before a majority can
-        commit its new address.
+    def announced(self, sender: str, raft_id: int, addr: str) -> None:
+        """The sender says which member it is, and at which address unless ``addr`` is empty. So a member that has moved is reached
+        before a majority can commit its new address.
 
         Raises:
             NotFoundError: the member was removed.
@@ -39,7 +39,7 @@ class PeerMessages:
         is_leader = driver.leadership.value.is_leader
         if raft_id in driver.applied.removed_ids or (is_leader and raft_id not in members):
             raise NotFoundError(f"raft member {raft_id:x} was removed from the cluster")
-        if raft_id in members and members[raft_id].node_id == sender:
+        if addr and raft_id in members and members[raft_id].node_id == sender:
             driver.transport.set_peer_address(raft_id, addr)
 
     def disconnected(self, sender: str) -> None:

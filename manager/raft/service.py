@@ -63,8 +63,8 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         try:
             async for batch in request_iterator:
                 self._require_own(batch.cluster_id)
-                if batch.addr:
-                    self._node.peer_messages.update_address(sender, batch.sender, batch.addr)
+                if batch.sender:
+                    self._node.peer_messages.announced(sender, batch.sender, batch.addr)
                 for wire in batch.messages:
                     message = message_from_wire(wire)
                     if message is not None and message.kind is not MessageKind.SNAPSHOT:

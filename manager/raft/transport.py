@@ -96,6 +96,11 @@ class Transport:
             elif message.snapshot:
                 self._listener.report_snapshot(message.to, ok=False)
 
+    def announce(self) -> None:
+        """Tells all peers who and where this node is. A peer that removed it says so."""
+        for link in self._links.values():
+            link.announce()
+
     def record_received(self, raft_id: int) -> None:
         """Records that a message from a peer arrived."""
         link = self._links.get(raft_id)

@@ -208,6 +208,20 @@ async def test_a_member_removed_while_it_was_down_exits_when_it_returns(tmp_path
         await leader("create", name="undisturbed")
 
 
+async def test_a_member_whose_promotion_is_not_known_to_its_disk_exits_when_it_was_removed(tmp_path: Path) -> None:
+    """1. The last promoted member is killed before its next write, so its disk does not say that the promotion is committed. 2. It is
+    removed. 3. It returns as a learner, which never campaigns; it asks nevertheless.
+    """
+    async with raft_group(tmp_path) as group:
+        await group.add_three()
+        last = group.members["gamma"]
+        await last.kill()
+        leader = await group.leader()
+        await leader("leave", node_id=last.node_id)
+        await last.start()
+        assert await last.wait() == 3
+
+
 async def test_a_peer_that_was_paused_for_long_is_reached_again_at_once(tmp_path: Path) -> None:
     """Writes to it block while it is paused; when it continues, a new connection replaces the old one."""
     async with raft_group(tmp_path) as group:

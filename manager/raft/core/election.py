@@ -15,9 +15,11 @@ CAMPAIGN_TRANSFER = b"transfer"
 
 
 def tick(state: RaftState) -> None:
-    """One tick of a node that does not lead."""
+    """One tick of a node that does not lead. After a silence it campaigns; a node that may not still learns that it has no leader."""
     state.election_elapsed += 1
     if state.election_elapsed >= state.randomized_election_timeout:
+        if not state.promotable:
+            state.leader = NO_PEER
         campaign(state)
 
 

@@ -43,3 +43,12 @@ def test_following_ends_the_suspension() -> None:
     made.update(SoftState(OTHER, Role.FOLLOWER), HardState(5, 0, 10))
     made.publish(4)
     assert made.published.value == Leadership(is_leader=False, leader_id=OTHER, leader_addr="host2:1", term=5)
+
+
+def test_a_member_announces_itself_once_a_second_while_it_has_no_leader() -> None:
+    made = state()
+    assert [made.tick() for _ in range(20)] == ([False] * 9 + [True]) * 2
+    made.update(SoftState(OTHER, Role.FOLLOWER), None)
+    assert not any(made.tick() for _ in range(20))
+    made.update(SoftState(0, Role.FOLLOWER), None)
+    assert [made.tick() for _ in range(10)] == [False] * 9 + [True]

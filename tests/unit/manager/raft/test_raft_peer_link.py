@@ -24,7 +24,8 @@ async def _no_snapshot(_index: int) -> Snapshot:
 
 
 def link() -> PeerLink:
-    return PeerLink(Member(raft_id=2, node_id="b", addr="b:1"), "cluster", lambda: None, Listener(), _no_snapshot)
+    peer = Member(raft_id=2, node_id="b", addr="b:1")
+    return PeerLink(peer, "cluster", lambda: None, Listener(), _no_snapshot, sender=(1, "a:1"))
 
 
 def append(*, index: int = 7, term: int = 2, commit: int = 7, entries: tuple[Entry, ...] = ()) -> Message:
@@ -66,3 +67,12 @@ async def test_only_an_append_without_entries_is_delayed():
     assert peer._urgent.is_set()
     peer._take_batch()
     assert not peer._urgent.is_set()
+
+
+async def test_an_announcement_is_a_batch_that_names_the_sender_only():
+    peer = link()
+    peer.announce()
+    assert peer._urgent.is_set()
+    batch = peer._take_batch()
+    assert (batch.sender, batch.addr, len(batch.messages)) == (1, "a:1", 0)
+    assert not peer._is_announcing

@@ -64,7 +64,9 @@ def test_a_removed_member_is_told_so() -> None:
     with pytest.raises(NotFoundError, match="raft member 3 was removed"):
         peers.receive(heartbeat(REMOVED), "node-3")
     with pytest.raises(NotFoundError, match="raft member 3 was removed"):
-        peers.update_address("node-3", REMOVED, "host:1")
+        peers.announced("node-3", REMOVED, "host:1")
+    with pytest.raises(NotFoundError, match="raft member 3 was removed"):
+        peers.announced("node-3", REMOVED, "")
     assert not driver.received
 
 
@@ -97,16 +99,18 @@ def test_a_message_to_an_earlier_membership_of_this_node_is_dropped() -> None:
 
 def test_only_the_member_itself_announces_its_address() -> None:
     peers, driver = messages()
-    peers.update_address("node-9", PEER, "elsewhere:1")
+    peers.announced("node-9", PEER, "elsewhere:1")
     assert driver.addresses == {}
-    peers.update_address("node-2", PEER, "host:2")
+    peers.announced("node-2", PEER, "host:2")
+    assert driver.addresses == {PEER: "host:2"}
+    peers.announced("node-2", PEER, "")
     assert driver.addresses == {PEER: "host:2"}
 
 
 def test_a_leader_knows_that_an_unknown_member_was_removed() -> None:
     peers, _ = messages(is_leader=True, leader_id=ME)
     with pytest.raises(NotFoundError):
-        peers.update_address("node-9", UNKNOWN, "host:9")
+        peers.announced("node-9", UNKNOWN, "host:9")
 
 
 def test_the_end_of_a_stream_makes_its_member_suspect() -> None:
