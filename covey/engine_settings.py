@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from covey.container_runtime import RUNC, RuntimeProgram
+
 REGISTRIES_FILE = Path("/etc/covey/registries.toml")
 DEFAULT_SHM_BYTES = 64 << 20
 
@@ -22,7 +24,7 @@ class Ulimit(msgspec.Struct, frozen=True):
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``labels`` are the host's. Everything called default applies to containers that do not say otherwise, when they are created.
-    An empty ``init_path`` means ``tini`` on the PATH.
+    ``runtimes`` are those beside runc. An empty ``init_path`` means ``tini`` on the PATH.
     """
 
     debug: bool = False
@@ -40,6 +42,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
+    runtimes: Mapping[str, RuntimeProgram] = {}
+    default_runtime: str = RUNC
 
 
 class LiveSettings:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from covey.container_runtime import RuntimeProgram
 from covey.engine_settings import Ulimit
 from covey.errors import InvalidArgumentError
 
@@ -123,6 +124,35 @@ def ulimits(name: str, value: Any) -> dict[str, Ulimit]:
     if not isinstance(value, Mapping):
         value = pairs(name, value)
     return {key: _ulimit(name, key, item) for key, item in value.items()}
+
+
+def runtimes(name: str, value: Any) -> dict[str, RuntimeProgram]:
+    """NAME=PATH. The file has a table of tables with ``path`` and ``runtimeArgs``, Docker's keys. Names are in lower case, as Docker's."""
+    if isinstance(value, Mapping):
+        found = {text(name, key): _runtime(f"{name}.{key}", item) for key, item in value.items()}
+    else:
+        found = {key: RuntimeProgram(text(name, item)) for key, item in pairs(name, value).items()}
+    result: dict[str, RuntimeProgram] = {}
+    for key, program in found.items():
+        lower = key.strip().lower()
+        if not program.path:
+            raise InvalidArgumentError(f"{name}: runtime {key!r} has no path: give the program's path")
+        if not lower or lower in result:
+            raise InvalidArgumentError(
+                f"{name}: runtime '{key}' was already registered" if lower else f"{name}: a runtime has no name"
+            )
+        result[lower] = program
+    return result
+
+
+def _runtime(name: str, item: Any) -> RuntimeProgram:
+    if not isinstance(item, Mapping):
+        raise InvalidArgumentError(f"{name}: {item!r} is not a table with path and runtimeArgs")
+    if unknown := sorted(str(key) for key in set(item) - {"path", "runtimeArgs"}):
+        raise InvalidArgumentError(f"{name}: unknown key {unknown[0]!r}: give path and runtimeArgs")
+    return RuntimeProgram(
+        text(f"{name}.path", item.get("path", "")), texts(f"{name}.runtimeArgs", item.get("runtimeArgs", ()))
+    )
 
 
 def _ulimit(name: str, key: str, item: Any) -> Ulimit:

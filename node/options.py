@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from covey.container_runtime import check_settings
 from covey.engine_settings import EngineSettings
 from covey.errors import InvalidArgumentError
 from covey.log_driver import validate_log_config
@@ -149,6 +150,7 @@ def _check(options: DaemonOptions) -> None:
     if options.join_port == options.mtls_port:
         raise InvalidArgumentError(f"--join-port and --mtls-port are both {options.join_port}: give two ports")
     engine = options.engine
+    check_settings(engine.runtimes, engine.default_runtime)
     validate_log_config(engine.log_driver, engine.log_options)
     if not engine.cgroup_parent.startswith("/") or ".." in engine.cgroup_parent:
         raise InvalidArgumentError(f"--cgroup-parent {engine.cgroup_parent}: give an absolute path")

@@ -10,7 +10,7 @@ from covey.engine_settings import EngineSettings
 
 
 def with_daemon_defaults(config: ContainerConfig, settings: EngineSettings) -> ContainerConfig:
-    """The configuration with the daemon's log driver, ulimits, size of /dev/shm, IPC mode, privileges and name servers."""
+    """The configuration with the daemon's log driver, runtime, ulimits, size of /dev/shm, IPC mode, privileges and name servers."""
     own = {limit.name for limit in config.ulimits}
     ulimits = tuple(
         ContainerUlimit(name=name, soft=limit.soft, hard=limit.hard)
@@ -21,6 +21,7 @@ def with_daemon_defaults(config: ContainerConfig, settings: EngineSettings) -> C
     return msgspec.structs.replace(
         config,
         log=_log_config(config.log, settings),
+        runtime=config.runtime or settings.default_runtime,
         ulimits=(*config.ulimits, *ulimits),
         shm_size_bytes=config.shm_size_bytes or settings.default_shm_size_bytes,
         ipc_mode=config.ipc_mode or ("shareable" if settings.default_ipc_mode == "shareable" else ""),

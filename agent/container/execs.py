@@ -26,6 +26,7 @@ from agent.container.exit_status import LOST_EXIT_CODE
 from agent.container.health import OUTPUT_LIMIT_BYTES
 from agent.container.model import ContainerConfig, ExecConfig, ExecState, HealthProbe
 from agent.container.paths import ContainerPaths
+from agent.container.runtimes import ContainerRuntimes
 from agent.runtime import attach, conmon
 from agent.runtime.attach import AttachStream
 from agent.runtime.conmon_pipes import ConmonPipes
@@ -56,12 +57,15 @@ class Execs:
         self,
         paths: ContainerPaths,
         monitor: conmon.Conmon,
+        runtimes: ContainerRuntimes,
         tasks: BackgroundTasks,
         bundles: BundleBuilder,
+        *,
         notify: Notify,
     ) -> None:
         self._paths = paths
         self._conmon = monitor
+        self._runtimes = runtimes
         self._tasks = tasks
         self._bundles = bundles
         self._notify = notify
@@ -185,6 +189,7 @@ class Execs:
             config.name,
             folder,
             pipes,
+            runtime=self._runtimes.of(config.id),
             terminal=exec_config.tty,
             stdin=exec_config.attach_stdin,
             on_attachable=None if stream is None else connect,

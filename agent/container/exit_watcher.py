@@ -24,7 +24,8 @@ from agent.container.index import ContainerIndex
 from agent.container.model import HOST_NETWORK, RunStatus
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
-from agent.runtime import cgroup, process, runc
+from agent.container.runtimes import ContainerRuntimes
+from agent.runtime import cgroup, process
 
 _CONMON_EXIT_SECONDS = 30.0
 _SECOND_NS = 1_000_000_000
@@ -41,7 +42,7 @@ class ExitWatcher:
         *,
         paths: ContainerPaths,
         index: ContainerIndex,
-        runtime: runc.OciRuntime,
+        runtimes: ContainerRuntimes,
         bundles: BundleBuilder,
         cgroups: cgroup.CgroupLayout,
         networks: ContainerNetworks,
@@ -53,7 +54,7 @@ class ExitWatcher:
     ) -> None:
         self._paths = paths
         self._index = index
-        self._runtime = runtime
+        self._runtimes = runtimes
         self._bundles = bundles
         self._cgroups = cgroups
         self._networks = networks
@@ -115,7 +116,7 @@ class ExitWatcher:
 
     async def clean_up(self, record: ContainerRecord) -> None:
         """Remove runtime state, mounts, bundle, cgroup and network sandbox of a run. The caller holds the lock."""
-        await self._runtime.delete(record.config.id)
+        await self._runtimes.of(record.config.id).delete(record.config.id)
         await asyncio.to_thread(self._bundles.tear_down, record.config.id)  # unmounting may wait for the disk
         await self._bundles.release_volumes(record.config.id)
         cgroup.remove(self._cgroups, self._paths.cgroup(record.config.id, record.config.cgroup_parent))

@@ -1,4 +1,4 @@
-"""Shared parts of the container service: paths, runtime, index, lifecycle, execs, volumes, events.
+"""Shared parts of the container service: paths, runtimes, index, lifecycle, execs, volumes, events.
 
 `ContainerService` is a `ContainerHost` plus its commands; every function in `agent.container.commands` takes the host as
 its first argument. Invariant: the parts below the line exist from `compose` on, that is, once the service is open.
@@ -6,7 +6,6 @@ its first argument. Invariant: the parts below the line exist from `compose` on,
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -23,9 +22,10 @@ from agent.container.model import ContainerEvent
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.container.restarts import Restarts
+from agent.container.runtimes import ContainerRuntimes
 from agent.container.store import ContainerStore
 from agent.event_bus import EventBus
-from agent.runtime import cgroup, conmon, runc
+from agent.runtime import cgroup, conmon
 from agent.runtime.inotify import Inotify
 from agent.volume.local import VolumeStore
 from covey.engine_settings import LiveSettings
@@ -43,7 +43,6 @@ class ContainerHost:
         networks: ContainerNetworks,
         *,
         settings: LiveSettings | None = None,
-        runtime: str = "runc",
         conmon_program: str = "conmon",
     ) -> None:
         self.paths = ContainerPaths(state_dir, run_dir, cgroup_parent)
@@ -54,9 +53,8 @@ class ContainerHost:
         self.tasks = BackgroundTasks("containers")
         self.is_open = False
         self.settings = settings or LiveSettings()
-        program = shutil.which(runtime) or runtime
-        self.runtime = runc.OciRuntime(program, self.paths.runtime_root)
-        self.conmon = conmon.Conmon(program, self.paths.runtime_root, self.paths.exits, conmon_program)
+        self.runtimes = ContainerRuntimes(self.paths, self.settings)
+        self.conmon = conmon.Conmon(self.paths.exits, conmon_program)
         # ---- made by `compose`
         self.cgroups: cgroup.CgroupLayout
         self.index: ContainerIndex
@@ -73,14 +71,16 @@ class ContainerHost:
         self.cgroups = cgroup.detect()
         self.index = ContainerIndex(ContainerStore(self.paths.database), self.events)
         self.bundles = BundleBuilder(self.paths, self.cgroups, self.volumes, self.images, self.settings)
-        self.execs = Execs(self.paths, self.conmon, self.tasks, self.bundles, self.index.emit_exec)
+        self.execs = Execs(
+            self.paths, self.conmon, self.runtimes, self.tasks, self.bundles, notify=self.index.emit_exec
+        )
         self.restarts = Restarts(
             self.index, self.tasks, lambda record, counts: self.lifecycle.start(record, by_policy=counts)
         )
         self.exits = ExitWatcher(
             paths=self.paths,
             index=self.index,
-            runtime=self.runtime,
+            runtimes=self.runtimes,
             bundles=self.bundles,
             cgroups=self.cgroups,
             networks=self.networks,
@@ -94,7 +94,7 @@ class ContainerHost:
         self.lifecycle = Lifecycle(
             paths=self.paths,
             index=self.index,
-            runtime=self.runtime,
+            runtimes=self.runtimes,
             conmon=self.conmon,
             bundles=self.bundles,
             images=self.images,

@@ -27,8 +27,9 @@ from agent.container.network_setup import NetworkSetup
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.container.recovery import RecoveryDecision
+from agent.container.runtimes import ContainerRuntimes
 from agent.logs import rotation
-from agent.runtime import attach, cgroup, process, runc
+from agent.runtime import attach, cgroup, process
 from agent.runtime.conmon import Conmon, LogFile
 from covey.errors import ConflictError, NotFoundError, UnavailableError
 
@@ -43,7 +44,7 @@ class Lifecycle:
         *,
         paths: ContainerPaths,
         index: ContainerIndex,
-        runtime: runc.OciRuntime,
+        runtimes: ContainerRuntimes,
         conmon: Conmon,
         bundles: BundleBuilder,
         images: ImageRootfs,
@@ -54,7 +55,7 @@ class Lifecycle:
     ) -> None:
         self._paths = paths
         self._index = index
-        self._runtime = runtime
+        self._runtimes = runtimes
         self._conmon = conmon
         self._bundles = bundles
         self._images = images
@@ -146,7 +147,7 @@ class Lifecycle:
     async def resume_if_paused(self, record: ContainerRecord) -> None:
         """Thaw a paused container. The caller holds the lock."""
         if record.state.status is RunStatus.PAUSED:
-            await self._runtime.resume(record.config.id)
+            await self._runtimes.of(record.config.id).resume(record.config.id)
             self._index.set_state(record, msgspec.structs.replace(record.state, status=RunStatus.RUNNING))
             self._index.emit(record, "unpause")
 
@@ -168,6 +169,7 @@ class Lifecycle:
             config.id,
             config.name,
             bundle,
+            runtime=self._runtimes.for_start(config),
             log=self._log_file(config),
             terminal=config.tty,
             stdin=config.open_stdin,
@@ -200,7 +202,7 @@ class Lifecycle:
         return self._index.find(ref).snapshot()
 
     async def _run(self, record: ContainerRecord, started: ContainerState) -> None:
-        await self._runtime.start(record.config.id)  # from here on the user's program may run
+        await self._runtimes.of(record.config.id).start(record.config.id)  # from here on the user's program may run
         self._index.set_state(record, started)
         self._index.emit(record, "start")
         self.networks.update_links_to(record)
@@ -208,7 +210,7 @@ class Lifecycle:
         self._exits.watch(record)
 
     async def _undo_start(self, record: ContainerRecord, error: BaseException) -> None:
-        never_ran = not record.pid_ticks or self._runtime.is_created(record.config.id)
+        never_ran = not record.pid_ticks or self._runtimes.of(record.config.id).is_created(record.config.id)
         await self._exits.clean_up(record)
         if never_ran and isinstance(error, asyncio.CancelledError):  # the caller gave up: keep the previous outcome
             code, message = record.state.exit_code, record.state.error

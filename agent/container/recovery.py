@@ -24,8 +24,9 @@ from agent.container.exit_status import (
 )
 from agent.container.model import ContainerConfig, ContainerState, RunStatus
 from agent.container.paths import ContainerPaths
+from agent.container.runtimes import ContainerRuntimes
 from agent.container.store import ContainerRow
-from agent.runtime import cgroup, mounts, process, runc
+from agent.runtime import cgroup, mounts, process
 
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -45,10 +46,10 @@ class RecoveryDecision(NamedTuple):
 
 
 def decide_recovery(
-    rows: Iterable[ContainerRow], paths: ContainerPaths, runtime: runc.OciRuntime
+    rows: Iterable[ContainerRow], paths: ContainerPaths, runtimes: ContainerRuntimes
 ) -> list[RecoveryDecision]:
     """One decision for each container that the previous daemon left running or starting."""
-    return [_decide_one(row, paths, runtime) for row in rows if row.starting or row.container.state.running]
+    return [_decide_one(row, paths, runtimes) for row in rows if row.starting or row.container.state.running]
 
 
 def has_ended(state: ContainerState) -> bool:
@@ -63,15 +64,15 @@ def alive_ids(decisions: Iterable[RecoveryDecision]) -> set[str]:
 
 async def remove_leftovers(
     paths: ContainerPaths,
-    runtime: runc.OciRuntime,
+    runtimes: ContainerRuntimes,
     cgroups: cgroup.CgroupLayout,
     configs: Collection[ContainerConfig],
     running_ids: Collection[str],
 ) -> None:
     """Remove what belongs to no running container, and the directories of containers that do not exist."""
-    for container_id in runtime.container_ids():
+    for container_id in runtimes.container_ids():
         if container_id not in running_ids:
-            await runtime.delete(container_id)
+            await runtimes.of(container_id).delete(container_id)
     for name in sorted(cgroup.children(cgroups, paths.cgroup_parent)):
         if _ID.fullmatch(name) and name not in running_ids:
             cgroup.kill_all(cgroups, paths.cgroup(name))
@@ -94,9 +95,9 @@ async def remove_leftovers(
             path.unlink(missing_ok=True)
 
 
-def _decide_one(row: ContainerRow, paths: ContainerPaths, runtime: runc.OciRuntime) -> RecoveryDecision:
+def _decide_one(row: ContainerRow, paths: ContainerPaths, runtimes: ContainerRuntimes) -> RecoveryDecision:
     container_id, state = row.container.id, row.container.state
-    if row.starting and (not state.running or runtime.is_created(container_id)):
+    if row.starting and (not state.running or runtimes.of(container_id).is_created(container_id)):
         before = RunStatus.EXITED if state.start_count > state.running else RunStatus.CREATED
         return RecoveryDecision(container_id, status=before, error=START_INTERRUPTED)
     pidfd = process.open_pidfd(state.pid, row.pid_ticks)

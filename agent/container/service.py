@@ -91,12 +91,12 @@ class ContainerService(ContainerHost):
         await self.tasks.open()
         self.inotify.watch(self.paths.exits, IN_MOVED_TO | IN_CLOSE_WRITE, self.exits.on_exit_file)
         self.is_open = True
-        decisions = recovery.decide_recovery(self.index.load(), self.paths, self.runtime)
+        decisions = recovery.decide_recovery(self.index.load(), self.paths, self.runtimes)
         for decision in decisions:
             self.lifecycle.adopt(self.index.find(decision.container_id), decision)
         alive = recovery.alive_ids(decisions)
         configs = [record.config for record in self.index.list()]
-        await recovery.remove_leftovers(self.paths, self.runtime, self.cgroups, configs, alive)
+        await recovery.remove_leftovers(self.paths, self.runtimes, self.cgroups, configs, alive)
         await recover_volumes(self, alive)
         await thaw_all(self)
         await finish_removals(self)

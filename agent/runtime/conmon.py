@@ -16,6 +16,7 @@ from typing import NamedTuple
 from agent.runtime import process
 from agent.runtime.conmon_pipes import ConmonPipes
 from agent.runtime.errors import OciRuntimeError, clean_message
+from agent.runtime.runc import OciRuntime
 
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TZ": "UTC"}
 """The time zone is that of the time stamps in logs."""
@@ -32,8 +33,6 @@ class LogFile(NamedTuple):
 class Conmon(NamedTuple):
     """conmon's program and the options that are the same for everything on this host."""
 
-    runtime: str
-    runtime_root: Path
     exit_dir: Path
     program: str = "conmon"
 
@@ -43,6 +42,7 @@ class Conmon(NamedTuple):
         name: str,
         bundle: Path,
         *,
+        runtime: OciRuntime,
         log: LogFile | None,
         terminal: bool,
         stdin: bool,
@@ -53,7 +53,7 @@ class Conmon(NamedTuple):
         Raises OciRuntimeError with the runtime's message.
         """
         arguments = [
-            *self._arguments(container_id, name, bundle, self.exit_dir),
+            *self._arguments(runtime, container_id, name, bundle, self.exit_dir),
             f"--persist-dir={bundle}",
             *_log_arguments(log),
             *(["--terminal"] if terminal else []),
@@ -77,6 +77,7 @@ class Conmon(NamedTuple):
         folder: Path,
         pipes: ConmonPipes,
         *,
+        runtime: OciRuntime,
         terminal: bool,
         stdin: bool,
         on_attachable: Callable[[], Awaitable[None]] | None,
@@ -89,7 +90,7 @@ class Conmon(NamedTuple):
         exit_dir = folder / "exits"
         exit_dir.mkdir(mode=0o700)
         arguments = [
-            *self._arguments(container_id, name, folder, exit_dir),
+            *self._arguments(runtime, container_id, name, folder, exit_dir),
             "--log-path=k8s-file:/dev/null",
             "--exec",
             f"--exec-process-spec={folder}/process.json",
@@ -104,15 +105,15 @@ class Conmon(NamedTuple):
             pipes.release()
         return await _read_pid(pipes)
 
-    def _arguments(self, container_id: str, name: str, bundle: Path, exit_dir: Path) -> list[str]:
+    def _arguments(self, runtime: OciRuntime, container_id: str, name: str, bundle: Path, exit_dir: Path) -> list[str]:
         return [
             self.program,
             "--api-version=1",
             f"--cid={container_id}",
             f"--cuuid={container_id}",
             f"--name={name}",
-            f"--runtime={self.runtime}",
-            f"--runtime-arg=--root={self.runtime_root}",
+            f"--runtime={runtime.program}",
+            *(f"--runtime-arg={option}" for option in runtime.options),
             f"--bundle={bundle}",
             f"--container-pidfile={bundle}/pid",
             f"--conmon-pidfile={bundle}/conmon.pid",

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from agent.runtime.limits import ResourceLimits, oci_resources
 from agent.runtime.users import ProcessUser
 
@@ -143,6 +145,11 @@ class OciContainer(NamedTuple):
     """Major and minor numbers of the block devices that `limits` name."""
 
 
+def _for_new_group(limits: ResourceLimits) -> ResourceLimits:
+    """The limits without the word for no limit of processes: a new cgroup has none, and crun does not know the word."""
+    return msgspec.structs.replace(limits, pids_limit=max(limits.pids_limit, 0))
+
+
 def container_spec(container: OciContainer) -> dict[str, Any]:
     """The complete config.json."""
     process = container.process
@@ -243,7 +250,9 @@ def _linux(container: OciContainer) -> dict[str, Any]:
         "namespaces": _namespaces(container),
         "resources": {
             "devices": _device_rules(container),
-            **oci_resources(container.limits, swap_limits=container.swap_limits, devices=container.block_devices),
+            **oci_resources(
+                _for_new_group(container.limits), swap_limits=container.swap_limits, devices=container.block_devices
+            ),
         },
         "sysctl": _sysctls(container),
         "devices": [_device(device) for device in container.devices],

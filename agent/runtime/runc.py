@@ -17,10 +17,16 @@ _TIMEOUT_SECONDS = 60.0
 
 
 class OciRuntime(NamedTuple):
-    """A runtime program and the directory of its state."""
+    """A runtime program, the directory of its state, and options that stand before every command."""
 
     program: str
     root: Path
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What stands between the program and a command."""
+        return (*self.arguments, f"--root={self.root}")
 
     async def start(self, container_id: str) -> None:
         """Let the created container run the user's program."""
@@ -35,16 +41,12 @@ class OciRuntime(NamedTuple):
     async def delete(self, container_id: str) -> None:
         """Kill the container and delete its runtime state. No error if there is none."""
         await process.run(
-            [self.program, f"--root={self.root}", "delete", "--force", container_id], timeout_seconds=_TIMEOUT_SECONDS
+            [self.program, *self.options, "delete", "--force", container_id], timeout_seconds=_TIMEOUT_SECONDS
         )
 
     async def update(self, container_id: str, resources: dict[str, Any]) -> None:
         """Change the limits of a running container; `resources` is the OCI `resources` section."""
         await self._call("update", "--resources=-", container_id, stdin=json.dumps(resources).encode())
-
-    def container_ids(self) -> list[str]:
-        """Ids of the containers that the runtime has state of."""
-        return sorted(p.name for p in self.root.iterdir()) if self.root.is_dir() else []
 
     def is_created(self, container_id: str) -> bool:
         """Whether the container is created and not started: its process waits on the runtime's fifo."""
@@ -52,7 +54,7 @@ class OciRuntime(NamedTuple):
 
     async def _call(self, verb: str, *arguments: str, stdin: bytes = b"") -> None:
         result = await process.run(
-            [self.program, f"--root={self.root}", verb, *arguments], timeout_seconds=_TIMEOUT_SECONDS, stdin=stdin
+            [self.program, *self.options, verb, *arguments], timeout_seconds=_TIMEOUT_SECONDS, stdin=stdin
         )
         if result.code != 0:
             raise OciRuntimeError(clean_message(result.error_message))

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from agent.container.model import Container
 from agent.image.model import Image
+from covey.container_runtime import programs
 from covey.errors import AlreadyExistsError, NotFoundError
 from covey.image_platform import parse_platform
 from engine.name_generator import generate_name
@@ -24,7 +25,7 @@ _NAME_ATTEMPTS = 8
 async def create(context: RequestContext) -> web.Response:
     services, host = context.services, context.services.host
     capacity = HostCapacity(cpus=host.cpus, cpu_list=host.cpu_list, memory_nodes=host.memory_nodes)
-    request = read_request(await context.json(), capacity)
+    request = read_request(await context.json(), capacity, programs(services.settings.current.runtimes))
     wanted = parse_platform(image_platform.read_platform(context.query("platform")))
     image = services.agent.images.get(request.config.image)
     image_platform.require(image, wanted, request.config.image)

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from agent.container.model import RunStatus
+from covey.container_runtime import RuntimeProgram, programs
 from covey.errors import CoveyError
 from covey.log_driver import DRIVER_NAMES
 from covey.states import NodeRole
@@ -74,8 +75,8 @@ async def info(context: RequestContext) -> web.Response:
         "Labels": [f"{key}={value}" for key, value in sorted(settings.labels.items())],
         "ExperimentalBuild": False,
         "ServerVersion": engine_version(),
-        "Runtimes": {"runc": {"path": "runc"}},
-        "DefaultRuntime": "runc",
+        "Runtimes": {name: _runtime(program) for name, program in programs(settings.runtimes).items()},
+        "DefaultRuntime": settings.default_runtime,
         "Swarm": await _swarm(services),
         "LiveRestoreEnabled": True,
         "Isolation": "",
@@ -92,6 +93,10 @@ async def info(context: RequestContext) -> web.Response:
         "Warnings": list(host.warnings) or None,
     }
     return json_response(shape("info", context.version, shown))
+
+
+def _runtime(program: RuntimeProgram) -> dict[str, Any]:
+    return {"path": program.path, **({"runtimeArgs": list(program.arguments)} if program.arguments else {})}
 
 
 def _limits(services: EngineServices) -> dict[str, bool]:

@@ -7,14 +7,13 @@ from typing import Any
 
 from agent.container.model import ContainerConfig
 from agent.runtime.oci_spec import MASKED_PATHS, READ_ONLY_PATHS
+from covey.container_runtime import RUNC
 from covey.log_driver import DEFAULT_DRIVER
 from engine.translate.container_create.devices import DEVICE, ULIMIT
 from engine.translate.container_create.request import RESTART_POLICY
 from engine.translate.container_mounts import bind_strings, mount_specs
 from engine.translate.json_fields import omit_empty, omit_none
 from engine.translate.resource_limits import write_limits
-
-DEFAULT_RUNTIME = "runc"
 
 
 def host_config(config: ContainerConfig, network_mode: str, port_bindings: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +45,7 @@ def host_config(config: ContainerConfig, network_mode: str, port_bindings: dict[
             Mounts=mount_specs(config.mounts),
         ),
         "ShmSize": config.shm_size_bytes,
-        "Runtime": config.runtime or DEFAULT_RUNTIME,
+        "Runtime": config.runtime or RUNC,
         "Isolation": config.isolation,
         "CgroupParent": config.cgroup_parent,
         "Devices": [DEVICE.write(item) for item in config.devices],

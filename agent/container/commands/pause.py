@@ -16,7 +16,7 @@ async def pause_container(host: ContainerHost, ref: str) -> None:
             raise ConflictError(f"container {record.config.id} is already paused")
         if record.state.status is not RunStatus.RUNNING:
             raise ConflictError(f"container {record.config.id} is not running")
-        await host.runtime.pause(record.config.id)
+        await host.runtimes.of(record.config.id).pause(record.config.id)
         host.index.set_state(record, msgspec.structs.replace(record.state, status=RunStatus.PAUSED))
         host.index.emit(record, "pause")
 

@@ -25,7 +25,7 @@ async def update_container(
         if record.state.running and resources != record.config.resources:
             numbers = devices.block_device_numbers(resources.block_devices)
             section = oci_resources(resources, swap_limits=host.cgroups.swap, devices=numbers)
-            await host.runtime.update(config.id, section)
+            await host.runtimes.of(config.id).update(config.id, section)
         host.index.set_config(record, config)
         host.index.emit(record, "update")
     return record.snapshot()

@@ -4,12 +4,14 @@ Invariant: what does not depend on the image is checked before the image is look
 meaning here is refused by its path.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
 from agent.container.model import ContainerConfig, LogConfig, RestartPolicy
 from agent.image.model import Image
+from covey.container_runtime import BUILT_IN
 from covey.errors import InvalidArgumentError
 from covey.log_driver import validate_log_config
 from engine.translate.container_create import devices, mounts, namespaces, networking, security
@@ -18,7 +20,6 @@ from engine.translate.field_table import INTEGER, TEXT, TEXT_MAP_ALWAYS, FieldTa
 from engine.translate.json_fields import JsonFields
 from engine.translate.resource_limits import HostCapacity, check_limits, read_limits
 
-RUNTIMES = ("runc", "io.containerd.runc.v2")
 _SHORT_ID = 12
 
 RESTART_POLICY = FieldTable(
@@ -55,8 +56,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """The host's own name, for containers that share its network or its UTS namespace."""
 
 
-def read_request(body: Any, host: HostCapacity) -> CreateRequest:
-    """Check a body. Raises InvalidArgumentError or UnsupportedError."""
+def read_request(body: Any, host: HostCapacity, runtimes: Collection[str] = BUILT_IN) -> CreateRequest:
+    """Check a body. `runtimes` are the names of the host's. Raises InvalidArgumentError or UnsupportedError."""
     fields = JsonFields(body)
     if not body:
         raise InvalidArgumentError("Config cannot be empty in order to create a container")
@@ -73,7 +74,7 @@ def read_request(body: Any, host: HostCapacity) -> CreateRequest:
         **namespaces.read_namespaces(host_config, hostname=config.hostname),
         **devices.read_devices(host_config),
         **mounts.read_mounts(host_config),
-        **_read_daemon_options(host_config),
+        **_read_daemon_options(host_config, runtimes),
     }
     if not values["security_options"] and "host" in {values["ipc_mode"], values["pid_mode"]}:
         values["security_options"] = security.UNLABELLED
@@ -123,7 +124,7 @@ def container_config(request: CreateRequest, image: Image, identity: Identity) -
     )
 
 
-def _read_daemon_options(fields: JsonFields) -> dict[str, Any]:
+def _read_daemon_options(fields: JsonFields, runtimes: Collection[str]) -> dict[str, Any]:
     restart = _restart_policy(fields)
     auto_remove = fields.flag("AutoRemove")
     if auto_remove and restart.name != "no":
@@ -131,7 +132,7 @@ def _read_daemon_options(fields: JsonFields) -> dict[str, Any]:
     log = fields.read("LogConfig", LOG_CONFIG.read) or LogConfig()
     validate_log_config(log.driver, log.options)
     runtime = fields.text("Runtime")
-    if runtime and runtime not in RUNTIMES:
+    if runtime and runtime not in runtimes:
         raise InvalidArgumentError(f"unknown or invalid runtime name: {runtime}")
     isolation = fields.text("Isolation")
     if isolation.lower() not in {"", "default"}:

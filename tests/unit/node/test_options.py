@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from covey.container_runtime import RuntimeProgram
 from covey.engine_settings import Ulimit
 from covey.errors import InvalidArgumentError
 from engine.listen_address import InheritedSockets, TcpAddress, UnixAddress
@@ -129,3 +130,28 @@ def test_a_reload_changes_what_can_change_and_names_the_rest() -> None:
     assert (plan.options.log_level, plan.options.engine.labels) == ("debug", {"a": "c"})
     assert plan.options.join_port == 2377
     assert plan_reload(now, now).changed == ()
+
+
+def test_runtimes_are_named_by_flags_or_tables() -> None:
+    made = options("--add-runtime", "Crun=/usr/bin/crun", "--default-runtime", "crun").engine
+    assert made.runtimes == {"crun": RuntimeProgram("/usr/bin/crun")}
+    assert made.default_runtime == "crun"
+    file = '[runtimes.other]\npath = "crun"\nruntimeArgs = ["--debug"]'
+    assert options(file=file).engine.runtimes == {"other": RuntimeProgram("crun", ("--debug",))}
+    assert plan_reload(options(), options(file=file)).changed == ("runtimes",)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ('default-runtime = "crun"', "specified default runtime 'crun' does not exist"),
+        ('[runtimes.runc]\npath = "x"', "runtime name 'runc' is reserved"),
+        ('[runtimes."io.containerd.runc.v2"]\npath = "x"', "is reserved"),
+        ("[runtimes.a]", "runtime 'a' has no path"),
+        ('[runtimes.a]\npath = "x"\nargs = []', "runtimes.a: unknown key 'args'"),
+        ('[runtimes.a]\npath = "x"\n[runtimes.A]\npath = "y"', "runtime 'A' was already registered"),
+        ('runtimes = {a = "x"}', "is not a table"),
+    ],
+)
+def test_a_malformed_runtime_is_refused_by_name(file: str, words: str) -> None:
+    assert words in refusal(file=file)

@@ -1,5 +1,6 @@
 from agent.container.default_settings import with_daemon_defaults
 from agent.container.model import ContainerConfig, ContainerUlimit, LogConfig
+from covey.container_runtime import RuntimeProgram
 from covey.engine_settings import EngineSettings, Ulimit
 
 PLAIN = ContainerConfig(id="1", name="a", image="i", image_id="i", args=("true",))
@@ -22,10 +23,10 @@ def test_a_container_that_says_nothing_gets_the_daemons_defaults() -> None:
 def test_what_a_container_says_stays() -> None:
     own = ContainerConfig(
         id="1", name="a", image="i", image_id="i", args=("true",), log=LogConfig(driver="json-file"),
-        ulimits=(ContainerUlimit(name="nofile", soft=7, hard=7),), dns=("192.0.2.9",), shm_size_bytes=64 << 20, ipc_mode="private",
+        ulimits=(ContainerUlimit(name="nofile", soft=7, hard=7),), dns=("192.0.2.9",), shm_size_bytes=64 << 20, ipc_mode="private", runtime="runc",
     )  # fmt: skip
     settings = EngineSettings(
         log_driver="local", log_options={"max-size": "1m"}, default_ulimits={"nofile": Ulimit(1, 2)}, dns=("192.0.2.1",),
-        default_shm_size_bytes=5, default_ipc_mode="shareable",
+        default_shm_size_bytes=5, default_ipc_mode="shareable", runtimes={"crun": RuntimeProgram("crun")}, default_runtime="crun",
     )  # fmt: skip
     assert with_daemon_defaults(own, settings) == own
