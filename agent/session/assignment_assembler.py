@@ -8,7 +8,7 @@ from typing import Any
 from covey import codec
 from covey.errors import ConflictError
 from covey.objects import Config, Network, Secret, Task
-from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
+from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService
 from covey.objects.base import Struct
 from coveypb.v1 import dispatcher_pb2
 
@@ -19,6 +19,7 @@ _ITEMS: dict[str, type[Any]] = {
     "network": Network,
     "endpoint": NetworkEndpoint,
     "virtual_service": VirtualService,
+    "node_endpoint": NodeEndpoint,
 }
 MAX_CHANGES = 1_000_000
 

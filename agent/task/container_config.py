@@ -118,12 +118,16 @@ def healthcheck(spec: HealthConfig) -> HealthCheck:
 
 
 def _networks(task: Task) -> tuple[NetworkRequest, ...]:
-    """The task's networks. Aliases of a service lead to the service, not to one task."""
+    """The networks that the task's spec names. Its address on the ingress network is no interface of the container. Aliases of a service
+    lead to the service, not to one task.
+    """
+    named = {config.target for config in task.spec.networks}
     return tuple(
         NetworkRequest(
             network=attachment.network_id, ip=attachment.address, aliases=() if task.service_id else attachment.aliases
         )
         for attachment in task.networks
+        if attachment.network_id in named
     )
 
 

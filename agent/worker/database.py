@@ -13,7 +13,7 @@ import msgspec
 from agent.task.state_machine import TaskRecord
 from covey.errors import CoveyError
 from covey.objects import Network, Task, TaskStatus
-from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
+from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService
 from covey.states import TaskState
 
 BUSY_SECONDS = 10
@@ -28,12 +28,13 @@ CREATE TABLE IF NOT EXISTS network_objects (
 ) STRICT;
 """
 
-NetworkObject = Network | NetworkEndpoint | VirtualService
+NetworkObject = Network | NetworkEndpoint | VirtualService | NodeEndpoint
 
 NETWORK_OBJECT_TYPES: dict[AssignmentKind, type[NetworkObject]] = {
     AssignmentKind.NETWORK: Network,
     AssignmentKind.ENDPOINT: NetworkEndpoint,
     AssignmentKind.VIRTUAL_SERVICE: VirtualService,
+    AssignmentKind.NODE_ENDPOINT: NodeEndpoint,
 }
 
 

@@ -9,12 +9,14 @@ from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEn
 
 
 def network_changes(changes: Sequence[AssignmentChange]) -> NetworkChanges:
-    """The changes for the network driver. Networks other than overlays are left out."""
+    """The changes for the network driver: overlay networks only, and not the ingress network, which has no sandbox."""
     items = [change.item for change in changes]
     removals = [change for change in changes if change.item is None]
     return NetworkChanges(
         networks=tuple(
-            _overlay(item) for item in items if isinstance(item, Network) and item.spec.driver.name == "overlay"
+            _overlay(item)
+            for item in items
+            if isinstance(item, Network) and not item.node_local and not item.spec.ingress
         ),
         endpoints=tuple(item for item in items if isinstance(item, NetworkEndpoint)),
         services=tuple(item for item in items if isinstance(item, VirtualService)),

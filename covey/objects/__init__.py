@@ -1,5 +1,6 @@
 """The cluster's objects as frozen structs. ``coveypb.v1.objects`` has the same messages; ``covey.codec`` converts between the two."""
 
+from covey.objects.attachment import NetworkAttachment
 from covey.objects.base import Annotations, Driver, Meta, Struct, replace
 from covey.objects.cluster import (
     CASettings,
@@ -23,6 +24,7 @@ from covey.objects.node import (
     Platform,
     Resources,
     TLSInfo,
+    WireGuardDescription,
 )
 from covey.objects.secret import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
 from covey.objects.service import Service, ServiceSpec, UpdateConfig, UpdateStatus
@@ -34,7 +36,6 @@ from covey.objects.task import (
     FileTarget,
     HealthConfig,
     Mount,
-    NetworkAttachment,
     NetworkAttachmentConfig,
     Placement,
     ResourceRequirements,
@@ -108,5 +109,6 @@ __all__ = [
     "UpdateConfig",
     "UpdateStatus",
     "VirtualIP",
+    "WireGuardDescription",
     "replace",
 ]

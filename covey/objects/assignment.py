@@ -1,12 +1,15 @@
 """Assignments: the objects that the dispatcher sends to a node, by kind and id.
 
-Invariant: a node gets only what its tasks need. Network endpoints and virtual services are sent for the networks of its own tasks only.
+Invariant: a node gets only what its work needs: endpoints and virtual services of the networks of its own tasks, and the ingress network,
+on which every node answers for the services that publish ports.
 """
 
 from enum import IntEnum
 
 from covey.objects.base import Struct
+from covey.objects.endpoint import PortConfig
 from covey.objects.network import Network
+from covey.objects.node import WireGuardDescription
 from covey.objects.secret import Config, Secret
 from covey.objects.task import Task
 from covey.states import EndpointMode
@@ -19,11 +22,15 @@ class AssignmentKind(IntEnum):
     NETWORK = 3
     ENDPOINT = 4
     VIRTUAL_SERVICE = 5
+    NODE_ENDPOINT = 6
 
 
 class NetworkEndpoint(Struct, frozen=True, kw_only=True):
-    """One task on one network. ``id`` is TASK/NETWORK, ``host`` the underlay address of the node, ``address`` has no prefix length.
-    ``ready`` means that VIPs and DNS may point to the task: it runs, is healthy and is not about to stop.
+    """One task on one network. ``id`` is TASK/NETWORK, ``host`` the underlay address of the node, in either family. Addresses have no
+    prefix length. ``mac`` is empty in data of earlier versions: then the IPv4 address determines it.
+
+    ``ready`` means that VIPs and DNS may point to the task: it runs, is healthy and is not about to stop. ``draining`` means that it is
+    told to stop and may still run: it gets no new connections and keeps those it has. Never both.
     """
 
     id: str
@@ -38,10 +45,15 @@ class NetworkEndpoint(Struct, frozen=True, kw_only=True):
     hostname: str = ""
     aliases: tuple[str, ...] = ()
     ready: bool = False
+    address6: str = ""
+    mac: str = ""
+    draining: bool = False
 
 
 class VirtualService(Struct, frozen=True, kw_only=True):
-    """One service on one network. ``id`` is SERVICE/NETWORK, ``address`` its VIP, which is empty with DNSRR."""
+    """One service on one network. ``id`` is SERVICE/NETWORK, ``address`` and ``address6`` its VIPs, which are empty with DNSRR.
+    ``ports`` are the ports that it publishes in ingress mode, on the ingress network only.
+    """
 
     id: str
     network_id: str = ""
@@ -50,9 +62,27 @@ class VirtualService(Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     mode: EndpointMode = EndpointMode.VIP
     address: str = ""
+    address6: str = ""
+    ports: tuple[PortConfig, ...] = ()
 
 
-Assigned = Task | Secret | Config | Network | NetworkEndpoint | VirtualService
+class NodeEndpoint(Struct, frozen=True, kw_only=True):
+    """One node on one network. ``id`` is NODE/NETWORK, ``host`` its underlay address. ``address``, ``address6`` and ``mac`` are the node's
+    own, on the ingress network; ``wireguard`` is its key, on encrypted networks.
+    """
+
+    id: str
+    network_id: str = ""
+    node_id: str = ""
+    hostname: str = ""
+    host: str = ""
+    address: str = ""
+    address6: str = ""
+    mac: str = ""
+    wireguard: WireGuardDescription | None = None
+
+
+Assigned = Task | Secret | Config | Network | NetworkEndpoint | VirtualService | NodeEndpoint
 
 
 class AssignmentChange(Struct, frozen=True, kw_only=True):

@@ -72,7 +72,9 @@ class RevokedNode(Struct, frozen=True, kw_only=True):
 
 
 class Cluster(Struct, frozen=True, kw_only=True):
-    """``unlock_key`` decrypts the managers' disks; it is empty while autolock is off, and never leaves the managers."""
+    """``unlock_key`` decrypts the managers' disks; it is empty while autolock is off, and never leaves the managers. ``default_networks``
+    says that the networks of every new cluster were created; a user may have removed the ingress network since.
+    """
 
     id: str
     meta: Meta = Meta()
@@ -83,3 +85,4 @@ class Cluster(Struct, frozen=True, kw_only=True):
     data_path_port: int = 4789
     unlock_key: str = ""
     revoked: tuple[RevokedNode, ...] = ()
+    default_networks: bool = False

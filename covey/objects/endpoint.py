@@ -18,10 +18,11 @@ class EndpointSpec(Struct, frozen=True, kw_only=True):
 
 
 class VirtualIP(Struct, frozen=True, kw_only=True):
-    """``address`` with its prefix length: ``10.0.1.2/24``."""
+    """Addresses with their prefix lengths: ``10.0.1.2/24``, ``fd00::2/64``."""
 
     network_id: str = ""
     address: str = ""
+    address6: str = ""
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Networks of the cluster: overlay networks that span the hosts."""
+"""Networks of the cluster: overlay networks that span the hosts, and networks of drivers that work on each node by itself."""
 
 from covey.objects.base import Annotations, Driver, Meta, Struct
 
@@ -18,6 +18,8 @@ class IPAM(Struct, frozen=True, kw_only=True):
 
 
 class NetworkSpec(Struct, frozen=True, kw_only=True):
+    """``config_from`` names the config-only network of each node that has the rest of the configuration."""
+
     annotations: Annotations = Annotations()
     driver: Driver = Driver(name="overlay")
     ipv6: bool = False
@@ -25,13 +27,25 @@ class NetworkSpec(Struct, frozen=True, kw_only=True):
     attachable: bool = False
     ingress: bool = False
     ipam: IPAM = IPAM()
+    config_from: str = ""
 
 
 class Network(Struct, frozen=True, kw_only=True):
-    """``ipam`` and ``vni`` are set by the allocator. A network without a VNI cannot be used yet."""
+    """``ipam``, ``vni`` and ``allocated`` are set by the allocator, together. A network cannot be used before."""
 
     id: str
     meta: Meta = Meta()
     spec: NetworkSpec = NetworkSpec()
     ipam: IPAM = IPAM()
     vni: int = 0
+    allocated: bool = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether the allocator is done with it. Networks of earlier versions say so by their VNI alone."""
+        return self.allocated or bool(self.vni)
+
+    @property
+    def node_local(self) -> bool:
+        """Whether each node gives the addresses by itself, as with macvlan: the managers give none."""
+        return self.spec.driver.name not in ("", "overlay")

@@ -1,5 +1,6 @@
 """Nodes: hosts with an agent, and with a manager if that is their role."""
 
+from covey.objects.attachment import NetworkAttachment
 from covey.objects.base import Annotations, Meta, Struct
 from covey.states import NodeAvailability, NodeRole, NodeState, Reachability
 
@@ -34,9 +35,17 @@ class TLSInfo(Struct, frozen=True, kw_only=True):
     issuer_public_key: bytes = b""
 
 
+class WireGuardDescription(Struct, frozen=True, kw_only=True):
+    """The node's end of encrypted tunnels: its public key in base64, the UDP port, and who implements it (``kernel``, ``wireguard-go``)."""
+
+    public_key: str = ""
+    port: int = 0
+    implementation: str = ""
+
+
 class NodeDescription(Struct, frozen=True, kw_only=True):
     """The host as the agent describes it at the start of each session. ``data_path_addr`` is its VXLAN tunnel endpoint; empty if that is
-    the address of its status.
+    the address of its status. ``wireguard`` is None if the host cannot encrypt.
     """
 
     hostname: str = ""
@@ -45,6 +54,7 @@ class NodeDescription(Struct, frozen=True, kw_only=True):
     engine: EngineDescription = EngineDescription()
     tls: TLSInfo = TLSInfo()
     data_path_addr: str = ""
+    wireguard: WireGuardDescription | None = None
 
 
 class NodeSpec(Struct, frozen=True, kw_only=True):
@@ -73,7 +83,8 @@ class ManagerStatus(Struct, frozen=True, kw_only=True):
 
 class Node(Struct, frozen=True, kw_only=True):
     """``role`` is the role in the node's certificate; it follows ``spec.desired_role`` when that is safe. ``version_before_spec`` is the
-    version of the node before its present spec: a client that read a later version has seen this spec.
+    version of the node before its present spec: a client that read a later version has seen this spec. ``attachments`` are the node's own
+    addresses, one on the ingress network, given by the allocator.
     """
 
     id: str
@@ -84,3 +95,4 @@ class Node(Struct, frozen=True, kw_only=True):
     description: NodeDescription = NodeDescription()
     status: NodeStatus = NodeStatus()
     manager_status: ManagerStatus | None = None
+    attachments: tuple[NetworkAttachment, ...] = ()

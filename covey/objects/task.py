@@ -3,6 +3,7 @@
 Invariant: a task never moves to another node and never runs twice.
 """
 
+from covey.objects.attachment import NetworkAttachment
 from covey.objects.base import Annotations, Driver, Meta, Struct
 from covey.objects.endpoint import Endpoint
 from covey.objects.node import Platform, Resources
@@ -128,7 +129,9 @@ class Placement(Struct, frozen=True, kw_only=True):
 
 
 class NetworkAttachmentConfig(Struct, frozen=True, kw_only=True):
-    """``target`` is the name or id of a network in a request, and the id in a stored service."""
+    """``target`` is the name or id of a network in a request, and the id in a stored service. ``addresses`` are fixed
+    addresses of either family: those of the slots, in order.
+    """
 
     target: str = ""
     aliases: tuple[str, ...] = ()
@@ -160,14 +163,6 @@ class TaskStatus(Struct, frozen=True, kw_only=True):
     message: str = ""
     error: str = ""
     container: ContainerStatus | None = None
-
-
-class NetworkAttachment(Struct, frozen=True, kw_only=True):
-    """The task's address on a network, assigned by the allocator, with its prefix length: ``10.0.1.5/24``."""
-
-    network_id: str = ""
-    address: str = ""
-    aliases: tuple[str, ...] = ()
 
 
 class Task(Struct, frozen=True, kw_only=True):

@@ -66,6 +66,7 @@ NETWORK_SPEC = FieldTable(
         Row(key="Internal", field="internal", codec=FLAG, always=True),
         Row(key="Attachable", field="attachable", codec=FLAG, always=True),
         Row(key="Ingress", field="ingress", codec=FLAG, always=True),
+        Row(key="ConfigFrom.Network", field="config_from", codec=TEXT, always=True),
         Row(key="IPAM", field="ipam", codec=nested(IPAM_TABLE), always=True),
         Constant(key="Scope", accepted=("swarm", "global")),
         Constant(key="EnableIPv4", accepted=(True,)),
@@ -92,7 +93,6 @@ def read_spec(body: Any) -> NetworkSpec:
         )
     if fields.raw("EnableIPv4") is False:
         raise UnsupportedError(f"network {name}: EnableIPv4 = false is not supported by Covey yet; remove it")
-    fields.read("ConfigFrom", lambda source: source.constant("Network"))
     spec = NETWORK_SPEC.read(fields)
     fields.refuse_unknown()
     return spec
@@ -118,7 +118,7 @@ def write(network: Network, containers: Mapping[str, Any] | None = None) -> dict
         "Internal": spec.internal,
         "Attachable": spec.attachable,
         "Ingress": spec.ingress,
-        "ConfigFrom": {"Network": ""},
+        "ConfigFrom": {"Network": spec.config_from},
         "ConfigOnly": False,
         "Containers": dict(containers or {}),
         "Options": spec.driver.options | ({VNI_OPTION: str(network.vni)} if network.vni else {}),

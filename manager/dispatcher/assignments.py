@@ -7,6 +7,7 @@ and their endpoints are sent only where the node's own tasks join them. Pure; ca
 from collections.abc import Iterable, Mapping
 
 from covey.errors import InvalidArgumentError
+from covey.mac_address import derived_mac
 from covey.objects import Meta, Network, Node, Service, Task, TaskStatus, replace
 from covey.objects.assignment import Assigned, AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
 from covey.placeholders import NodeFacts, expand
@@ -64,7 +65,7 @@ def network_items(view: View, network_id: str) -> dict[AssignmentKey, Assigned]:
     """A network with its endpoints and virtual services. They are the same for every node on it."""
     network = view.networks.get(network_id)
     found: dict[AssignmentKey, Assigned] = {}
-    if network is None or not network.vni:
+    if network is None or not network.usable:
         return found
     found[AssignmentKind.NETWORK, network.id] = _network_item(network)
     for task in view.tasks.by_network(network_id):
@@ -117,11 +118,7 @@ def _network_endpoint(task: Task, network_id: str, node: Node | None) -> Network
     if attachment is None:
         return None
     service_name = task.service_annotations.name
-    ready = (
-        task.status.state is TaskState.RUNNING
-        and task.desired_state is TaskState.RUNNING
-        and node.status.state is not NodeState.DOWN
-    )
+    runs = task.status.state is TaskState.RUNNING and node.status.state is not NodeState.DOWN
     return NetworkEndpoint(
         id=f"{task.id}/{network_id}",
         network_id=network_id,
@@ -135,7 +132,10 @@ def _network_endpoint(task: Task, network_id: str, node: Node | None) -> Network
         hostname=_hostname(task, node),
         # Aliases of a service lead to its VIP or to its ready tasks only, so its tasks have none of their own.
         aliases=() if task.service_id else attachment.aliases,
-        ready=ready,
+        ready=runs and task.desired_state is TaskState.RUNNING,
+        address6=attachment.address6.partition("/")[0],
+        mac=attachment.mac or derived_mac(attachment.address),
+        draining=runs and task.desired_state > TaskState.RUNNING,
     )
 
 
@@ -170,9 +170,10 @@ _KIND_ORDER = {
     AssignmentKind.NETWORK: 0,
     AssignmentKind.SECRET: 1,
     AssignmentKind.CONFIG: 2,
-    AssignmentKind.ENDPOINT: 3,
-    AssignmentKind.VIRTUAL_SERVICE: 4,
-    AssignmentKind.TASK: 5,
+    AssignmentKind.NODE_ENDPOINT: 3,
+    AssignmentKind.ENDPOINT: 4,
+    AssignmentKind.VIRTUAL_SERVICE: 5,
+    AssignmentKind.TASK: 6,
 }
 
 

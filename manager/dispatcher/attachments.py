@@ -148,7 +148,7 @@ def _address(view: View, task_id: str) -> NetworkAttachment | None:
     if task.status.state >= TaskState.ASSIGNED:
         return task.networks[0]
     network = view.networks.get(task.spec.networks[0].target)
-    is_ready = network is None or (network.vni and network.meta.version < task.meta.version)
+    is_ready = network is None or (network.usable and network.meta.version < task.meta.version)
     if task.status.error and is_ready:
         raise ConflictError(task.status.error)
     return None

@@ -38,6 +38,7 @@ _FIELDS = {
     AssignmentKind.NETWORK: "network",
     AssignmentKind.ENDPOINT: "endpoint",
     AssignmentKind.VIRTUAL_SERVICE: "virtual_service",
+    AssignmentKind.NODE_ENDPOINT: "node_endpoint",
 }
 
 TaskStatuses = list[tuple[str, TaskStatus]]

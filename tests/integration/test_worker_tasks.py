@@ -35,7 +35,15 @@ from covey.objects.base import replace
 from covey.states import TaskState
 from tests.support.container_host import Host, until
 from tests.support.switched_hosts import switched_hosts
-from tests.support.worker_node import WorkerNode, assign, import_busybox, network_change, task_of, worker_node
+from tests.support.worker_node import (
+    WorkerNode,
+    assign,
+    import_busybox,
+    network_change,
+    on_networks,
+    task_of,
+    worker_node,
+)
 
 pytestmark = pytest.mark.root
 
@@ -242,7 +250,7 @@ NETWORK = Network(
 
 def task_with_endpoint(task: Task, address: str, worker_host: WorkerHost) -> list[AssignmentChange]:
     """Assignments of a task with an address, and of its endpoint."""
-    joined = replace(task, networks=(NetworkAttachment(network_id=NETWORK.id, address=f"{address}/24"),))
+    joined = on_networks(task, NetworkAttachment(network_id=NETWORK.id, address=f"{address}/24"))
     endpoint = NetworkEndpoint(
         id=f"{task.id}/{NETWORK.id}", network_id=NETWORK.id, task_id=task.id, node_id=task.node_id, host=worker_host.address,
         address=address, service_id=task.service_id, service_name="web", task_name="web.1", ready=True,
@@ -265,7 +273,7 @@ async def test_tasks_on_an_overlay_reach_each_other_by_service_name(node: Worker
         network_change(NETWORK),
         vip_change("10.0.7.2"),
         *task_with_endpoint(server, "10.0.7.10", worker_host),
-        *assign(replace(client, networks=(NetworkAttachment(network_id=NETWORK.id, address="10.0.7.11/24"),))),
+        *assign(on_networks(client, NetworkAttachment(network_id=NETWORK.id, address="10.0.7.11/24"))),
     ]
     await node.worker.apply(changes, complete=True)
     await node.wait_state(client.id, S.RUNNING)
@@ -336,7 +344,7 @@ async def start_web_and_client(node: WorkerNode, worker_host: WorkerHost) -> tup
     """Start a web task and a client that fetches from it all the time."""
     server = task_of("srv", "mkdir /tmp/w; echo fine >/tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w")
     client = replace(task_of("cli", "while :; do wget -q -O - http://web; sleep 0.1; done"), service_id="c" * 25)
-    client = replace(client, networks=(NetworkAttachment(network_id=NETWORK.id, address="10.0.7.11/24"),))
+    client = on_networks(client, NetworkAttachment(network_id=NETWORK.id, address="10.0.7.11/24"))
     await import_busybox(node.images)
     await node.worker.apply(
         [

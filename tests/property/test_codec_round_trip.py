@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from covey import codec
 from covey.objects import OBJECT_TYPES
-from covey.objects.assignment import NetworkEndpoint, VirtualService
+from covey.objects.assignment import NetworkEndpoint, NodeEndpoint, VirtualService
 from coveypb.v1 import objects_pb2
 
-TYPES = (*OBJECT_TYPES, NetworkEndpoint, VirtualService)
+TYPES = (*OBJECT_TYPES, NetworkEndpoint, VirtualService, NodeEndpoint)
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 

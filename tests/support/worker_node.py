@@ -24,7 +24,16 @@ from agent.image.model import Image
 from agent.image.store import ImageStore
 from agent.network.driver import NetworkDriver
 from agent.worker.worker import Worker
-from covey.objects import Annotations, ContainerSpec, Network, NetworkAttachment, Task, TaskSpec, TaskStatus
+from covey.objects import (
+    Annotations,
+    ContainerSpec,
+    Network,
+    NetworkAttachment,
+    NetworkAttachmentConfig,
+    Task,
+    TaskSpec,
+    TaskStatus,
+)
 from covey.objects.assignment import AssignmentChange, AssignmentKind
 from covey.objects.base import replace
 from covey.placeholders import NodeFacts
@@ -173,11 +182,17 @@ def task_of(
 ) -> Task:
     """Task whose ID is its name, padded. The grace period is short because process 1 ignores SIGTERM."""
     container = ContainerSpec(image="busybox", args=("sh", "-c", script), stop_grace_ns=200_000_000)
-    return Task(
+    task = Task(
         id=name.ljust(25, "0"), service_id="s" * 25, slot=slot, node_id=NODE.id, service_annotations=Annotations(name="web"),
         spec=TaskSpec(container=replace(container, **spec)), status=TaskStatus(state=TaskState.ASSIGNED), desired_state=desired,
-        networks=networks,
     )  # fmt: skip
+    return on_networks(task, *networks)
+
+
+def on_networks(task: Task, *networks: NetworkAttachment) -> Task:
+    """The task with these addresses on the networks that its spec names."""
+    targets = tuple(NetworkAttachmentConfig(target=item.network_id) for item in networks)
+    return replace(task, networks=networks, spec=replace(task.spec, networks=targets))
 
 
 def assign(*tasks: Task) -> list[AssignmentChange]:

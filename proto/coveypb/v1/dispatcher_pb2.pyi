@@ -35,6 +35,7 @@ class _AssignmentKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Assign
     ASSIGNMENT_KIND_NETWORK: _AssignmentKind.ValueType  # 3
     ASSIGNMENT_KIND_ENDPOINT: _AssignmentKind.ValueType  # 4
     ASSIGNMENT_KIND_VIRTUAL_SERVICE: _AssignmentKind.ValueType  # 5
+    ASSIGNMENT_KIND_NODE_ENDPOINT: _AssignmentKind.ValueType  # 6
 
 class AssignmentKind(_AssignmentKind, metaclass=_AssignmentKindEnumTypeWrapper): ...
 
@@ -44,6 +45,7 @@ ASSIGNMENT_KIND_CONFIG: AssignmentKind.ValueType  # 2
 ASSIGNMENT_KIND_NETWORK: AssignmentKind.ValueType  # 3
 ASSIGNMENT_KIND_ENDPOINT: AssignmentKind.ValueType  # 4
 ASSIGNMENT_KIND_VIRTUAL_SERVICE: AssignmentKind.ValueType  # 5
+ASSIGNMENT_KIND_NODE_ENDPOINT: AssignmentKind.ValueType  # 6
 Global___AssignmentKind: _TypeAlias = AssignmentKind  # noqa: Y015
 
 @_typing.final
@@ -370,6 +372,7 @@ class AssignmentChange(_message.Message):
     NETWORK_FIELD_NUMBER: _builtins.int
     ENDPOINT_FIELD_NUMBER: _builtins.int
     VIRTUAL_SERVICE_FIELD_NUMBER: _builtins.int
+    NODE_ENDPOINT_FIELD_NUMBER: _builtins.int
     kind: Global___AssignmentKind.ValueType
     id: _builtins.str
     @_builtins.property
@@ -384,6 +387,8 @@ class AssignmentChange(_message.Message):
     def endpoint(self) -> _objects_pb2.NetworkEndpoint: ...
     @_builtins.property
     def virtual_service(self) -> _objects_pb2.VirtualService: ...
+    @_builtins.property
+    def node_endpoint(self) -> _objects_pb2.NodeEndpoint: ...
     def __init__(
         self,
         *,
@@ -395,12 +400,13 @@ class AssignmentChange(_message.Message):
         network: _objects_pb2.Network | None = ...,
         endpoint: _objects_pb2.NetworkEndpoint | None = ...,
         virtual_service: _objects_pb2.VirtualService | None = ...,
+        node_endpoint: _objects_pb2.NodeEndpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "endpoint", b"endpoint", "item", b"item", "network", b"network", "secret", b"secret", "task", b"task", "virtual_service", b"virtual_service"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "endpoint", b"endpoint", "item", b"item", "network", b"network", "node_endpoint", b"node_endpoint", "secret", b"secret", "task", b"task", "virtual_service", b"virtual_service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "endpoint", b"endpoint", "id", b"id", "item", b"item", "kind", b"kind", "network", b"network", "secret", b"secret", "task", b"task", "virtual_service", b"virtual_service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "endpoint", b"endpoint", "id", b"id", "item", b"item", "kind", b"kind", "network", b"network", "node_endpoint", b"node_endpoint", "secret", b"secret", "task", b"task", "virtual_service", b"virtual_service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["task", "secret", "config", "network", "endpoint", "virtual_service"]  # noqa: Y015
+    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["task", "secret", "config", "network", "endpoint", "virtual_service", "node_endpoint"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_item) -> _WhichOneofReturnType_item | None: ...
 
@@ -592,6 +598,8 @@ class AttachNetworkRequest(_message.Message):
     NETWORK_REF_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    ADDRESS6_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Chosen by the node. A repeated call with the same id has the same result."""
     container_id: _builtins.str
@@ -601,7 +609,9 @@ class AttachNetworkRequest(_message.Message):
     network_ref: _builtins.str
     """Name or id of the network."""
     address: _builtins.str
-    """IPv4 address that the container wants; empty for any."""
+    """Addresses that the container wants; empty for any."""
+    address6: _builtins.str
+    mac: _builtins.str
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -614,10 +624,12 @@ class AttachNetworkRequest(_message.Message):
         network_ref: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         address: _builtins.str = ...,
+        address6: _builtins.str = ...,
+        mac: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "aliases", b"aliases", "container_id", b"container_id", "container_name", b"container_name", "hostname", b"hostname", "network_ref", b"network_ref", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "address6", b"address6", "aliases", b"aliases", "container_id", b"container_id", "container_name", b"container_name", "hostname", b"hostname", "mac", b"mac", "network_ref", b"network_ref", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -629,18 +641,24 @@ class AttachNetworkResponse(_message.Message):
 
     NETWORK_ID_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    ADDRESS6_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
     network_id: _builtins.str
     address: _builtins.str
-    """With its prefix length."""
+    """With their prefix lengths."""
+    address6: _builtins.str
+    mac: _builtins.str
     def __init__(
         self,
         *,
         network_id: _builtins.str = ...,
         address: _builtins.str = ...,
+        address6: _builtins.str = ...,
+        mac: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "network_id", b"network_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "address6", b"address6", "mac", b"mac", "network_id", b"network_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

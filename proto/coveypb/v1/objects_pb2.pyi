@@ -538,6 +538,7 @@ class NodeDescription(_message.Message):
     ENGINE_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
     DATA_PATH_ADDR_FIELD_NUMBER: _builtins.int
+    WIREGUARD_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     data_path_addr: _builtins.str
     """Endpoint of tunnels to this host; empty if it is the address of its status."""
@@ -549,6 +550,10 @@ class NodeDescription(_message.Message):
     def engine(self) -> Global___EngineDescription: ...
     @_builtins.property
     def tls(self) -> Global___TLSInfo: ...
+    @_builtins.property
+    def wireguard(self) -> Global___WireGuardDescription:
+        """Not set: the host cannot encrypt."""
+
     def __init__(
         self,
         *,
@@ -558,14 +563,42 @@ class NodeDescription(_message.Message):
         engine: Global___EngineDescription | None = ...,
         tls: Global___TLSInfo | None = ...,
         data_path_addr: _builtins.str = ...,
+        wireguard: Global___WireGuardDescription | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources", "tls", b"tls"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources", "tls", b"tls", "wireguard", b"wireguard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "platform", b"platform", "resources", b"resources", "tls", b"tls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "platform", b"platform", "resources", b"resources", "tls", b"tls", "wireguard", b"wireguard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeDescription: _TypeAlias = NodeDescription  # noqa: Y015
+
+@_typing.final
+class WireGuardDescription(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    IMPLEMENTATION_FIELD_NUMBER: _builtins.int
+    public_key: _builtins.str
+    """Base64, as the tools of WireGuard write keys."""
+    port: _builtins.int
+    implementation: _builtins.str
+    """kernel or wireguard-go."""
+    def __init__(
+        self,
+        *,
+        public_key: _builtins.str = ...,
+        port: _builtins.int = ...,
+        implementation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["implementation", b"implementation", "port", b"port", "public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WireGuardDescription: _TypeAlias = WireGuardDescription  # noqa: Y015
 
 @_typing.final
 class NodeStatus(_message.Message):
@@ -635,6 +668,7 @@ class Node(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     MANAGER_STATUS_FIELD_NUMBER: _builtins.int
     VERSION_BEFORE_SPEC_FIELD_NUMBER: _builtins.int
+    ATTACHMENTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     role: Global___NodeRole.ValueType
     version_before_spec: _builtins.int
@@ -648,6 +682,10 @@ class Node(_message.Message):
     def status(self) -> Global___NodeStatus: ...
     @_builtins.property
     def manager_status(self) -> Global___ManagerStatus: ...
+    @_builtins.property
+    def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkAttachment]:
+        """Addresses of the node itself, on the ingress network."""
+
     def __init__(
         self,
         *,
@@ -659,10 +697,11 @@ class Node(_message.Message):
         status: Global___NodeStatus | None = ...,
         manager_status: Global___ManagerStatus | None = ...,
         version_before_spec: _builtins.int = ...,
+        attachments: _abc.Iterable[Global___NetworkAttachment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "manager_status", b"manager_status", "meta", b"meta", "spec", b"spec", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "id", b"id", "manager_status", b"manager_status", "meta", b"meta", "role", b"role", "spec", b"spec", "status", b"status", "version_before_spec", b"version_before_spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "description", b"description", "id", b"id", "manager_status", b"manager_status", "meta", b"meta", "role", b"role", "spec", b"spec", "status", b"status", "version_before_spec", b"version_before_spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1441,17 +1480,20 @@ class VirtualIP(_message.Message):
 
     NETWORK_ID_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    ADDRESS6_FIELD_NUMBER: _builtins.int
     network_id: _builtins.str
     address: _builtins.str
+    address6: _builtins.str
     def __init__(
         self,
         *,
         network_id: _builtins.str = ...,
         address: _builtins.str = ...,
+        address6: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "network_id", b"network_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "address6", b"address6", "network_id", b"network_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1622,23 +1664,53 @@ Global___TaskStatus: _TypeAlias = TaskStatus  # noqa: Y015
 class NetworkAttachment(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class DriverOptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NETWORK_ID_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
+    ADDRESS6_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
+    DRIVER_OPTIONS_FIELD_NUMBER: _builtins.int
     network_id: _builtins.str
     address: _builtins.str
+    address6: _builtins.str
+    mac: _builtins.str
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def driver_options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
         self,
         *,
         network_id: _builtins.str = ...,
         address: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
+        address6: _builtins.str = ...,
+        mac: _builtins.str = ...,
+        driver_options: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "aliases", b"aliases", "network_id", b"network_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "address6", b"address6", "aliases", b"aliases", "driver_options", b"driver_options", "mac", b"mac", "network_id", b"network_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1809,10 +1881,12 @@ class NetworkSpec(_message.Message):
     ATTACHABLE_FIELD_NUMBER: _builtins.int
     INGRESS_FIELD_NUMBER: _builtins.int
     IPAM_FIELD_NUMBER: _builtins.int
+    CONFIG_FROM_FIELD_NUMBER: _builtins.int
     ipv6: _builtins.bool
     internal: _builtins.bool
     attachable: _builtins.bool
     ingress: _builtins.bool
+    config_from: _builtins.str
     @_builtins.property
     def annotations(self) -> Global___Annotations: ...
     @_builtins.property
@@ -1829,10 +1903,11 @@ class NetworkSpec(_message.Message):
         attachable: _builtins.bool = ...,
         ingress: _builtins.bool = ...,
         ipam: Global___IPAM | None = ...,
+        config_from: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "driver", b"driver", "ipam", b"ipam"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "attachable", b"attachable", "driver", b"driver", "ingress", b"ingress", "internal", b"internal", "ipam", b"ipam", "ipv6", b"ipv6"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "attachable", b"attachable", "config_from", b"config_from", "driver", b"driver", "ingress", b"ingress", "internal", b"internal", "ipam", b"ipam", "ipv6", b"ipv6"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1847,8 +1922,11 @@ class Network(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     IPAM_FIELD_NUMBER: _builtins.int
     VNI_FIELD_NUMBER: _builtins.int
+    ALLOCATED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     vni: _builtins.int
+    allocated: _builtins.bool
+    """Set together with ipam and vni. Networks from before this field are allocated if they have a vni."""
     @_builtins.property
     def meta(self) -> Global___Meta: ...
     @_builtins.property
@@ -1863,10 +1941,11 @@ class Network(_message.Message):
         spec: Global___NetworkSpec | None = ...,
         ipam: Global___IPAM | None = ...,
         vni: _builtins.int = ...,
+        allocated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ipam", b"ipam", "meta", b"meta", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "ipam", b"ipam", "meta", b"meta", "spec", b"spec", "vni", b"vni"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated", b"allocated", "id", b"id", "ipam", b"ipam", "meta", b"meta", "spec", b"spec", "vni", b"vni"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2212,10 +2291,12 @@ class Cluster(_message.Message):
     DATA_PATH_PORT_FIELD_NUMBER: _builtins.int
     UNLOCK_KEY_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
+    DEFAULT_NETWORKS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     subnet_size: _builtins.int
     data_path_port: _builtins.int
     unlock_key: _builtins.str
+    default_networks: _builtins.bool
     @_builtins.property
     def meta(self) -> Global___Meta: ...
     @_builtins.property
@@ -2238,10 +2319,11 @@ class Cluster(_message.Message):
         data_path_port: _builtins.int = ...,
         unlock_key: _builtins.str = ...,
         revoked: _abc.Iterable[Global___RevokedNode] | None = ...,
+        default_networks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta", "root_ca", b"root_ca", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_path_port", b"data_path_port", "default_address_pool", b"default_address_pool", "id", b"id", "meta", b"meta", "revoked", b"revoked", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_path_port", b"data_path_port", "default_address_pool", b"default_address_pool", "default_networks", b"default_networks", "id", b"id", "meta", b"meta", "revoked", b"revoked", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2287,6 +2369,9 @@ class NetworkEndpoint(_message.Message):
     HOSTNAME_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     READY_FIELD_NUMBER: _builtins.int
+    ADDRESS6_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     network_id: _builtins.str
     task_id: _builtins.str
@@ -2298,6 +2383,9 @@ class NetworkEndpoint(_message.Message):
     task_name: _builtins.str
     hostname: _builtins.str
     ready: _builtins.bool
+    address6: _builtins.str
+    mac: _builtins.str
+    draining: _builtins.bool
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -2315,10 +2403,13 @@ class NetworkEndpoint(_message.Message):
         hostname: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         ready: _builtins.bool = ...,
+        address6: _builtins.str = ...,
+        mac: _builtins.str = ...,
+        draining: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "aliases", b"aliases", "host", b"host", "hostname", b"hostname", "id", b"id", "network_id", b"network_id", "node_id", b"node_id", "ready", b"ready", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id", "task_name", b"task_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "address6", b"address6", "aliases", b"aliases", "draining", b"draining", "host", b"host", "hostname", b"hostname", "id", b"id", "mac", b"mac", "network_id", b"network_id", "node_id", b"node_id", "ready", b"ready", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id", "task_name", b"task_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2335,14 +2426,21 @@ class VirtualService(_message.Message):
     ALIASES_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    ADDRESS6_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     network_id: _builtins.str
     service_id: _builtins.str
     name: _builtins.str
     mode: Global___EndpointMode.ValueType
     address: _builtins.str
+    address6: _builtins.str
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortConfig]:
+        """The published ports of the service, on the ingress network only."""
+
     def __init__(
         self,
         *,
@@ -2353,11 +2451,59 @@ class VirtualService(_message.Message):
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         mode: Global___EndpointMode.ValueType = ...,
         address: _builtins.str = ...,
+        address6: _builtins.str = ...,
+        ports: _abc.Iterable[Global___PortConfig] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "aliases", b"aliases", "id", b"id", "mode", b"mode", "name", b"name", "network_id", b"network_id", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "address6", b"address6", "aliases", b"aliases", "id", b"id", "mode", b"mode", "name", b"name", "network_id", b"network_id", "ports", b"ports", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VirtualService: _TypeAlias = VirtualService  # noqa: Y015
+
+@_typing.final
+class NodeEndpoint(_message.Message):
+    """A node on a network: its tunnel endpoint, its own addresses (on the ingress network), and its key (on encrypted networks)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NETWORK_ID_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    HOSTNAME_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    ADDRESS6_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
+    WIREGUARD_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    network_id: _builtins.str
+    node_id: _builtins.str
+    hostname: _builtins.str
+    host: _builtins.str
+    address: _builtins.str
+    address6: _builtins.str
+    mac: _builtins.str
+    @_builtins.property
+    def wireguard(self) -> Global___WireGuardDescription: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        network_id: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        hostname: _builtins.str = ...,
+        host: _builtins.str = ...,
+        address: _builtins.str = ...,
+        address6: _builtins.str = ...,
+        mac: _builtins.str = ...,
+        wireguard: Global___WireGuardDescription | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wireguard", b"wireguard"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "address6", b"address6", "host", b"host", "hostname", b"hostname", "id", b"id", "mac", b"mac", "network_id", b"network_id", "node_id", b"node_id", "wireguard", b"wireguard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeEndpoint: _TypeAlias = NodeEndpoint  # noqa: Y015

@@ -20,6 +20,7 @@ from covey.objects import (
     Driver,
     Network,
     NetworkAttachment,
+    NetworkAttachmentConfig,
     NetworkSpec,
     Secret,
     SecretReference,
@@ -65,7 +66,10 @@ def network(name: str, *, driver: str = "overlay", internal: bool = False) -> Ne
 def record(*networks: str, state: TaskState = TaskState.PREPARING, **spec: object) -> TaskRecord:
     task = Task(
         id="t" * 25,
-        spec=TaskSpec(container=ContainerSpec(**({"image": "busybox"} | spec))),  # type: ignore[arg-type]
+        spec=TaskSpec(
+            container=ContainerSpec(**({"image": "busybox"} | spec)),  # type: ignore[arg-type]
+            networks=tuple(NetworkAttachmentConfig(target=key) for key in networks),
+        ),
         service_annotations=Annotations(name="web"),
         slot=1,
         networks=tuple(NetworkAttachment(network_id=key, address=f"10.0.{at}.5/24") for at, key in enumerate(networks)),

@@ -19,6 +19,7 @@ from covey.objects import (
     Driver,
     Network,
     NetworkAttachment,
+    NetworkAttachmentConfig,
     NetworkSpec,
     Object,
     Secret,
@@ -91,7 +92,10 @@ def task(name: str, *, secret: str = "", network: str = "", desired: TaskState =
     secrets = (SecretReference(secret_id=secret, secret_name=secret),) if secret else ()
     return Task(
         id=name.ljust(25, "0"),
-        spec=TaskSpec(container=ContainerSpec(image="busybox", secrets=secrets)),
+        spec=TaskSpec(
+            container=ContainerSpec(image="busybox", secrets=secrets),
+            networks=(NetworkAttachmentConfig(target=network),) if network else (),
+        ),
         service_annotations=Annotations(name="web"),
         slot=1,
         networks=(NetworkAttachment(network_id=network, address="10.0.1.5/24"),) if network else (),
