@@ -1,4 +1,4 @@
-"""Client of the Engine API over a Unix socket. All commands talk to the daemon through it.
+"""Client of the Engine API over a Unix socket or TCP. All commands talk to the daemon through it.
 
 Invariant: a refusal by the daemon is raised as ``DaemonError`` with the daemon's message. Nothing is retried, except that a daemon with an
 older API is asked again in its version. Ordinary requests have a timeout; streams (logs, events, archives, terminals) have none.
@@ -7,15 +7,15 @@ older API is asked again in its version. Ordinary requests have a timeout; strea
 import json
 import os
 import re
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from cli.connection import Connection, connect
+from cli.daemon_address import DaemonAddress, parse_address
 from cli.http_connection import MalformedResponseError, Response, send_request
-from covey.errors import CoveyError, InvalidArgumentError
+from covey.errors import CoveyError
 
-DEFAULT_HOST = "unix:///run/covey/covey.sock"
 API_VERSION = "1.50"
 RESPONSE_TIMEOUT_SECONDS = 120.0
 CHUNK_BYTES = 1 << 16
@@ -38,11 +38,6 @@ class UnreachableError(CoveyError):
     """The daemon does not answer at the socket."""
 
 
-def daemon_host(environment: Mapping[str, str] = os.environ) -> str:
-    """The daemon's address: COVEY_HOST, else DOCKER_HOST, else the default."""
-    return environment.get("COVEY_HOST") or environment.get("DOCKER_HOST") or DEFAULT_HOST
-
-
 def path_segment(text: str) -> str:
     """A name as one segment of a URL path."""
     return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
@@ -52,13 +47,14 @@ class DaemonClient:
     """A client of one daemon. Each request uses its own connection."""
 
     def __init__(
-        self, host: str, timeout_seconds: float = RESPONSE_TIMEOUT_SECONDS, environment: Mapping[str, str] = os.environ
+        self,
+        address: DaemonAddress | str,
+        timeout_seconds: float = RESPONSE_TIMEOUT_SECONDS,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
-        if not host.startswith("unix://") or len(host) <= len("unix://"):
-            raise InvalidArgumentError(f"{host!r} is not a Unix socket address; give one such as {DEFAULT_HOST}")
-        self.host = host
+        self._address = parse_address(address) if isinstance(address, str) else address
+        self.host = self._address.text
         self._timeout_seconds = timeout_seconds
-        self._path = host.removeprefix("unix://")
         self._version = environment.get("DOCKER_API_VERSION") or API_VERSION
         self._negotiated = "DOCKER_API_VERSION" in environment
 
@@ -151,7 +147,7 @@ class DaemonClient:
         with sock:
             yield response
 
-    def hijack(self, method: str, path: str, query: Query | None = None, body: Any = None) -> tuple[socket.socket, str]:
+    def hijack(self, method: str, path: str, query: Query | None = None, body: Any = None) -> tuple[Connection, str]:
         """The raw connection after the daemon has upgraded it, and its content type."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
@@ -168,7 +164,7 @@ class DaemonClient:
         body: bytes | Body | None,
         headers: Mapping[str, str],
         seconds: float | None,
-    ) -> tuple[socket.socket, Response]:
+    ) -> tuple[Connection, Response]:
         try:
             return self._send(method, path, query, body, headers, seconds)
         except DaemonError as error:
@@ -186,7 +182,7 @@ class DaemonClient:
         body: bytes | Body | None,
         headers: Mapping[str, str],
         seconds: float | None,
-    ) -> tuple[socket.socket, Response]:
+    ) -> tuple[Connection, Response]:
         sock = self._connect(seconds)
         try:
             # A daemon that refuses before it has read the whole body closes the connection; its response has the reason.
@@ -202,15 +198,11 @@ class DaemonClient:
             raise
         return sock, response
 
-    def _connect(self, seconds: float | None) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def _connect(self, seconds: float | None) -> Connection:
         try:
-            sock.settimeout(seconds)
-            sock.connect(self._path)
+            return connect(self._address, seconds)
         except OSError as error:
-            sock.close()
             raise self._unreachable(error) from error
-        return sock
 
     def _negotiate(self) -> None:
         """Choose the API version before a body is sent that cannot be sent twice, or if the response has no body that names it."""
@@ -246,14 +238,39 @@ class DaemonClient:
             return UnreachableError(
                 f"{self.host} cannot be opened by this user: use root or a member of the group covey"
             )
+        if not self._address.path and (reason := _network_reason(error, has_tls=self._address.tls is not None)):
+            return UnreachableError(f"cannot connect to the daemon at {self.host}: {reason}")
         return UnreachableError(f"cannot connect to the daemon at {self.host}: is coveyd running?")
 
     def _connection_lost(self, error: Exception) -> CoveyError:
         if isinstance(error, TimeoutError):
             return UnreachableError(f"the daemon at {self.host} did not answer within {self._timeout_seconds:.0f} s")
+        if isinstance(error, OSError) and (reason := _tls_reason(error)):
+            return UnreachableError(f"cannot talk to the daemon at {self.host}: {reason}")
         return UnreachableError(
             f"the daemon at {self.host} closed the connection ({type(error).__name__}); see the daemon's log"
         )
+
+
+def _network_reason(error: OSError, *, has_tls: bool) -> str:
+    """Why a connection over TCP was not made, or an empty string."""
+    if isinstance(error, TimeoutError):
+        return "the connection timed out"
+    if has_tls and isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError):
+        return "it closed the connection during the TLS handshake: does it use TLS at this port?"
+    return _tls_reason(error) or (error.strerror or "" if not isinstance(error, ConnectionRefusedError) else "")
+
+
+def _tls_reason(error: OSError) -> str:
+    """What TLS says about a connection, or an empty string. Does not import ``ssl``, which most invocations never need."""
+    words = getattr(error, "verify_message", "") or (getattr(error, "reason", "") or "").lower().replace("_", " ")
+    if not words:
+        return ""
+    if "certificate required" in words or "bad certificate" in words or "unknown ca" in words:
+        return f"TLS: {words}; give a certificate that the daemon's CA has signed with --tlscert and --tlskey"
+    if getattr(error, "verify_message", ""):
+        return f"TLS: the daemon's certificate is not trusted: {words}; give its CA with --tlscacert"
+    return f"TLS: {words}; does the daemon use TLS at this port?"
 
 
 def _query_string(query: Query | None) -> str:

@@ -78,12 +78,13 @@ def complete(*kinds: str, suffix: str = "", extra: tuple[str, ...] = ()) -> Comp
 
 
 def _list(ctx: click.Context, kind: str) -> list[str]:
-    from cli.client import DaemonClient, daemon_host
+    from cli.client import DaemonClient
+    from cli.daemon_address import daemon_address
     from covey.errors import CoveyError
 
     path, query, read = SOURCES[kind]
     try:
-        host = ctx.find_root().params.get("host") or daemon_host()
-        return read(DaemonClient(host, timeout_seconds=TIMEOUT_SECONDS).get(path, query))
+        address = daemon_address(ctx.find_root().params)
+        return read(DaemonClient(address, timeout_seconds=TIMEOUT_SECONDS).get(path, query))
     except (CoveyError, LookupError, ValueError, TypeError, AttributeError):
         return []

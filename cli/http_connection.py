@@ -6,6 +6,10 @@ One connection carries one request. Lengths are bounded: a head by ``MAX_HEAD_BY
 
 import socket
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cli.connection import Connection
 
 MAX_HEAD_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 12
@@ -20,7 +24,7 @@ class MalformedResponseError(Exception):
 
 
 def send_request(
-    sock: socket.socket, method: str, target: str, headers: Mapping[str, str], body: bytes | Iterable[bytes] | None
+    sock: "Connection", method: str, target: str, headers: Mapping[str, str], body: bytes | Iterable[bytes] | None
 ) -> None:
     """Send a request. A body that is no bytes is sent in chunks as it is produced."""
     sent = {"Host": "covey", "User-Agent": "covey", **headers}
@@ -45,7 +49,7 @@ def send_request(
 class Response:
     """A response whose head has been read. ``headers`` has lower-case names."""
 
-    def __init__(self, sock: socket.socket, method: str) -> None:
+    def __init__(self, sock: "Connection", method: str) -> None:
         self._sock = sock
         self.status, self.reason, self.headers = _read_head(sock)
         while self.status == CONTINUE:
@@ -113,7 +117,7 @@ class Response:
         return line
 
 
-def _read_head(sock: socket.socket) -> tuple[int, str, dict[str, str]]:
+def _read_head(sock: "Connection") -> tuple[int, str, dict[str, str]]:
     head = b""
     while END_OF_HEAD not in head:
         head += _peeked(sock, head)
@@ -128,7 +132,7 @@ def _read_head(sock: socket.socket) -> tuple[int, str, dict[str, str]]:
     return int(status), reason, headers
 
 
-def _peeked(sock: socket.socket, head: bytes) -> bytes:
+def _peeked(sock: "Connection", head: bytes) -> bytes:
     """More of the head, without a byte of what follows it."""
     seen = sock.recv(READ_BYTES, socket.MSG_PEEK)
     if not seen:

@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 import click
 
-from cli.command import Command, Option, not_supported, write_description, write_options, write_rows, write_usage
+from cli.command import (
+    Command,
+    Option,
+    not_supported,
+    plain_switches,
+    write_description,
+    write_options,
+    write_rows,
+    write_usage,
+)
 
 MANAGEMENT, COMMANDS = "Management Commands", "Commands"
 
@@ -45,6 +54,9 @@ class LazyGroup(click.Group):
         self.sections = sections
         self.paths = command_paths(entries) if paths is None else paths
         self._names = {alias: name for name, entry in entries.items() for alias in (name, *entry.aliases)}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, plain_switches(args, [*self._options()], interspersed=False))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx

@@ -6,6 +6,7 @@ Exit codes are docker's: 0 success, 1 refused, failed or wrong arguments, 125 wr
 
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -33,6 +34,11 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, requested: bo
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
 )
 @option("-H", "--host", metavar="string", help="Daemon socket to connect to (default COVEY_HOST, then DOCKER_HOST)")
+@option("--tls/--no-tls", is_flag=True, default=None, help="Use TLS; implied by --tlsverify")
+@option("--tlscacert", metavar="string", help="Trust certs signed only by this CA (default ~/.docker/ca.pem)")
+@option("--tlscert", metavar="string", help="Path to TLS certificate file (default ~/.docker/cert.pem)")
+@option("--tlskey", metavar="string", help="Path to TLS key file (default ~/.docker/key.pem)")
+@option("--tlsverify/--no-tlsverify", is_flag=True, default=None, help="Use TLS and verify the remote")
 @option(
     "-v",
     "--version",
@@ -42,10 +48,9 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, requested: bo
     callback=_show_version,
     help="Print version information and quit",
 )
-@click.pass_context
-def root(ctx: click.Context, host: str | None) -> None:
+def root(**_flags: Any) -> None:
     """A container cluster on machines you own."""
-    ctx.obj = host
+    # The flags are read by `cli.options.client`, in the commands that need a daemon.
 
 
 def main(arguments: list[str] | None = None) -> int:

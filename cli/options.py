@@ -5,17 +5,17 @@ from typing import Any, TypeVar
 
 import click
 
-from cli.client import DaemonClient, daemon_host
+from cli.client import DaemonClient
 from cli.command import Decorator, option
 from cli.completion import complete
+from cli.daemon_address import daemon_address
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def client(ctx: click.Context | None = None) -> DaemonClient:
     """The client of this invocation's daemon."""
-    context = (ctx or click.get_current_context()).find_root()
-    return DaemonClient(context.obj if isinstance(context.obj, str) and context.obj else daemon_host())
+    return DaemonClient(daemon_address((ctx or click.get_current_context()).find_root().params))
 
 
 def detach_keys(given: str | None) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from cli.connection import Connection, has_pending
 from cli.terminal.multiplexed import MULTIPLEXED, STDERR, read_frames
 from covey.detach_keys import DetachKeyMatcher, parse
 from covey.errors import CoveyError
@@ -25,7 +26,7 @@ Resize = Callable[[int, int], Any]
 class TerminalSession:
     """A context manager: ``with TerminalSession(...) as session: session.run(resize)``."""
 
-    def __init__(self, stream: socket.socket, kind: str, *, tty: bool, stdin: bool, detach_keys: str = "") -> None:
+    def __init__(self, stream: Connection, kind: str, *, tty: bool, stdin: bool, detach_keys: str = "") -> None:
         self._stream = stream
         self._framed = kind == MULTIPLEXED or not tty
         self._stdin = stdin and sys.stdin is not None
@@ -78,24 +79,32 @@ class TerminalSession:
             watched: list[Any] = [self._stream, self._wake_read]
             if stdin and not self._pending_input:
                 watched.append(sys.stdin.fileno())
-            ready, writable, _ = select.select(watched, [self._stream] if self._pending_input else [], [])
+            at_once = 0 if has_pending(self._stream) else None
+            ready, writable, _ = select.select(watched, [self._stream] if self._pending_input else [], [], at_once)
             if writable:
                 stdin = self._send()
             if self._wake_read in ready:
                 os.read(self._wake_read, READ_BYTES)
                 self._resize(resize)
-            if self._stream in ready:
-                try:
-                    data = self._stream.recv(READ_BYTES)
-                except ConnectionResetError:
-                    data = b""
-                if not data:
+            if self._stream in ready or at_once == 0:
+                data = self._read_output()
+                if data == b"":
                     return
-                yield data
+                if data:
+                    yield data
             if stdin and sys.stdin.fileno() in ready:
                 stdin = self._read_input()
                 if self._detached:
                     return
+
+    def _read_output(self) -> bytes | None:
+        """What has arrived, empty at the end; None for a part of an encrypted record."""
+        try:
+            return self._stream.recv(READ_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except ConnectionResetError:
+            return b""
 
     def _read_input(self) -> bool:
         """Read input from stdin. False at its end."""

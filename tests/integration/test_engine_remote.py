@@ -169,3 +169,83 @@ def test_info_has_every_key_of_the_specification_with_true_values(daemon: Coveyd
     assert found["FirewallBackend"]["Driver"] == "nftables"
     components = json.loads(daemon.docker("version", "--format", "{{json .Server.Components}}")[0])
     assert {"Engine", "covey", "runc", "conmon"} <= {item["Name"] for item in components if item["Version"]}
+
+
+def covey(daemon: CoveydProcess, *args: str, stdin: bytes = b"", check: int | None = 0, **more: str) -> tuple[str, str]:
+    """Run covey over TCP with the client's certificate."""
+    program = str(Path(sys.executable).with_name("covey"))
+    variables = {"DOCKER_CERT_PATH": str(daemon.folder / "tls"), "COVEY_HOST": URL, "DOCKER_TLS_VERIFY": "1", **more}
+    return daemon.inside(program, *args, stdin=stdin, check=check, **variables)
+
+
+def test_covey_reaches_the_daemon_over_tls_by_variables_and_flags(daemon: CoveydProcess) -> None:
+    assert covey(daemon, "version", "--format", "{{.Server.Os}}")[0] == "linux\n"
+    tls = daemon.folder / "tls"
+    files = [f"--tlscacert={tls}/ca.pem", f"--tlscert={tls}/cert.pem", f"--tlskey={tls}/key.pem"]
+    flags = ["-H", URL, "--tlsverify", *files]
+    assert covey(daemon, *flags, "info", "--format", "{{.OSType}}", DOCKER_TLS_VERIFY="")[0] == "linux\n"
+    unverified = ["-H", "tcp://localhost", "--tls", *files[1:]]
+    assert covey(daemon, *unverified, "info", "--format", "{{.OSType}}", DOCKER_TLS_VERIFY="")[0] == "linux\n"
+
+
+def test_covey_says_why_tls_fails(daemon: CoveydProcess) -> None:
+    tls = daemon.folder / "tls"
+    foreign = [f"--tlscacert={tls}/foreign-cert.pem"]
+    assert "the daemon's certificate is not trusted" in covey(daemon, *foreign, "ps", check=1)[1]
+    other = [f"--tlscert={tls}/foreign-cert.pem", f"--tlskey={tls}/foreign-key.pem"]
+    assert "--tlscert and --tlskey" in covey(daemon, *other, "ps", check=1)[1]
+    assert (
+        "--tlscert and --tlskey"
+        in covey(daemon, "ps", check=1, DOCKER_CERT_PATH="", DOCKER_TLS="1", DOCKER_TLS_VERIFY="")[1]
+    )
+    _, err = covey(daemon, "ps", check=1, DOCKER_TLS_VERIFY="")  # plain HTTP to a port with TLS
+    assert err.startswith(f"covey: the daemon at {URL} closed the connection")
+    assert "is coveyd running?" in covey(daemon, "-H", "tcp://127.0.0.1:9", "ps", check=1)[1]
+
+
+def test_coveys_streams_over_tls_are_half_closed_and_complete(daemon: CoveydProcess) -> None:
+    """The container reads to the end of its input, and answers with more than a TLS record and a socket's buffer hold."""
+    if "box" not in covey(daemon, "images", "--format", "{{.Repository}}")[0]:
+        daemon.docker("import", "-", "box", stdin=root_file_system())
+    data = bytes(range(256)) * 20_000
+    script = "cat >/tmp/in; sleep 0.2; cat /tmp/in; exit 3"
+    process = ["--", *("sh", "-c", script)]
+    program = [
+        str(Path(sys.executable).with_name("covey")),
+        "run",
+        "--rm",
+        "-i",
+        "--network",
+        "none",
+        "box",
+        *process[1:],
+    ]
+    done = subprocess.run(
+        ["nsenter", "--net", "--target", str(daemon.process.pid), "--", *program],
+        input=data, capture_output=True, timeout=60, check=False,
+        env={"PATH": "/usr/bin:/bin:/usr/sbin", "COVEY_HOST": URL, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(daemon.folder / "tls")},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (3, b"")
+    assert done.stdout == data
+    covey(daemon, "run", "-d", "--name", "far", "--network", "none", "box", "sleep", "1000")
+    out, err = covey(daemon, "exec", "-i", "far", "sh", "-c", "cat; echo to-stderr >&2", stdin=b"from-stdin\n")
+    assert (out, err) == ("from-stdin\n", "to-stderr\n")
+    covey(daemon, "cp", "far:/etc/passwd", str(daemon.folder / "copied"))
+    assert "root" in (daemon.folder / "copied").read_text()
+    assert covey(daemon, "logs", "far")[0] == ""
+    covey(daemon, "rm", "-f", "far")
+
+
+def test_a_terminal_over_tls_echoes_and_ends(daemon: CoveydProcess) -> None:
+    """`script` gives covey a terminal."""
+    command = f"{Path(sys.executable).with_name('covey')} run --rm -it --network none box sh -c 'stty size; read x; echo got:$x'"
+    out, _ = covey(daemon, "--version")
+    assert out.startswith("covey version")
+    variables = {
+        "COVEY_HOST": URL,
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_CERT_PATH": str(daemon.folder / "tls"),
+        "TERM": "xterm",
+    }
+    out, _ = daemon.inside("script", "-qec", command, "/dev/null", stdin=b"hello\n", **variables)
+    assert "got:hello" in out

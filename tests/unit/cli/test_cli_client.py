@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.client import DaemonClient, DaemonError, UnreachableError, daemon_host
+from cli.client import DaemonClient, DaemonError, UnreachableError
 from cli.main import main
-from covey.errors import InvalidArgumentError
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -149,15 +148,3 @@ def test_a_refusal_of_several_lines_is_printed_as_one(daemon: DaemonClient, caps
     capsys.readouterr()
     assert main(["-H", daemon.host, "node", "inspect", "two-lines"]) == 1
     assert capsys.readouterr().err == "Error response from daemon: first second\n"
-
-
-def test_only_unix_sockets_are_supported() -> None:
-    for host in ("tcp://192.0.2.1:2375", "ssh://host", "unix://", "/run/covey.sock"):
-        with pytest.raises(InvalidArgumentError, match="is not a Unix socket"):
-            DaemonClient(host)
-
-
-def test_covey_host_overrides_docker_host() -> None:
-    assert daemon_host({}) == "unix:///run/covey/covey.sock"
-    assert daemon_host({"DOCKER_HOST": "unix:///d"}) == "unix:///d"
-    assert daemon_host({"DOCKER_HOST": "unix:///d", "COVEY_HOST": "unix:///c"}) == "unix:///c"

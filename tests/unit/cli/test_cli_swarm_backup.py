@@ -75,7 +75,7 @@ def daemon(tmp_path: Path) -> Iterator[Server]:
 
 
 def run(daemon: Server, *arguments: str) -> Result:
-    return CliRunner().invoke(backup, list(arguments), obj=f"unix://{daemon.server_address!s}")
+    return CliRunner().invoke(backup, list(arguments), env={"COVEY_HOST": f"unix://{daemon.server_address!s}"})
 
 
 def test_a_new_key_is_printed_once_or_written_to_the_key_file_and_reused(daemon: Server, tmp_path: Path) -> None:
@@ -121,10 +121,10 @@ def test_a_key_that_cannot_be_written_leaves_no_backup(daemon: Server, tmp_path:
 
 def test_restore_checks_the_file_before_it_asks_for_the_key(tmp_path: Path) -> None:
     (tmp_path / "kept").write_bytes(file_of()[:-1])
-    ran = CliRunner().invoke(restore, [str(tmp_path / "kept")], obj=f"unix://{tmp_path}/nobody")
+    ran = CliRunner().invoke(restore, [str(tmp_path / "kept")], env={"COVEY_HOST": f"unix://{tmp_path}/nobody"})
     assert isinstance(ran.exception, BackupError)
     (tmp_path / "kept").write_bytes(file_of())
     ran = CliRunner().invoke(restore, [str(tmp_path / "kept")], obj=f"unix://{tmp_path}/nobody", input="")
     assert "no key of the backup on STDIN" in str(ran.exception)
-    ran = CliRunner().invoke(restore, [str(tmp_path / "none")], obj=f"unix://{tmp_path}/nobody")
+    ran = CliRunner().invoke(restore, [str(tmp_path / "none")], env={"COVEY_HOST": f"unix://{tmp_path}/nobody"})
     assert "cannot read" in str(ran.exception)

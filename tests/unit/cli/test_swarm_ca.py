@@ -135,7 +135,7 @@ def test_a_new_root_is_printed_with_a_notice_to_take_a_backup(
         thread = threading.Thread(target=daemon.serve_forever)
         thread.start()
         try:
-            found = CliRunner().invoke(ca, ["--rotate"], obj=f"unix://{tmp_path / 's'}")
+            found = CliRunner().invoke(ca, ["--rotate"], env={"COVEY_HOST": f"unix://{tmp_path / 's'}"})
         finally:
             daemon.shutdown()
             thread.join()
