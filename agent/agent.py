@@ -82,6 +82,11 @@ class Agent:
         self._node: Node | None = None
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong at the moment and does not stop the daemon, for ``docker info``."""
+        return (f"WARNING: {self.sharing.warning}",) if self.sharing.warning else ()
+
+    @property
     def volumes(self) -> VolumeStore:
         """The volumes of this host."""
         return self.containers.volumes

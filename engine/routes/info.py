@@ -90,7 +90,7 @@ async def info(context: RequestContext) -> web.Response:
         "DefaultAddressPools": [],
         "FirewallBackend": {"Driver": "nftables", "Info": []},
         "DiscoveredDevices": [],
-        "Warnings": list(host.warnings) or None,
+        "Warnings": [*host.warnings, *services.agent.warnings] or None,
     }
     return json_response(shape("info", context.version, shown))
 

@@ -135,6 +135,7 @@ class AgentParts(msgspec.Struct):
     containers: ContainerService
     volumes: VolumeStore
     endpoints: NoLocalNetworks = NoLocalNetworks()
+    warnings: tuple[str, ...] = ()
 
 
 class Daemon:

@@ -78,8 +78,9 @@ class PeerServer:
         try:
             await site.start()
         except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
             raise UnavailableError(
-                f"cannot serve images to other nodes on port {port}: {error.strerror}; set --image-port to a free port"
+                f"this node serves no images to other nodes: port {port}: {reason}; free the port, or set --image-port to another"
             ) from None
         return site
 

@@ -33,7 +33,7 @@ CALL_SECONDS = 10.0
 FAILED_PEERS = 30
 REPORTED_IMAGES = 2_000
 REPORTED_NAMES = 100
-_RETRY_SECONDS = 30.0
+_RETRY_SECONDS = 5.0
 
 _Response = dispatcher_pb2.LocateImageResponse
 
@@ -55,6 +55,8 @@ class ImageSharing:
         self._fetcher: PeerFetcher | None = None
         self._dispatcher: Any = None
         self._addr = ""
+        self.warning = ""
+        """Why this node serves no images although it should, for the user; empty if it serves, or is not to."""
 
     # --- membership ---
 
@@ -71,14 +73,20 @@ class ImageSharing:
                 try:
                     async with server.serving(address.listen_addr or None, address.port):
                         self._set_addr(_host_port(address.advertise_addr, address.port))
+                        self.warning = ""
                         await asyncio.Event().wait()
                 except UnavailableError as error:
-                    log.warning("%s", error.message)
+                    self._warn(error.message)
                     await asyncio.sleep(_RETRY_SECONDS)
         finally:
             self._set_addr("")
-            self._fetcher = None
+            self._fetcher, self.warning = None, ""
             await fetcher.close()
+
+    def _warn(self, text: str) -> None:
+        if text != self.warning:
+            log.warning("%s", text)
+        self.warning = text
 
     def set_dispatcher(self, stub: Any) -> None:
         """The leader's dispatcher while there is a session; None without one."""
