@@ -1,6 +1,8 @@
 """Filters of list requests. Pure.
 
-An empty field matches everything, several values of a field match any of them, and all fields must match.
+Invariant: a task that ended and is only to be deleted is not listed. ``docker stack rm --detach=false`` never returns if it sees an ended
+task once and finds it gone in its next list. An empty field matches everything, several values of a field match any of them, and all
+fields must match.
 """
 
 from collections.abc import Iterable
@@ -8,7 +10,9 @@ from typing import Any, TypeVar
 
 from covey.display_name import display_name
 from covey.objects import Node, Object, Task
-from covey.task_predicates import is_attachment
+from covey.states import TaskState
+from covey.task_predicates import has_ended, is_attachment
+from manager.store import View
 
 O = TypeVar("O", bound=Object)  # noqa: E741
 
@@ -16,6 +20,24 @@ O = TypeVar("O", bound=Object)  # noqa: E741
 def filter_objects(objects: Iterable[O], request: Any) -> list[O]:
     """The objects that match all filters. Filters that do not apply to their kind are ignored."""
     return [item for item in objects if matches(item, request)]
+
+
+def list_tasks(view: View, request: Any) -> list[Task]:
+    """The tasks that match all filters."""
+    if request.service_ids:
+        candidates = [task for service_id in request.service_ids for task in view.tasks.by_service(service_id)]
+    elif request.node_ids:
+        candidates = [task for node_id in request.node_ids for task in view.tasks.by_node(node_id)]
+    else:
+        candidates = list(view.tasks)
+    shown = {task.id: task for task in candidates if not _awaits_deletion(view, task)}
+    return filter_objects(shown.values(), request)
+
+
+def _awaits_deletion(view: View, task: Task) -> bool:
+    """Whether the task ended and the reaper deletes it next, because its service or its slot was removed."""
+    removed = task.desired_state >= TaskState.REMOVE or view.services.get(task.service_id) is None
+    return removed and has_ended(task)
 
 
 def matches(item: Object, request: Any) -> bool:

@@ -29,7 +29,7 @@ from manager.ca.signing import CertificateSigner
 from manager.control import clusters, networks, nodes, secrets, services
 from manager.control.backup_stream import stream_backup
 from manager.control.event_stream import stream_events
-from manager.control.list_filters import filter_objects
+from manager.control.list_filters import filter_objects, list_tasks
 from manager.control.manager_status import manager_status
 from manager.control.redaction import redact
 from manager.images.service import ImageService
@@ -184,15 +184,8 @@ class ControlServicer:
         return await self._remove(lambda tx: services.remove_service(tx, request.ref))
 
     async def ListTasks(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListTasksResponse:
-        view = self._store.view()
-        if request.service_ids:
-            candidates = [task for service_id in request.service_ids for task in view.tasks.by_service(service_id)]
-        elif request.node_ids:
-            candidates = [task for node_id in request.node_ids for task in view.tasks.by_node(node_id)]
-        else:
-            candidates = list(view.tasks)
-        found = {task.id: task for task in filter_objects(candidates, request)}
-        return control_pb2.ListTasksResponse(tasks=[self._wire(task) for task in found.values()])
+        found = list_tasks(self._store.view(), request)
+        return control_pb2.ListTasksResponse(tasks=[self._wire(task) for task in found])
 
     async def GetTask(self, request: control_pb2.GetRequest, _context: Any) -> Any:
         return self._wire(self._store.view().tasks.find(request.ref))
