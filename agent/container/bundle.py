@@ -32,7 +32,18 @@ from agent.container.model import ContainerConfig, ExecConfig
 from agent.container.mount_sources import MountSources
 from agent.container.namespaces import Namespaces
 from agent.container.paths import ContainerPaths
-from agent.runtime import apparmor, capabilities, cgroup, oci_spec, process, rootfs, rootfs_paths, seccomp, users
+from agent.runtime import (
+    apparmor,
+    capabilities,
+    cgroup,
+    oci_spec,
+    process,
+    rootfs,
+    rootfs_paths,
+    seccomp,
+    syscall_abi,
+    users,
+)
 from agent.runtime.oci_spec import BindMount
 from agent.volume.local import VolumeStore
 from covey.engine_settings import LiveSettings
@@ -182,7 +193,8 @@ def _seccomp(config: ContainerConfig, bounding: tuple[str, ...]) -> dict[str, An
     if profile is None:
         return None
     uname = platform.uname()
-    return seccomp.convert(profile, bounding, uname.machine, uname.release)
+    unused = frozenset() if syscall_abi.runs_x32() else frozenset({seccomp.X32})
+    return seccomp.convert(profile, bounding, uname.machine, uname.release, without=unused)
 
 
 def _init_program() -> str:

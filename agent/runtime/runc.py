@@ -40,6 +40,8 @@ class OciRuntime(NamedTuple):
 
     async def delete(self, container_id: str) -> None:
         """Kill the container and delete its runtime state. No error if there is none."""
+        if not (self.root / container_id).exists():  # as after each exit: a removal need not wait for a process then
+            return
         await process.run(
             [self.program, *self.options, "delete", "--force", container_id], timeout_seconds=_TIMEOUT_SECONDS
         )

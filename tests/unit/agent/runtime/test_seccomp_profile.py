@@ -49,6 +49,13 @@ def test_the_section_has_defaults_architectures_and_arguments() -> None:
     assert made["syscalls"][1]["errnoRet"] == 1
 
 
+def test_architectures_that_the_kernel_does_not_run_are_left_out() -> None:
+    without = frozenset({"SCMP_ARCH_X86"})
+    assert seccomp.convert(PROFILE, (), "x86_64", "6.1", without=without)["architectures"] == ["SCMP_ARCH_X86_64"]
+    only = {"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"]}
+    assert seccomp.convert(only, (), "x86_64", "6.1", without=without)["architectures"] == ["SCMP_ARCH_X86"]
+
+
 def test_a_missing_default_profile_is_refused_and_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="golang-github-containers-common"):
         seccomp.load("", tmp_path / "none")
