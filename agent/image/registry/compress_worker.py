@@ -5,32 +5,19 @@ It prints the digest of the target. Equal input gives equal bytes, so a layer ha
 
 import hashlib
 import sys
-import zlib
 from pathlib import Path
-from typing import BinaryIO
 
-CHUNK_BYTES = 1 << 20
-LEVEL = 4  # layers are compressed once and sent often, but the user waits for the first push
-
-
-def compress(source: BinaryIO, target: BinaryIO) -> str:
-    """Compress, and return the digest of the result."""
-    compressor, digest = zlib.compressobj(LEVEL, wbits=31), hashlib.sha256()
-    while data := source.read(CHUNK_BYTES):
-        _write(compressor.compress(data), target, digest)
-    _write(compressor.flush(), target, digest)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _write(data: bytes, target: BinaryIO, digest: "hashlib._Hash") -> None:
-    digest.update(data)
-    target.write(data)
+from agent.image.registry.parallel_gzip import compressed
 
 
 def main(arguments: list[str]) -> None:
     blob, target = map(Path, arguments)
+    digest = hashlib.sha256()
     with blob.open("rb") as source, target.open("wb") as opened:
-        print(compress(source, opened))
+        for piece in compressed(source):
+            digest.update(piece)
+            opened.write(piece)
+    print(f"sha256:{digest.hexdigest()}")
 
 
 if __name__ == "__main__":
