@@ -97,6 +97,7 @@ class MountType(IntEnum):
     TMPFS = 2
     NPIPE = 3
     CLUSTER = 4
+    IMAGE = 5
 
 
 class PublishMode(IntEnum):

@@ -30,6 +30,13 @@ from covey.states import MountType
 DEFAULT_LOG_BYTES = 32 << 20
 """Bound of a task's log whose driver's options set none: nobody removes the containers of a service by hand."""
 _LABEL = "com.docker.swarm"
+_OPTIONS_OF = {
+    MountType.BIND: "BindOptions",
+    MountType.VOLUME: "VolumeOptions",
+    MountType.TMPFS: "TmpfsOptions",
+    MountType.IMAGE: "ImageOptions",
+}
+_NO_MOUNT = MountSpec()
 _DEFAULT_PROFILES = frozenset({"seccomp=builtin", "apparmor=docker-default"})
 
 
@@ -151,12 +158,25 @@ def _mounts(task: Task, node: NodeFacts) -> tuple[ContainerMount, ...]:
     return tuple(_mount(mount, expand(mount.source, task, node)) for mount in task.spec.container.mounts)
 
 
+def mounted_images(task: Task, node: NodeFacts) -> tuple[str, ...]:
+    """The images that a task mounts, beside the one that it runs."""
+    mounts = (mount for mount in task.spec.container.mounts if mount.type is MountType.IMAGE and mount.source)
+    return tuple(dict.fromkeys(expand(mount.source, task, node) for mount in mounts))
+
+
 def _mount(mount: MountSpec, source: str) -> ContainerMount:
     _require_paths(mount, source)
     if mount.type is MountType.BIND:
-        propagation = mount.propagation or "rprivate"
         return ContainerMount(
-            kind=MountKind.BIND, target=mount.target, source=source, read_only=mount.read_only, propagation=propagation
+            kind=MountKind.BIND,
+            target=mount.target,
+            source=source,
+            read_only=mount.read_only,
+            propagation=mount.propagation or "rprivate",
+            non_recursive=mount.bind_non_recursive,
+            create_source=mount.bind_create_mountpoint,
+            read_only_non_recursive=mount.bind_read_only_non_recursive,
+            read_only_force_recursive=mount.bind_read_only_force_recursive,
         )
     if mount.type is MountType.VOLUME:
         return ContainerMount(
@@ -165,6 +185,7 @@ def _mount(mount: MountSpec, source: str) -> ContainerMount:
             source=source,
             read_only=mount.read_only,
             no_copy=mount.volume_no_copy,
+            subpath=mount.volume_subpath,
             driver_labels=dict(mount.volume_labels),
             driver=mount.volume_driver.name if mount.volume_driver else "",
             driver_options=dict(mount.volume_driver.options) if mount.volume_driver else {},
@@ -178,8 +199,16 @@ def _mount(mount: MountSpec, source: str) -> ContainerMount:
             options=(*size, *mode, *mount.tmpfs_options),
             read_only=mount.read_only,
         )
+    if mount.type is MountType.IMAGE:
+        return ContainerMount(
+            kind=MountKind.IMAGE,
+            target=mount.target,
+            source=source,
+            read_only=mount.read_only,
+            subpath=mount.image_subpath,
+        )
     raise UnsupportedError(
-        f"a mount of type {mount.type.name.lower()} at {mount.target} is not supported yet; use bind, volume or tmpfs"
+        f"a mount of type {mount.type.name.lower()} at {mount.target} is not supported yet; use bind, volume, tmpfs or image"
     )
 
 
@@ -191,8 +220,16 @@ def _require_paths(mount: MountSpec, source: str) -> None:
         raise InvalidArgumentError(f"{prefix}field Target must not be empty")
     if not mount.target.startswith("/"):
         raise InvalidArgumentError(f"{prefix}invalid mount path: '{mount.target}' mount path must be absolute")
+    for owner, name in _OPTIONS_OF.items():
+        fields = (field for field in MountSpec.__struct_fields__ if field.startswith(f"{owner.name.lower()}_"))
+        if owner is not mount.type and any(getattr(mount, field) != getattr(_NO_MOUNT, field) for field in fields):
+            raise InvalidArgumentError(f"{prefix}field {name} must not be specified")
+    if mount.propagation and mount.type is not MountType.BIND:
+        raise InvalidArgumentError(f"{prefix}field BindOptions must not be specified")
     if mount.type is MountType.BIND and not source.startswith("/"):
         raise InvalidArgumentError(f"{prefix}invalid mount path: '{source}' mount path must be absolute")
+    if mount.type is MountType.IMAGE and not source:
+        raise InvalidArgumentError(f"{prefix}field Source must not be empty")
     if mount.type is MountType.TMPFS and source:
         raise InvalidArgumentError(f"{prefix}field Source must not be specified")
 

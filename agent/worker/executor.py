@@ -14,7 +14,7 @@ from agent.container.api import ContainerNetworks
 from agent.container.model import HOST_NETWORK, Container, RunStatus
 from agent.container.recovery import START_INTERRUPTED
 from agent.secret.store import SecretStore
-from agent.task.container_config import container_config
+from agent.task.container_config import container_config, mounted_images
 from agent.task.state_machine import ContainerPhase, Observation, TaskRecord
 from agent.worker.interfaces import ContainersPort, ImagesPort
 from covey.clock import Clock
@@ -88,6 +88,8 @@ class Executor:
         async with asyncio.timeout(_PULL_SECONDS):
             spec = record.task.spec.container
             image = await self._images.ensure(spec.image, spec.registry_auth)
+            for mounted in mounted_images(record.task, self._node()):
+                await self._images.ensure(mounted, spec.registry_auth)
         async with self._start_slots, asyncio.timeout(_PREPARE_SECONDS):
             await self._remove_leftovers(record)
             config = container_config(record.task, image, self._node(), record.container_id, self._clock())

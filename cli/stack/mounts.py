@@ -11,6 +11,7 @@ from covey.errors import InvalidArgumentError
 
 _FLAGS = {"ro", "rw", "nocopy"}
 _PROPAGATION = {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
+_RECURSIVE = {"disabled": "NonRecursive", "writable": "ReadOnlyNonRecursive", "readonly": "ReadOnlyForceRecursive"}
 Mount = dict[str, Any]
 
 
@@ -79,7 +80,7 @@ def parse_tmpfs(text: str, path: str) -> Mount:
 
 
 def _mount(stack: str, item: Section, volumes: Mapping[str, Mapping[str, Any]], paths: ManifestPaths) -> Mount:
-    kind = item.choice("type", ("volume", "bind", "tmpfs"), "volume")
+    kind = item.choice("type", ("volume", "bind", "tmpfs", "image"), "volume")
     source, target = item.text("source"), item.text("target")
     if not target.startswith("/"):
         raise InvalidArgumentError(
@@ -90,6 +91,8 @@ def _mount(stack: str, item: Section, volumes: Mapping[str, Mapping[str, Any]], 
         mount.update(_bind(item, source, paths))
     elif kind == "volume":
         mount.update(_volume(stack, item, source, volumes))
+    elif kind == "image":
+        mount.update(_image(item, source))
     else:
         mount.update(_tmpfs(item, source))
     item.reject_unread()
@@ -100,16 +103,32 @@ def _bind(item: Section, source: str, paths: ManifestPaths) -> Mount:
     if not source:
         raise InvalidArgumentError(f"{item.path}: a bind mount needs a source, a path on the host")
     options = item.section("bind")
-    propagation = options.text("propagation")
+    values: Mount = {
+        "Propagation": options.text("propagation"),
+        "CreateMountpoint": options.boolean("create_host_path"),
+    }
+    recursive = options.choice("recursive", ("enabled", "disabled", "writable", "readonly"), "enabled")
+    if recursive != "enabled":
+        values[_RECURSIVE[recursive]] = True
     options.reject_unread()
-    return {"Source": paths.absolute(source), **({"BindOptions": {"Propagation": propagation}} if propagation else {})}
+    values = {key: value for key, value in values.items() if value}
+    return {"Source": paths.absolute(source), **({"BindOptions": values} if values else {})}
+
+
+def _image(item: Section, source: str) -> Mount:
+    if not source:
+        raise InvalidArgumentError(f"{item.path}: an image mount needs a source, the name of an image")
+    options = item.section("image")
+    subpath = options.text("subpath")
+    options.reject_unread()
+    return {"Source": source, **({"ImageOptions": {"Subpath": subpath}} if subpath else {})}
 
 
 def _volume(stack: str, item: Section, source: str, volumes: Mapping[str, Mapping[str, Any]]) -> Mount:
     options = item.section("volume")
-    no_copy = options.boolean("nocopy")
+    volume_options: Mount = {"NoCopy": options.boolean("nocopy"), "Subpath": options.text("subpath")}
     options.reject_unread()
-    volume_options: Mount = {"NoCopy": True} if no_copy else {}
+    volume_options = {key: value for key, value in volume_options.items() if value}
     if not source:
         return {"VolumeOptions": volume_options} if volume_options else {}
     if source not in volumes:

@@ -43,6 +43,12 @@ class Mount(Struct, frozen=True, kw_only=True):
     tmpfs_size_bytes: int = 0
     tmpfs_mode: int = 0
     tmpfs_options: tuple[str, ...] = ()
+    volume_subpath: str = ""
+    image_subpath: str = ""
+    bind_non_recursive: bool = False
+    bind_create_mountpoint: bool = False
+    bind_read_only_non_recursive: bool = False
+    bind_read_only_force_recursive: bool = False
 
 
 class HealthConfig(Struct, frozen=True, kw_only=True):

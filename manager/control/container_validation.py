@@ -74,7 +74,7 @@ def _require_mounts(mounts: tuple[Mount, ...]) -> None:
 def _require_mount(mount: Mount) -> None:
     if mount.type in {MountType.NPIPE, MountType.CLUSTER}:
         raise UnsupportedError(
-            f"mounts of type {mount.type.name.lower()} are not supported: use bind, volume or tmpfs ({mount.target})"
+            f"mounts of type {mount.type.name.lower()} are not supported: use bind, volume, tmpfs or image ({mount.target})"
         )
     driver = mount.volume_driver
     if driver is not None and driver.name not in {"", "local"}:

@@ -6,7 +6,7 @@ Called by ``manager.dispatcher`` and ``manager.control``.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from covey import image_reference
 from covey.clock import Clock
@@ -20,6 +20,8 @@ from covey.errors import (
 )
 from covey.ids import new_id
 from covey.image_sharing import SharingPolicy, sharing_policy
+from covey.objects import Task
+from covey.states import MountType
 from covey.task_predicates import should_run
 from coveypb.v1 import control_pb2, dispatcher_pb2
 from manager.images.directory import WAIT_NS, Action, ImageDirectory, NodeImage, Peer
@@ -174,9 +176,15 @@ class ImageService:
         """Whether a task of the node needs the image with this reference."""
         wanted = _canonical(reference)
         return any(
-            should_run(task) and _canonical(task.spec.container.image) == wanted
+            should_run(task) and any(_canonical(image) == wanted for image in _images(task))
             for task in self._store.view().tasks.by_node(node_id)
         )
+
+
+def _images(task: Task) -> Iterator[str]:
+    """The images that a task runs and mounts."""
+    yield task.spec.container.image
+    yield from (mount.source for mount in task.spec.container.mounts if mount.type is MountType.IMAGE)
 
 
 def _canonical(reference: str) -> str:

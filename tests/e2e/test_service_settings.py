@@ -1,5 +1,6 @@
 """Settings of a service that reach its container, or that its node judges, on a real host."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,9 +46,38 @@ def test_privileges_reach_the_process(lab: LabCluster, privileges: dict[str, Any
     }
 
 
+def test_every_option_of_a_mount_takes_effect_and_is_shown(lab: LabCluster, tmp_path: Path) -> None:
+    """A subpath of a volume and of an image, a bind whose source is made, and flags of a tmpfs."""
+    there = {"Placement": {"Constraints": [f"node.id=={lab.node_id(lab[1])}"]}}
+    volume = {"Type": "volume", "Source": "opts", "Target": "/v"}
+    created(lab, "fill", there, Mounts=[volume], Command=["sh", "-c", "mkdir -p /v/a && echo below >/v/a/file"])
+    labs.wait(lambda: lab.tasks("fill", desired="", state="complete"), "the volume has its files")
+    bind = {"CreateMountpoint": True, "NonRecursive": True}
+    mounts = [
+        {**volume, "VolumeOptions": {"Subpath": "a"}},
+        {"Type": "image", "Source": IMAGE, "Target": "/i", "ImageOptions": {"Subpath": "etc"}},
+        {"Type": "bind", "Source": f"{tmp_path}/made", "Target": "/b", "BindOptions": bind},
+        {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 65536, "Options": [["noexec"], ["uid", "7"]]}},
+    ]
+    created(lab, "options", there, Mounts=mounts)
+    (task,) = lab.running("options", 1)
+    script = "cat /v/file; grep -c root: /i/passwd; ls -d /b; grep ' /t ' /proc/mounts"
+    out = labs.wait(lambda: lab.execute(task, "sh", "-c", script, check=None).out, "the files")
+    below, users, made, tmpfs = out.splitlines()
+    assert (below, users, made) == ("below", "1", "/b")
+    assert {"noexec", "uid=7", "size=64k"} <= set(tmpfs.split()[3].split(","))
+    assert lab.get("/services/options")["Spec"]["TaskTemplate"]["ContainerSpec"]["Mounts"] == mounts
+
+
 @pytest.mark.parametrize(
     ("mount", "words"),
     [
+        ({"Type": "image", "Target": "/x"}, "field Source must not be empty"),
+        ({"Type": "image", "Source": "missing:1", "Target": "/x"}, "missing:1"),
+        (
+            {"Type": "tmpfs", "Target": "/x", "BindOptions": {"NonRecursive": True}},
+            "field BindOptions must not be specified",
+        ),
         ({"Type": "tmpfs", "Source": "x", "Target": "/x"}, "field Source must not be specified"),
         ({"Type": "bind", "Source": "relative", "Target": "/x"}, "'relative' mount path must be absolute"),
         ({"Type": "volume", "Source": "v", "Target": "relative"}, "'relative' mount path must be absolute"),

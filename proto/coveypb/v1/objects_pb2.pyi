@@ -247,6 +247,7 @@ class _MountTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MountType.V
     MOUNT_TYPE_TMPFS: _MountType.ValueType  # 2
     MOUNT_TYPE_NPIPE: _MountType.ValueType  # 3
     MOUNT_TYPE_CLUSTER: _MountType.ValueType  # 4
+    MOUNT_TYPE_IMAGE: _MountType.ValueType  # 5
 
 class MountType(_MountType, metaclass=_MountTypeEnumTypeWrapper): ...
 
@@ -255,6 +256,7 @@ MOUNT_TYPE_VOLUME: MountType.ValueType  # 1
 MOUNT_TYPE_TMPFS: MountType.ValueType  # 2
 MOUNT_TYPE_NPIPE: MountType.ValueType  # 3
 MOUNT_TYPE_CLUSTER: MountType.ValueType  # 4
+MOUNT_TYPE_IMAGE: MountType.ValueType  # 5
 Global___MountType: _TypeAlias = MountType  # noqa: Y015
 
 class _PublishMode:
@@ -785,6 +787,12 @@ class Mount(_message.Message):
     TMPFS_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     TMPFS_MODE_FIELD_NUMBER: _builtins.int
     TMPFS_OPTIONS_FIELD_NUMBER: _builtins.int
+    VOLUME_SUBPATH_FIELD_NUMBER: _builtins.int
+    IMAGE_SUBPATH_FIELD_NUMBER: _builtins.int
+    BIND_NON_RECURSIVE_FIELD_NUMBER: _builtins.int
+    BIND_CREATE_MOUNTPOINT_FIELD_NUMBER: _builtins.int
+    BIND_READ_ONLY_NON_RECURSIVE_FIELD_NUMBER: _builtins.int
+    BIND_READ_ONLY_FORCE_RECURSIVE_FIELD_NUMBER: _builtins.int
     type: Global___MountType.ValueType
     source: _builtins.str
     target: _builtins.str
@@ -793,6 +801,12 @@ class Mount(_message.Message):
     volume_no_copy: _builtins.bool
     tmpfs_size_bytes: _builtins.int
     tmpfs_mode: _builtins.int
+    volume_subpath: _builtins.str
+    image_subpath: _builtins.str
+    bind_non_recursive: _builtins.bool
+    bind_create_mountpoint: _builtins.bool
+    bind_read_only_non_recursive: _builtins.bool
+    bind_read_only_force_recursive: _builtins.bool
     @_builtins.property
     def volume_driver(self) -> Global___Driver: ...
     @_builtins.property
@@ -813,10 +827,16 @@ class Mount(_message.Message):
         tmpfs_size_bytes: _builtins.int = ...,
         tmpfs_mode: _builtins.int = ...,
         tmpfs_options: _abc.Iterable[_builtins.str] | None = ...,
+        volume_subpath: _builtins.str = ...,
+        image_subpath: _builtins.str = ...,
+        bind_non_recursive: _builtins.bool = ...,
+        bind_create_mountpoint: _builtins.bool = ...,
+        bind_read_only_non_recursive: _builtins.bool = ...,
+        bind_read_only_force_recursive: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["volume_driver", b"volume_driver"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["propagation", b"propagation", "read_only", b"read_only", "source", b"source", "target", b"target", "tmpfs_mode", b"tmpfs_mode", "tmpfs_options", b"tmpfs_options", "tmpfs_size_bytes", b"tmpfs_size_bytes", "type", b"type", "volume_driver", b"volume_driver", "volume_labels", b"volume_labels", "volume_no_copy", b"volume_no_copy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_create_mountpoint", b"bind_create_mountpoint", "bind_non_recursive", b"bind_non_recursive", "bind_read_only_force_recursive", b"bind_read_only_force_recursive", "bind_read_only_non_recursive", b"bind_read_only_non_recursive", "image_subpath", b"image_subpath", "propagation", b"propagation", "read_only", b"read_only", "source", b"source", "target", b"target", "tmpfs_mode", b"tmpfs_mode", "tmpfs_options", b"tmpfs_options", "tmpfs_size_bytes", b"tmpfs_size_bytes", "type", b"type", "volume_driver", b"volume_driver", "volume_labels", b"volume_labels", "volume_no_copy", b"volume_no_copy", "volume_subpath", b"volume_subpath"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

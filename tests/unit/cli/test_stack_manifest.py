@@ -201,6 +201,19 @@ def test_environment_files_keep_values_unchanged() -> None:
         parse_env_file("two words=1", SHELL)
 
 
+def test_subpaths_images_and_recursion_of_mounts() -> None:
+    keys = (
+        "volumes:\n"
+        "  - {type: volume, source: v, target: /v, volume: {subpath: a}}\n"
+        "  - {type: image, source: busybox, target: /i, image: {subpath: etc}}\n"
+        "  - {type: bind, source: /b, target: /b, bind: {create_host_path: true, recursive: disabled}}\n"
+    )
+    volume, image, bind = container(keys, "volumes: {v: {external: true}}\n")["Mounts"]
+    assert volume["VolumeOptions"] == {"Subpath": "a"}
+    assert image == {"Type": "image", "Source": "busybox", "Target": "/i", "ImageOptions": {"Subpath": "etc"}}
+    assert bind["BindOptions"] == {"CreateMountpoint": True, "NonRecursive": True}
+
+
 def test_paths_become_bind_mounts_and_names_become_stack_volumes() -> None:
     keys = "volumes:\n  - ./data:/a:ro\n  - ~/x:/b\n  - named:/c:nocopy\n  - mine:/d\ntmpfs: /run:size=1m,mode=1770\n"
     mounts = container(keys, "volumes: {named: {}, mine: {external: true}}\n")["Mounts"]

@@ -278,10 +278,10 @@ async def test_bad_services_leave_nothing_behind(daemon: Daemon) -> None:
 
 async def test_a_field_that_nobody_knows_is_refused_by_its_path(daemon: Daemon) -> None:
     spec = {"Name": "x", "TaskTemplate": {"ContainerSpec": {"Image": "i", "Mounts": [{"Type": "bind", "Target": "/a",
-            "BindOptions": {"NonRecursive": True}}]}}}  # fmt: skip
+            "BindOptions": {"Colour": True}}]}}}  # fmt: skip
     status, body = await daemon.request("POST", "/services/create", json=spec)
     assert status == 501
-    where = "TaskTemplate.ContainerSpec.Mounts[0].BindOptions.NonRecursive"
+    where = "TaskTemplate.ContainerSpec.Mounts[0].BindOptions.Colour"
     assert body["message"] == f"{where} is not supported by Covey yet; remove it"
     status, body = await daemon.request(
         "POST", "/services/create", json={"Name": "x", "TaskTemplate": {"ForceUpdate": "1"}}

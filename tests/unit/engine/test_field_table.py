@@ -24,8 +24,8 @@ def test_a_table_with_two_rows_for_a_field_cannot_be_built() -> None:
 
 
 def test_an_unknown_key_is_refused_by_its_whole_path() -> None:
-    body = {"TaskTemplate": {"ContainerSpec": {"Mounts": [{"Type": "volume", "VolumeOptions": {"Subpath": "a"}}]}}}
-    path = r"^TaskTemplate\.ContainerSpec\.Mounts\[0\]\.VolumeOptions\.Subpath is not supported"
+    body = {"TaskTemplate": {"ContainerSpec": {"Mounts": [{"Type": "volume", "VolumeOptions": {"Colour": "a"}}]}}}
+    path = r"^TaskTemplate\.ContainerSpec\.Mounts\[0\]\.VolumeOptions\.Colour is not supported"
     with pytest.raises(UnsupportedError, match=path):
         SERVICE_SPEC.from_json(body)
 
@@ -38,7 +38,7 @@ def test_keys_of_an_inner_object_are_written_together() -> None:
 
 
 def test_a_required_key_is_named_and_the_first_value_of_an_enumeration_is_not_missing() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"^Type is missing; use bind, volume or tmpfs"):
+    with pytest.raises(InvalidArgumentError, match=r"^Type is missing; use bind, volume, tmpfs or image"):
         MOUNT.from_json({"Target": "/a"})
     assert MOUNT.from_json({"Type": "bind"}).type is MountType.BIND
 

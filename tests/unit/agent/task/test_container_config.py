@@ -209,11 +209,49 @@ def test_privileges_of_a_service_become_the_security_settings_of_its_container()
             "invalid mount path: 'rel' mount path must be absolute",
         ),
         (MountSpec(type=MountType.VOLUME, source="v"), 'type "volume": field Target must not be empty'),
+        (MountSpec(type=MountType.IMAGE, target="/x"), 'type "image": field Source must not be empty'),
+        (
+            MountSpec(type=MountType.TMPFS, target="/x", bind_non_recursive=True),
+            'type "tmpfs": field BindOptions must not be specified',
+        ),
+        (
+            MountSpec(type=MountType.VOLUME, target="/x", propagation="shared"),
+            'type "volume": field BindOptions must not be specified',
+        ),
+        (
+            MountSpec(type=MountType.IMAGE, source="i", target="/x", volume_subpath="a"),
+            'type "image": field VolumeOptions must not be specified',
+        ),
     ],
 )
 def test_a_mount_that_cannot_be_is_refused_by_the_node_in_dockers_words(mount: MountSpec, words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         configured(mounts=(mount,))
+
+
+def test_every_option_of_a_mount_reaches_the_container() -> None:
+    made = configured(
+        mounts=(
+            MountSpec(type=MountType.VOLUME, source="v", target="/v", volume_subpath="a/b"),
+            MountSpec(type=MountType.IMAGE, source="other:{{.Node.Hostname}}", target="/i", image_subpath="etc"),
+            MountSpec(
+                type=MountType.BIND, source="/b", target="/b", bind_create_mountpoint=True, bind_non_recursive=True
+            ),
+            MountSpec(type=MountType.BIND, source="/r", target="/r", read_only=True, bind_read_only_non_recursive=True),
+            MountSpec(
+                type=MountType.BIND, source="/f", target="/f", read_only=True, bind_read_only_force_recursive=True
+            ),
+            MountSpec(type=MountType.TMPFS, target="/t", tmpfs_options=("noexec", "uid=7")),
+        )
+    )
+    assert made.mounts == (
+        ContainerMount(kind=MountKind.VOLUME, source="v", target="/v", subpath="a/b"),
+        ContainerMount(kind=MountKind.IMAGE, source=f"other:{NODE.hostname}", target="/i", subpath="etc"),
+        ContainerMount(kind=MountKind.BIND, source="/b", target="/b", create_source=True, non_recursive=True),
+        ContainerMount(kind=MountKind.BIND, source="/r", target="/r", read_only=True, read_only_non_recursive=True),
+        ContainerMount(kind=MountKind.BIND, source="/f", target="/f", read_only=True, read_only_force_recursive=True),
+        ContainerMount(kind=MountKind.TMPFS, target="/t", options=("noexec", "uid=7")),
+    )
 
 
 def test_the_log_driver_is_the_specs_or_the_clusters_and_a_size_is_bounded_by_default() -> None:
