@@ -1,4 +1,4 @@
-"""The driver options of overlay networks that Covey supports: the MTU, and the VXLAN id, which inspection shows and takes back. Pure.
+"""The driver options of overlay networks that Covey acts on: the MTU, and the VXLAN id, which inspection shows and takes back. Pure.
 
 Called by the manager, which validates the options, and by agents, which apply them.
 """
@@ -7,22 +7,36 @@ from collections.abc import Mapping
 
 from covey.errors import InvalidArgumentError, UnsupportedError
 
+PREDEFINED_LABEL = "com.docker.swarm.predefined"
+"""Label of the networks ``bridge`` and ``host`` of every node, as services name them. Clients do not see these objects."""
 MTU_OPTION = "com.docker.network.driver.mtu"
+MAC_OPTION = "com.docker.network.endpoint.macaddress"
+"""Option of one attachment: the MAC address of a single container."""
 VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
+ENCRYPTED_OPTION = "encrypted"
+MAX_OPTIONS = 64
+MAX_OPTION_CHARACTERS = 1024
 MAX_VNI = (1 << 24) - 1
 MIN_MTU = 576
 MAX_MTU = 65_485
 
 
 def check_network_options(network: str, options: Mapping[str, str]) -> None:
-    """Refuses options that agents do not support.
+    """Refuses options that agents do not support, and values out of range. As in Docker, options that nobody knows are kept and shown.
 
     Raises:
         UnsupportedError: the option is not supported. InvalidArgumentError: its value is out of range. Both name network and option.
     """
-    for option in sorted(options):
-        if option not in (MTU_OPTION, VNI_OPTION):
-            raise UnsupportedError(f"network {network}: the option {option!r} is not supported by Covey yet; remove it")
+    if len(options) > MAX_OPTIONS or any(
+        len(text) > MAX_OPTION_CHARACTERS for item in options.items() for text in item
+    ):
+        raise InvalidArgumentError(
+            f"network {network}: at most {MAX_OPTIONS} options of {MAX_OPTION_CHARACTERS} characters are possible; remove some"
+        )
+    if options.get(ENCRYPTED_OPTION, "false") not in ("false", "0"):
+        raise UnsupportedError(
+            f"network {network}: the option {ENCRYPTED_OPTION!r} is not supported by Covey yet; remove it"
+        )
     requested_mtu(network, options)
     requested_vni(network, options)
 

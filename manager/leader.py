@@ -12,6 +12,7 @@ from typing import Any
 
 from covey.clock import Clock, wall_clock
 from covey.ids import IdSource, new_id
+from manager.allocator.default_networks import DefaultNetworksPlanner
 from manager.allocator.planner import AllocatorPlanner
 from manager.ca.root_rotation import RootRotationPlanner
 from manager.loop import ControlLoop
@@ -36,6 +37,7 @@ def loops(
     """All control loops, each with a new planner. ``image_nodes`` returns the nodes that have an image."""
     return (
         ControlLoop("services", store, ServicePlanner(ids), clock),
+        ControlLoop("default networks", store, DefaultNetworksPlanner(ids), clock),
         ControlLoop("allocator", store, AllocatorPlanner(), clock),
         ControlLoop("scheduler", store, SchedulerPlanner(image_nodes), clock),
         ControlLoop("orphans", store, OrphanPlanner(), clock),

@@ -6,39 +6,30 @@ Invariant: an object gets everything it needs or nothing. If something cannot be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from covey.network_options import requested_vni
-from covey.objects import (
-    Cluster,
-    Endpoint,
-    EndpointSpec,
-    Network,
-    NetworkAttachment,
-    NetworkAttachmentConfig,
-    Service,
-    Task,
-    VirtualIP,
-    replace,
-)
-from covey.states import EndpointMode, TaskState
-from covey.task_predicates import is_attachment, should_run
-from manager.allocator import published_ports, subnets
-from manager.allocator.address_pool import parse_address
+from covey.objects import Endpoint, NetworkAttachment, NetworkAttachmentConfig, Service, Task, replace
+from covey.states import TaskState
+from covey.task_predicates import has_ended, is_attachment, should_run
+from manager.allocator import published_ports
+from manager.allocator.addresses import AddressSource, AllocationBlocked
 from manager.allocator.index import AllocationIndex
+from manager.allocator.networks import plan_networks
+from manager.allocator.node_addresses import plan_node
+from manager.allocator.service_endpoints import ingress_network, vip_networks, virtual_ips
 from manager.loop import Plan, Step
+from manager.service_ports import (
+    HostPort,
+    PublishedPort,
+    can_publish_in_place,
+    endpoint_spec,
+    host_ports,
+    needs_ingress,
+)
 from manager.store.view import View
 
-FIRST_VNI, LAST_VNI = 4096, (1 << 24) - 1
-
-
-class AllocationBlocked(Exception):  # noqa: N818 - it is an outcome, not a fault
-    """An object must wait. ``waits_for`` is the kind and id of the object whose change may help."""
-
-    def __init__(self, reason: str, waits_for: tuple[str, str]) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.waits_for = waits_for
+HOST_PORTS = ("ports", "")
+"""What a service waits for whose tasks cannot have its host-mode ports on their nodes."""
 
 
 class Allocation:
@@ -48,42 +39,34 @@ class Allocation:
         self._view = view
         self._index = index
         self._now_ns = now_ns
-        self._free_addresses: dict[str, Iterator[int]] = {}
-        self._requested: dict[str, set[int]] = {}
-        self._assigned_ports: dict[str, set[published_ports.PublishedPort]] = {}
+        self._source = AddressSource(view, index)
+        self._assigned_ports: dict[str, set[PublishedPort]] = {}
+        self._taken_over: set[tuple[str, HostPort]] = set()
         self._steps: list[Step] = []
         self.blocked: dict[tuple[str, str], tuple[str, str]] = {}
 
-    def plan(self, networks: Iterable[str], services: Iterable[str], tasks: Iterable[str]) -> Plan:
+    def plan(
+        self, networks: Iterable[str], services: Iterable[str], tasks: Iterable[str], nodes: Iterable[str]
+    ) -> Plan:
         """Allocates for the objects with these ids, as far as they need something."""
-        self._plan_networks([item for key in networks if (item := self._view.networks.get(key))])
+        found = [item for key in networks if (item := self._view.networks.get(key))]
+        steps, without_subnet = plan_networks(self._view, self._index, found)
+        self._steps += steps
+        self._source.blocked_networks.update(without_subnet)
+        self.blocked |= {("network", key): ("networks", "") for key in without_subnet}
         for key in services:
             service = self._view.services.get(key)
             if service is not None:
                 self._plan_service(service)
+        for key in nodes:
+            self._plan_node(key)
         for key in tasks:
             task = self._view.tasks.get(key)
             if task is not None and task.status.state is TaskState.NEW and should_run(task):
                 self._plan_task(task)
         return Plan(tuple(self._steps))
 
-    def _plan_networks(self, networks: list[Network]) -> None:
-        unallocated = [network for network in networks if not network.vni]
-        if not unallocated:
-            return
-        cluster = next(iter(self._view.clusters), None) or Cluster(id="default")
-        taken = subnets.all_subnets(self._view)
-        wanted = {network.id: _requested_vni(network) for network in unallocated}
-        used = {*self._index.vnis.values(), *wanted.values()}
-        vnis = _free_vnis(used, max(self._index.highest_vni, *wanted.values()))
-        for network in unallocated:
-            ipam = subnets.complete_ipam(network.spec, taken, cluster)
-            vni = wanted[network.id] or next(vnis, None)
-            if ipam is None or vni is None:
-                self.blocked["network", network.id] = ("networks", "")
-                continue
-            taken.append(ipam.configs[0].subnet)
-            self._steps.append(Step(updates=(replace(network, ipam=ipam, vni=vni),)))
+    # --- services ---
 
     def _plan_service(self, service: Service) -> None:
         try:
@@ -93,27 +76,67 @@ class Allocation:
             return
         if endpoint != service.endpoint:
             self._steps.append(Step(updates=(replace(service, endpoint=endpoint),)))
+        elif self._index.endpoints_told.get(service.id) != endpoint:
+            self._tell_tasks(service, endpoint)
 
     def _endpoint(self, service: Service) -> Endpoint:
-        spec = service.spec.endpoint or EndpointSpec()
         taken = {port for key, held in self._index.ports.items() if key != service.id for port in held}
         taken |= {port for held in self._assigned_ports.values() for port in held}
         ports = published_ports.assign_ports(service, taken)
         if ports is None:
             raise AllocationBlocked("no published port between 30000 and 32767 is free", ("services", ""))
-        addresses = self._virtual_ips(service) if spec.mode is EndpointMode.VIP else ()
+        addresses = virtual_ips(self._view, service, self._source)
         self._assigned_ports[service.id] = {(port.protocol, port.published_port) for port in ports}
-        return Endpoint(spec=spec, ports=ports, virtual_ips=addresses)
+        return Endpoint(spec=endpoint_spec(service), ports=ports, virtual_ips=addresses)
 
-    def _virtual_ips(self, service: Service) -> tuple[VirtualIP, ...]:
-        before = {vip.network_id: vip for vip in (service.endpoint.virtual_ips if service.endpoint else ())}
-        targets = dict.fromkeys(attachment.target for attachment in service.spec.task.networks)
-        return tuple(
-            [
-                before.get(target) or VirtualIP(network_id=target, address=self._take_address(target))
-                for target in targets
-            ]
+    def _tell_tasks(self, service: Service, endpoint: Endpoint) -> None:
+        """Gives the service's tasks that can go on with it the new endpoint, and an address on the ingress network or none."""
+        is_complete = True
+        for task in self._view.tasks.by_service(service.id):
+            if task.endpoint is None or task.endpoint == endpoint or has_ended(task) or not should_run(task):
+                continue
+            is_complete = False
+            try:
+                self._tell_task(task, endpoint)
+            except AllocationBlocked as blocked:
+                self.blocked["service", service.id] = blocked.waits_for
+                return
+        if is_complete:
+            self._index.endpoints_told[service.id] = endpoint
+
+    def _tell_task(self, task: Task, endpoint: Endpoint) -> None:
+        ports = {(task.node_id, port) for port in host_ports(endpoint.spec.ports)} if task.node_id else set()
+        if not can_publish_in_place(self._view, task, endpoint.spec) or not ports.isdisjoint(self._taken_over):
+            self.blocked["service", task.service_id] = HOST_PORTS  # meanwhile the service planner replaces the task
+            return
+        own = {config.target for config in task.spec.networks}
+        kept = tuple([item for item in task.networks if item.network_id in own])
+        changed = replace(task, endpoint=endpoint, networks=(*kept, *self._ingress_attachments(task, endpoint)))
+        self._taken_over |= ports
+        self._steps.append(Step(updates=(changed,)))
+
+    def _ingress_attachments(self, task: Task, endpoint: Endpoint) -> tuple[NetworkAttachment, ...]:
+        """The task's attachment to the ingress network; it keeps the one that it has."""
+        if not needs_ingress(endpoint.spec):
+            return ()
+        network = ingress_network(self._view)
+        before = [item for item in task.networks if item.network_id == network.id]
+        return tuple(before) or (
+            self._source.attachment(NetworkAttachmentConfig(target=network.id), f"task {task.id}"),
         )
+
+    # --- nodes ---
+
+    def _plan_node(self, node_id: str) -> None:
+        try:
+            step = plan_node(self._view, self._source, node_id, self._now_ns)
+        except AllocationBlocked as blocked:
+            self.blocked["node", node_id] = blocked.waits_for
+            return
+        if step is not None:
+            self._steps.append(step)
+
+    # --- tasks ---
 
     def _plan_task(self, task: Task) -> None:
         try:
@@ -132,9 +155,10 @@ class Allocation:
         service = self._view.services.get(task.service_id)
         if service is None:
             raise AllocationBlocked("its service is gone", ("service", task.service_id))
-        self._require_allocated(service)
-        networks = tuple([self._network(config.target) for config in task.spec.networks])
-        attachments = tuple([self._attachment(config) for config in task.spec.networks])
+        endpoint = self._require_allocated(service)
+        networks = tuple([self._source.network(config.target) for config in task.spec.networks])
+        holder = f"service {service.id}"
+        attachments = tuple([self._source.attachment(config, holder, task.slot) for config in task.spec.networks])
         status = replace(
             task.status,
             state=TaskState.PENDING,
@@ -142,13 +166,15 @@ class Allocation:
             message="pending task scheduling",
             error="",
         )
-        changed = replace(task, status=status, networks=attachments, endpoint=service.endpoint)
+        attachments += self._ingress_attachments(task, endpoint)
+        changed = replace(task, status=status, networks=attachments, endpoint=endpoint)
         return Step(updates=(changed,), preconditions=networks)
 
     def _attachment_with_addresses(self, task: Task) -> Step:
         """A network attachment is assigned at once: its node is where its container is."""
-        networks = tuple([self._network(config.target) for config in task.spec.networks])
-        attachments = tuple([self._attachment(config) for config in task.spec.networks])
+        networks = tuple([self._source.network(config.target) for config in task.spec.networks])
+        holder = f"task {task.id}"
+        attachments = tuple([self._source.attachment(config, holder) for config in task.spec.networks])
         status = replace(
             task.status,
             state=TaskState.ASSIGNED,
@@ -158,79 +184,15 @@ class Allocation:
         )
         return Step(updates=(replace(task, status=status, networks=attachments),), preconditions=networks)
 
-    def _require_allocated(self, service: Service) -> None:
-        endpoint, spec = service.endpoint, service.spec.endpoint or EndpointSpec()
-        targets: set[str] = set()
-        if spec.mode is EndpointMode.VIP:
-            targets = {attachment.target for attachment in service.spec.task.networks}
+    def _require_allocated(self, service: Service) -> Endpoint:
+        """The service's endpoint, once it is the one that its spec asks for."""
+        endpoint, targets = service.endpoint, vip_networks(self._view, service)
         if (
             endpoint is not None
-            and endpoint.spec == spec
-            and {vip.network_id for vip in endpoint.virtual_ips} == targets
+            and endpoint.spec == endpoint_spec(service)
+            and {vip.network_id for vip in endpoint.virtual_ips} == set(targets)
         ):
-            return
+            return endpoint
         for target in targets:
-            network = self._network(target)  # raises with the reason if the network is the cause
-            if next(self._index.pools[target].free_addresses(), None) is None:
-                raise AllocationBlocked(_exhausted_message(network), ("network", target))
+            self._source.require_free(target)  # raises with the reason if the network is the cause
         raise AllocationBlocked("", ("service", service.id))
-
-    def _attachment(self, config: NetworkAttachmentConfig) -> NetworkAttachment:
-        requested = next(iter(config.addresses), "")
-        address = self._take_requested(config.target, requested) if requested else self._take_address(config.target)
-        return NetworkAttachment(network_id=config.target, address=address, aliases=config.aliases)
-
-    def _network(self, network_id: str) -> Network:
-        network = self._view.networks.get(network_id)
-        if network is None:
-            raise AllocationBlocked(f"network {network_id} not found", ("network", network_id))
-        if network_id not in self._index.pools:
-            is_exhausted = ("network", network_id) in self.blocked or not network.vni
-            name = network.spec.annotations.name
-            reason = f"network {name} has no subnet: the default address pool may be exhausted" if is_exhausted else ""
-            raise AllocationBlocked(reason, ("network", network_id))
-        return network
-
-    def _take_requested(self, network_id: str, text: str) -> str:
-        network = self._network(network_id)
-        pool, address = self._index.pools[network_id], parse_address(text)
-        if not pool.first <= address <= pool.last:
-            raise AllocationBlocked(
-                f"invalid address {text}: It does not belong to any of the subnets of network {network.spec.annotations.name}",
-                ("network", network_id),
-            )
-        if address in pool.holders or address in self._requested.setdefault(network_id, set()):
-            raise AllocationBlocked(f"Address already in use: {text}", ("network", network_id))
-        self._requested[network_id].add(address)
-        return pool.as_cidr(address)
-
-    def _take_address(self, network_id: str) -> str:
-        network = self._network(network_id)
-        pool = self._index.pools[network_id]
-        if network_id not in self._free_addresses:
-            self._free_addresses[network_id] = pool.free_addresses()
-        requested = self._requested.get(network_id, set())
-        address = next((item for item in self._free_addresses[network_id] if item not in requested), None)
-        if address is None:
-            raise AllocationBlocked(_exhausted_message(network), ("network", network_id))
-        return pool.as_cidr(address)
-
-
-def _exhausted_message(network: Network) -> str:
-    config = network.ipam.configs[0]
-    within = config.ip_range or config.subnet
-    return f"could not find an available IP in network {network.spec.annotations.name}: {within} is exhausted"
-
-
-def _requested_vni(network: Network) -> int:
-    """The VXLAN id in the network's options, which the control API has checked; 0 for none."""
-    return requested_vni(network.spec.annotations.name, network.spec.driver.options)
-
-
-def _free_vnis(used: set[int], highest: int) -> Iterator[int]:
-    """Free VXLAN ids: first those above the highest that was ever used, so that a freed id is not reused soon."""
-    highest = max(highest, FIRST_VNI - 1)
-    yield from range(highest + 1, LAST_VNI + 1)
-    for vni in range(FIRST_VNI, highest):
-        if vni not in used:
-            yield vni

@@ -6,27 +6,35 @@ built from the view (a property test). Makes no decision.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
-from covey.objects import Network, Service, Task
+from covey.objects import Endpoint, IPAMConfig, Network, NetworkAttachment, Node, Service, Task
 from covey.task_predicates import has_ended
 from manager.allocator.address_pool import AddressPool, parse_address
-from manager.allocator.published_ports import PublishedPort, held_ports
+from manager.allocator.published_ports import held_ports
+from manager.service_ports import PublishedPort
 from manager.store.view import View
 
-AddressClaim = tuple[str, int]
-"""Network id and address."""
+AddressClaim = tuple[str, int, int]
+"""Network id, family and address."""
+
+NetworkPools = Mapping[int, AddressPool]
+"""The pools of a network by family; none if each node gives the addresses itself."""
 
 
 class AllocationIndex:
-    """Addresses, VXLAN ids and ports by holder. The planner reads and clears ``networks_with_freed_addresses``."""
+    """Addresses, VXLAN ids and ports by holder. The planner reads and clears ``networks_with_freed_addresses``.
+
+    ``endpoints_told`` are the endpoints of services that all their tasks have; only a cache that spares looking at the tasks.
+    """
 
     def __init__(self) -> None:
-        self.pools: dict[str, AddressPool] = {}
+        self.pools: dict[str, NetworkPools] = {}
         self.vnis: dict[str, int] = {}
         self.highest_vni = 0
         self.ports: dict[str, set[PublishedPort]] = {}
         self.networks_with_freed_addresses: dict[str, None] = {}
+        self.endpoints_told: dict[str, Endpoint] = {}
         self._claims: dict[str, tuple[AddressClaim, ...]] = {}
 
     @classmethod
@@ -36,24 +44,26 @@ class AllocationIndex:
         index.sync_networks(view, [network.id for network in view.networks])
         index.sync_services(view, [service.id for service in view.services])
         index.sync_tasks(view, [task.id for task in view.tasks])
-        for pool in index.pools.values():
-            pool.reset_cursor()
+        index.sync_nodes(view, [node.id for node in view.nodes])
+        for pools in index.pools.values():
+            for pool in pools.values():
+                pool.reset_cursor()
         index.networks_with_freed_addresses.clear()
         return index
 
     def sync_networks(self, view: View, ids: Iterable[str]) -> None:
         for network_id in ids:
             network = view.networks.get(network_id)
-            if network is None or not network.vni:
+            if network is None or not network.usable:
                 self.vnis.pop(network_id, None)
                 self.pools.pop(network_id, None)
                 continue
-            self.vnis[network_id] = network.vni
-            self.highest_vni = max(self.highest_vni, network.vni)
-            config = network.ipam.configs[0]
-            pool = self.pools.get(network_id)
-            if pool is None or pool.config != config:
-                self.pools[network_id] = self._new_pool(network)
+            if network.vni:
+                self.vnis[network_id] = network.vni
+                self.highest_vni = max(self.highest_vni, network.vni)
+            pools = self.pools.get(network_id)
+            if pools is None or {key: pool.configs for key, pool in pools.items()} != _configs_by_family(network):
+                self.pools[network_id] = self._new_pools(network)
 
     def sync_services(self, view: View, ids: Iterable[str]) -> None:
         for service_id in ids:
@@ -64,40 +74,53 @@ class AllocationIndex:
                 self.ports[service_id] = ports
             else:
                 self.ports.pop(service_id, None)
+            if service is None:
+                self.endpoints_told.pop(service_id, None)
 
     def sync_tasks(self, view: View, ids: Iterable[str]) -> None:
         for task_id in ids:
             task = view.tasks.get(task_id)
             self._set_claims(f"task {task_id}", _task_claims(task) if task else ())
 
+    def sync_nodes(self, view: View, ids: Iterable[str]) -> None:
+        for node_id in ids:
+            node = view.nodes.get(node_id)
+            self._set_claims(f"node {node_id}", _node_claims(node) if node else ())
+
     def address_holders(self) -> dict[AddressClaim, set[str]]:
         """The holders of every address, for tests."""
         return {
-            (network_id, address): set(holders)
-            for network_id, pool in self.pools.items()
+            (network_id, family, address): set(holders)
+            for network_id, pools in self.pools.items()
+            for family, pool in pools.items()
             for address, holders in pool.holders.items()
         }
 
-    def _new_pool(self, network: Network) -> AddressPool:
-        pool = AddressPool(network.ipam.configs[0])
+    def _new_pools(self, network: Network) -> NetworkPools:
+        pools = {family: AddressPool(family, configs) for family, configs in _configs_by_family(network).items()}
         for holder, claims in self._claims.items():
-            for network_id, address in claims:
-                if network_id == network.id:
-                    pool.take(address, holder)
-        return pool
+            for network_id, family, address in claims:
+                if network_id == network.id and family in pools:
+                    pools[family].take(address, holder)
+        return pools
+
+    def _pool(self, network_id: str, family: int) -> AddressPool | None:
+        return self.pools.get(network_id, {}).get(family)
 
     def _set_claims(self, holder: str, claims: tuple[AddressClaim, ...]) -> None:
         before = self._claims.get(holder, ())
         if before == claims:
             return
-        for network_id, address in before:
-            pool = self.pools.get(network_id)
-            if (network_id, address) not in claims and pool is not None:
+        for claim in before:
+            network_id, family, address = claim
+            pool = self._pool(network_id, family)
+            if claim not in claims and pool is not None:
                 pool.free(address, holder)
                 self.networks_with_freed_addresses[network_id] = None
-        for network_id, address in claims:
-            pool = self.pools.get(network_id)
-            if (network_id, address) not in before and pool is not None:
+        for claim in claims:
+            network_id, family, address = claim
+            pool = self._pool(network_id, family)
+            if claim not in before and pool is not None:
                 pool.take(address, holder)
         if claims:
             self._claims[holder] = claims
@@ -105,18 +128,35 @@ class AllocationIndex:
             self._claims.pop(holder, None)
 
 
+def _configs_by_family(network: Network) -> dict[int, tuple[IPAMConfig, ...]]:
+    found: dict[int, tuple[IPAMConfig, ...]] = {}
+    for config in () if network.node_local else network.ipam.configs:
+        family = 6 if ":" in config.subnet else 4
+        found[family] = (*found.get(family, ()), config)
+    return found
+
+
+def _claims(network_id: str, *addresses: str) -> Iterator[AddressClaim]:
+    for text in addresses:
+        if text:
+            yield network_id, *parse_address(text)
+
+
+def _attachment_claims(attachments: Iterable[NetworkAttachment]) -> tuple[AddressClaim, ...]:
+    return tuple([claim for item in attachments for claim in _claims(item.network_id, item.address, item.address6)])
+
+
 def _service_claims(service: Service) -> tuple[AddressClaim, ...]:
+    """Its virtual addresses, and the fixed addresses of its slots, which nobody else may get meanwhile."""
     vips = service.endpoint.virtual_ips if service.endpoint else ()
-    return tuple([(vip.network_id, parse_address(vip.address)) for vip in vips if vip.address])
+    found = [claim for vip in vips for claim in _claims(vip.network_id, vip.address, vip.address6)]
+    found += [claim for item in service.spec.task.networks for claim in _claims(item.target, *item.addresses)]
+    return tuple(found)
 
 
 def _task_claims(task: Task) -> tuple[AddressClaim, ...]:
-    if has_ended(task):
-        return ()
-    return tuple(
-        [
-            (attachment.network_id, parse_address(attachment.address))
-            for attachment in task.networks
-            if attachment.address
-        ]
-    )
+    return () if has_ended(task) else _attachment_claims(task.networks)
+
+
+def _node_claims(node: Node) -> tuple[AddressClaim, ...]:
+    return _attachment_claims(node.attachments)

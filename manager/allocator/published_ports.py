@@ -1,40 +1,48 @@
 """Published ports of services in ingress mode: which service holds which port, and which is free.
 
-Invariant: an ingress port and protocol belong to one service. Host-mode ports belong to nodes; the scheduler handles them. Called by the
-allocator.
+Invariant: an ingress port and protocol belong to one service, and no service publishes them in host mode. Host-mode ports belong to nodes;
+the scheduler handles them. Called by the allocator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
-from covey.objects import EndpointSpec, PortConfig, Service, replace
-from covey.states import Protocol, PublishMode
+from covey.objects import PortConfig, Service, replace
+from covey.states import PublishMode
+from manager.service_ports import PublishedPort, endpoint_spec
 
 FIRST_DYNAMIC, LAST_DYNAMIC = 30000, 32767
 
-PublishedPort = tuple[Protocol, int]
-
 
 def held_ports(service: Service) -> set[PublishedPort]:
-    """The ingress ports that a service has or requests."""
-    requested = (service.spec.endpoint or EndpointSpec()).ports
+    """The ports that a service has or requests, in both modes."""
     assigned = service.endpoint.ports if service.endpoint else ()
     return {
-        (port.protocol, port.published_port) for port in _ingress_ports((*requested, *assigned)) if port.published_port
+        (port.protocol, port.published_port)
+        for port in (*endpoint_spec(service).ports, *assigned)
+        if port.published_port
     }
 
 
 def assign_ports(service: Service, taken: Collection[PublishedPort]) -> tuple[PortConfig, ...] | None:
     """The spec's ports, with a number for those without one: the previous number if there is one. None if no port is free."""
-    before = {(port.protocol, port.target_port): port for port in (service.endpoint.ports if service.endpoint else ())}
+    spec = endpoint_spec(service)
+    requested = {(port.protocol, port.published_port) for port in spec.ports}
+    drawn = [
+        port
+        for port in (service.endpoint.ports if service.endpoint else ())
+        if port.publish_mode is PublishMode.INGRESS and (port.protocol, port.published_port) not in requested
+    ]
     free = _free_ports(taken, held_ports(service))
     ports = []
-    for port in (service.spec.endpoint or EndpointSpec()).ports:
+    for port in spec.ports:
         if port.published_port or port.publish_mode is not PublishMode.INGRESS:
             ports.append(port)
             continue
-        previous = before.get((port.protocol, port.target_port))
+        previous = next((one for one in drawn if replace(one, published_port=0) == port), None)
+        if previous is not None:
+            drawn.remove(previous)
         number = previous.published_port if previous else next(free, 0)
         if not number:
             return None
@@ -45,7 +53,3 @@ def assign_ports(service: Service, taken: Collection[PublishedPort]) -> tuple[Po
 def _free_ports(taken: Collection[PublishedPort], own: Collection[PublishedPort]) -> Iterator[int]:
     numbers = {number for _, number in taken} | {number for _, number in own}
     return (number for number in range(FIRST_DYNAMIC, LAST_DYNAMIC + 1) if number not in numbers)
-
-
-def _ingress_ports(ports: Iterable[PortConfig]) -> list[PortConfig]:
-    return [port for port in ports if port.publish_mode is PublishMode.INGRESS]

@@ -1,4 +1,4 @@
-"""Subnet allocation: chooses a free subnet from the default address pools.
+"""Subnet allocation: chooses free subnets of both families from the cluster's address pools.
 
 Invariant: two networks of the cluster never overlap (the control API refuses a user's subnet that would). The choice is a function of the
 existing networks. Called by the allocator.
@@ -7,27 +7,31 @@ existing networks. Called by the allocator.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 
 from covey.objects import IPAM, Cluster, IPAMConfig, Network, NetworkSpec
 from manager.store.view import View
 
+Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-def complete_ipam(spec: NetworkSpec, taken: Iterable[str], cluster: Cluster) -> IPAM | None:
-    """The network's IPAM with subnet and gateway filled in; None if the pools have no free subnet."""
-    requested = spec.ipam.configs[0] if spec.ipam.configs else IPAMConfig()
-    subnet = requested.subnet or _choose_subnet(taken, cluster, ingress=spec.ingress)
-    if subnet is None:
-        return None
-    network = ipaddress.IPv4Network(subnet, strict=False)
-    gateway = requested.gateway or str(network[1])
-    config = IPAMConfig(
-        subnet=str(network),
-        ip_range=requested.ip_range,
-        gateway=gateway,
-        auxiliary_addresses=requested.auxiliary_addresses,
-    )
-    return IPAM(driver=spec.ipam.driver, configs=(config,))
+IPV6_SUBNET_SIZE = 64
+
+
+def complete_ipam(spec: NetworkSpec, taken: Sequence[str], cluster: Cluster) -> IPAM | None:
+    """The network's IPAM with subnets and gateways filled in, IPv4 first; None if the pools have no free subnet."""
+    configs: list[IPAMConfig] = []
+    for version in (4, 6) if spec.ipv6 else (4,):
+        requested = [
+            config for config in spec.ipam.configs if config.subnet and _subnet(config.subnet).version == version
+        ]
+        if not requested:
+            subnet = _choose_subnet(version, taken, cluster, ingress=spec.ingress)
+            if subnet is None:
+                return None
+            requested = [IPAMConfig(subnet=subnet)]
+        configs += [_with_gateway(config) for config in requested]
+    return IPAM(driver=spec.ipam.driver, configs=tuple(configs))
 
 
 def all_subnets(view: View) -> list[str]:
@@ -36,34 +40,66 @@ def all_subnets(view: View) -> list[str]:
 
 
 def subnets_of(network: Network) -> list[str]:
-    """The IPv4 subnets that a network holds, or requests if it has none yet."""
+    """The subnets that a network holds, or requests if it has none yet."""
     configs = network.ipam.configs or network.spec.ipam.configs
-    return [config.subnet for config in configs if config.subnet and ":" not in config.subnet]
+    return [config.subnet for config in configs if config.subnet and not network.node_local]
 
 
-def _choose_subnet(taken: Iterable[str], cluster: Cluster, *, ingress: bool) -> str | None:
+def unique_local_prefix(cluster_id: str) -> ipaddress.IPv6Network:
+    """The cluster's own /48 of unique local addresses (RFC 4193): 40 bits that follow from its id."""
+    global_id = sha256(f"covey cluster {cluster_id}".encode()).digest()[:5]
+    return ipaddress.IPv6Network((b"\xfd" + global_id + bytes(10), 48))
+
+
+def _with_gateway(config: IPAMConfig) -> IPAMConfig:
+    """The config with its subnet without host bits, and the first address as its gateway unless it has another use."""
+    network = _subnet(config.subnet)
+    reserved = {ipaddress.ip_address(text) for text in config.auxiliary_addresses.values()}
+    first = next(
+        address for address in (network[number] for number in range(1, len(reserved) + 2)) if address not in reserved
+    )
+    return IPAMConfig(
+        subnet=str(network),
+        ip_range=config.ip_range,
+        gateway=config.gateway or str(first),
+        auxiliary_addresses=config.auxiliary_addresses,
+    )
+
+
+def _subnet(text: str) -> Subnet:
+    return ipaddress.ip_network(text, strict=False)
+
+
+def _choose_subnet(version: int, taken: Iterable[str], cluster: Cluster, *, ingress: bool) -> str | None:
     """The first free subnet of the pools. The very first is reserved for the ingress network while others are free."""
-    used = [ipaddress.IPv4Network(subnet, strict=False) for subnet in taken]
-    candidates = _free_subnets(cluster, used)
+    used = [subnet for subnet in map(_subnet, taken) if subnet.version == version]
+    candidates = _free_subnets(version, cluster, used)
     first = next(candidates, None)
     if first is None:
         return None
-    reserved = next(_free_subnets(cluster, []))
+    reserved = next(_free_subnets(version, cluster, []))
     if ingress or first != reserved:
         return str(first)
     return str(next(candidates, first))
 
 
-def _free_subnets(cluster: Cluster, used: list[ipaddress.IPv4Network]) -> Iterator[ipaddress.IPv4Network]:
+def _pools(version: int, cluster: Cluster) -> list[Subnet]:
+    pools = [pool for pool in map(_subnet, cluster.default_address_pool) if pool.version == version]
+    if version == 6 and not pools:
+        return [unique_local_prefix(cluster.id)]
+    return pools
+
+
+def _free_subnets(version: int, cluster: Cluster, used: Sequence[Subnet]) -> Iterator[Subnet]:
     """Free subnets of the pools in order. Skips past the whole subnet that blocks a candidate."""
-    for text in cluster.default_address_pool:
-        pool = ipaddress.ip_network(text, strict=False)
-        if not isinstance(pool, ipaddress.IPv4Network) or cluster.subnet_size < pool.prefixlen:
+    length = cluster.subnet_size if version == 4 else IPV6_SUBNET_SIZE
+    for pool in _pools(version, cluster):
+        if length < pool.prefixlen:
             continue
-        size = 1 << (32 - cluster.subnet_size)
+        size = 1 << (pool.max_prefixlen - length)
         start = int(pool.network_address)
         while start <= int(pool.broadcast_address):
-            candidate = ipaddress.IPv4Network((start, cluster.subnet_size))
+            candidate = type(pool)((start, length))
             blocker = next((other for other in used if other.overlaps(candidate)), None)
             if blocker is None:
                 yield candidate

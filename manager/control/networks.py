@@ -1,9 +1,7 @@
 """Network requests: create and remove. Pure functions on a transaction, called by the servicer.
 
-The allocator chooses subnets and VNIs later.
+Invariant: there is one ingress network at most. The allocator chooses subnets and VNIs later.
 """
-
-import ipaddress
 
 from covey.errors import (
     AlreadyExistsError,
@@ -14,32 +12,40 @@ from covey.errors import (
     UnsupportedError,
 )
 from covey.ids import IdSource
-from covey.network_options import check_network_options, requested_vni
-from covey.objects import Driver, IPAMConfig, Network, NetworkSpec, Task, replace
+from covey.ipam_validation import Subnet, check_ipam, overlap, parse_subnet
+from covey.network_options import PREDEFINED_LABEL, check_network_options, requested_vni
+from covey.objects import Driver, Network, NetworkSpec, Task, replace
 from covey.states import TaskState
 from covey.task_predicates import is_attachment, should_run
 from manager.control.name_validation import require_network_name
+from manager.service_ports import endpoint_spec, needs_ingress
 from manager.store import Tx, View
 
 MAX_NETWORKS = 4096
+CLUSTER_DRIVERS = ("overlay", "macvlan", "ipvlan")
+PREFIX_LENGTHS = {4: (8, 30), 6: (16, 126)}
+"""The largest and the smallest subnet of a network, by family."""
 
 
 def create_network(tx: Tx, spec: NetworkSpec, new_id: IdSource) -> str:
-    """Stores a new overlay network and returns its id."""
+    """Stores a new network and returns its id."""
     require_network_name(spec.annotations)
-    _refuse_unsupported(spec)
+    _require_supported(spec)
     name = spec.annotations.name
-    if name in {"bridge", "host", "none", "ingress"}:
+    if name in {"bridge", "host", "none"}:
         raise PermissionDeniedError(f"operation is not permitted on predefined {name} network")
+    present = tx.networks.ingress()
+    if spec.ingress and present is not None:
+        raise AlreadyExistsError(f"ingress network ({present.id}) is already present")
     if tx.networks.by_name(name) is not None:
         raise AlreadyExistsError(f"network with name {name} already exists")
     if len(tx.networks) >= MAX_NETWORKS:
         raise TooLargeError(f"the cluster has {MAX_NETWORKS} networks, which is the limit; remove one first")
-    _require_free_vni(tx, spec)
-    for config in spec.ipam.configs:
-        _require_pool(tx, config)
-    driver = Driver(name="overlay", options=spec.driver.options)
+    driver = Driver(name=spec.driver.name or "overlay", options=spec.driver.options)
     network = Network(id=new_id(), spec=replace(spec, driver=driver))
+    if not network.node_local:
+        _require_free_vni(tx, spec)
+        _require_valid_addresses(tx, spec)
     tx.create(network)
     return network.id
 
@@ -50,7 +56,7 @@ def _require_free_vni(tx: Tx, spec: NetworkSpec) -> None:
     wanted = requested_vni(name, spec.driver.options)
     for other in tx.networks if wanted else ():
         other_name = other.spec.annotations.name
-        if wanted in (other.vni, requested_vni(other_name, other.spec.driver.options)):
+        if not other.node_local and wanted in (other.vni, requested_vni(other_name, other.spec.driver.options)):
             raise PreconditionError(
                 f"network {name}: the VXLAN id {wanted} is used by network {other_name}; choose another or leave it out"
             )
@@ -60,10 +66,17 @@ def remove_network(tx: Tx, ref: str) -> str:
     """Removes a network that no service and no active task uses."""
     network = tx.networks.find(ref)
     name = network.spec.annotations.name
+    if PREDEFINED_LABEL in network.spec.annotations.labels:
+        raise PermissionDeniedError(f"{name} is a pre-defined network and cannot be removed")
     services = tx.services.by_network(network.id)
-    if services:
+    for service in tx.services if network.spec.ingress else ():
+        if needs_ingress(endpoint_spec(service)):
+            raise PreconditionError(
+                f"ingress network cannot be removed because service {service.spec.annotations.name} depends on it"
+            )
+    if services and not network.spec.ingress:
         raise PreconditionError(f"network {name} is in use by service {services[0].spec.annotations.name}")
-    for task in tx.tasks.by_network(network.id):
+    for task in () if network.spec.ingress else tx.tasks.by_network(network.id):
         if _holds_network(task):
             raise PreconditionError(f"network {name} is in use by task {task.id}")
     tx.remove(Network, network.id)
@@ -74,6 +87,8 @@ def is_being_released(view: View, ref: str) -> bool:
     """Whether the network is held, but only by tasks of a removed service, which will be told to stop, or by leftover addresses."""
     network = view.networks.find(ref)
     services = view.services.by_network(network.id)
+    if network.spec.ingress:
+        return False
     if any(item.target == network.id for service in services for item in service.spec.task.networks):
         return False
     tasks = [task for task in view.tasks.by_network(network.id) if _holds_network(task)]
@@ -87,68 +102,55 @@ def _holds_network(task: Task) -> bool:
     return should_run(task) and task.status.state >= TaskState.ASSIGNED and not task.status.state.terminal
 
 
-def _refuse_unsupported(spec: NetworkSpec) -> None:
-    if spec.driver.name not in {"", "overlay"}:
-        raise UnsupportedError(
-            f"cluster networks use the driver overlay; {spec.driver.name} is not supported in a cluster"
+def _require_supported(spec: NetworkSpec) -> None:
+    """Refuses what no network of the cluster can be."""
+    name, driver = spec.annotations.name, spec.driver.name or "overlay"
+    if PREDEFINED_LABEL in spec.annotations.labels:
+        raise PermissionDeniedError(
+            f"label {PREDEFINED_LABEL} is for internally created predefined networks and cannot be applied by users"
         )
-    check_network_options(spec.annotations.name, spec.driver.options)
-    if spec.ipv6:
-        raise UnsupportedError("IPv6 on overlay networks is not supported yet: create the network without --ipv6")
-    if spec.ingress:
-        raise UnsupportedError("the ingress network is not supported yet: create the network without --ingress")
+    if driver not in CLUSTER_DRIVERS:
+        raise UnsupportedError(
+            f"network {name}: the driver {driver} is not supported in a cluster; use one of {', '.join(CLUSTER_DRIVERS)}"
+        )
+    if spec.ingress and driver != "overlay":
+        raise InvalidArgumentError(f"network {name}: the ingress network needs the driver overlay")
+    if spec.ingress and (spec.attachable or spec.internal):
+        raise InvalidArgumentError(
+            f"network {name}: the ingress network cannot be attachable or internal; remove these options"
+        )
+    if driver == "overlay":
+        if spec.config_from:
+            raise InvalidArgumentError(
+                f"network {name}: an overlay network takes no configuration from a network of each node; remove --config-from"
+            )
+        check_network_options(name, spec.driver.options)
     if spec.ipam.driver.name not in {"", "default"}:
         raise UnsupportedError(f"IPAM driver {spec.ipam.driver.name} is not supported: use default")
     for option in sorted(spec.ipam.driver.options):
         raise UnsupportedError(f"the IPAM driver option {option!r} is not supported: remove it")
-    if len(spec.ipam.configs) > 1:
-        raise UnsupportedError("more than one subnet for an overlay network is not supported: give one")
 
 
-def _require_pool(view: View, config: IPAMConfig) -> None:
-    """Refuses an invalid subnet, one without its gateway and IP range, or one that overlaps another network."""
-    if not config.subnet:
-        if config.gateway or config.ip_range or config.auxiliary_addresses:
-            raise InvalidArgumentError("invalid network config: a gateway or an IP range needs a subnet")
-        return
-    try:
-        subnet = ipaddress.ip_network(config.subnet, strict=False)
-    except ValueError:
-        raise InvalidArgumentError(
-            f"invalid network config: invalid subnet {config.subnet}: invalid CIDR block notation"
-        ) from None
-    if not isinstance(subnet, ipaddress.IPv4Network):
-        raise UnsupportedError(f"IPv6 on overlay networks is not supported yet: subnet {config.subnet}")
-    if subnet.prefixlen > 29:
-        raise InvalidArgumentError(f"invalid network config: subnet {config.subnet} is too small; use /29 or larger")
-    _require_inside("gateway", config.gateway, subnet)
-    for name, address in sorted(config.auxiliary_addresses.items()):
-        _require_inside(f"auxiliary address {name}", address, subnet)
-    if config.ip_range:
-        try:
-            inside = ipaddress.IPv4Network(config.ip_range, strict=False).subnet_of(subnet)
-        except ValueError:
-            raise InvalidArgumentError(f"invalid network config: invalid IP range {config.ip_range}") from None
-        if not inside:
-            raise InvalidArgumentError(f"invalid network config: IP range {config.ip_range} is not in subnet {subnet}")
-    _require_free(view, subnet)
+def _require_valid_addresses(view: View, spec: NetworkSpec) -> None:
+    """Refuses subnets that are malformed, too small or too large, or that overlap another network of the cluster."""
+    name = spec.annotations.name
+    check_ipam(spec.ipam.configs, ipv6=spec.ipv6)
+    for config in spec.ipam.configs:
+        if not config.subnet or (":" in config.subnet and not spec.ipv6):
+            continue
+        subnet = parse_subnet(config.subnet)
+        shortest, longest = PREFIX_LENGTHS[subnet.version]
+        if not shortest <= subnet.prefixlen <= longest:
+            raise InvalidArgumentError(
+                f"invalid network config: subnet {config.subnet} of network {name} must be from /{shortest} to /{longest}"
+            )
+        _require_free(view, subnet)
 
 
-def _require_inside(what: str, address: str, subnet: ipaddress.IPv4Network) -> None:
-    if not address:
-        return
-    try:
-        inside = ipaddress.IPv4Address(address) in subnet
-    except ValueError:
-        raise InvalidArgumentError(f"invalid network config: invalid {what} {address}") from None
-    if not inside:
-        raise InvalidArgumentError(f"invalid network config: {what} {address} is not in subnet {subnet}")
-
-
-def _require_free(view: View, subnet: ipaddress.IPv4Network) -> None:
+def _require_free(view: View, subnet: Subnet) -> None:
     for network in view.networks:
-        for config in (*network.spec.ipam.configs, *network.ipam.configs):
-            if config.subnet and subnet.overlaps(ipaddress.IPv4Network(config.subnet, strict=False)):
+        for config in () if network.node_local else (*network.spec.ipam.configs, *network.ipam.configs):
+            if config.subnet and overlap(subnet, parse_subnet(config.subnet)):
                 name = network.spec.annotations.name
                 raise PermissionDeniedError(
                     f"Pool overlaps with other one on this address space: {subnet} overlaps {config.subnet} of network {name}"

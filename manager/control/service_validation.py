@@ -5,10 +5,9 @@ Invariant: a spec that the cluster cannot carry out is refused with the field an
 Pure. Called in the transaction that creates or updates a service, so that everything the spec refers to exists when it is stored.
 """
 
-from covey.errors import InvalidArgumentError, NotFoundError, TooLargeError, UnsupportedError
+from covey.errors import InvalidArgumentError, TooLargeError, UnsupportedError
 from covey.log_driver import check_log_driver
 from covey.objects import (
-    NetworkAttachmentConfig,
     Placement,
     ResourceRequirements,
     Resources,
@@ -20,30 +19,32 @@ from covey.objects import (
 )
 from covey.states import ServiceMode
 from manager import constraints
+from manager.control.attachment_validation import require_fixed_addresses, resolved_networks
 from manager.control.container_validation import resolve_container
 from manager.control.name_validation import require_service_name
+from manager.control.port_validation import require_free_ports, require_valid_ports
 from manager.store import View
 
 MAX_REPLICAS = 100_000
-MAX_NETWORKS = 64
 _MIN_NANO_CPUS = 1_000_000
 _MIN_MEMORY_BYTES = 4 * 1024 * 1024
-_PREDEFINED_NETWORKS = frozenset({"bridge", "host", "none"})
 
 
-def resolve_service(view: View, spec: ServiceSpec) -> ServiceSpec:
-    """The valid spec in the form in which it is stored.
+def resolve_service(view: View, spec: ServiceSpec, service_id: str = "") -> ServiceSpec:
+    """The valid spec in the form in which it is stored. ``service_id`` is empty for a new service.
 
     Raises:
-        InvalidArgumentError, NotFoundError, UnsupportedError, TooLargeError: the message names the field and the remedy.
+        InvalidArgumentError, NotFoundError, UnsupportedError, TooLargeError, PreconditionError: the message names the field and the remedy.
     """
     require_service_name(spec.annotations)
     _require_mode(spec)
     _require_update("update", spec.update)
     _require_update("rollback", spec.rollback)
-    if spec.endpoint is not None and spec.endpoint.ports:
-        raise UnsupportedError("published ports are not supported yet: create the service without --publish")
-    return replace(spec, task=_resolved_task(view, spec.task))
+    resolved = replace(spec, task=_resolved_task(view, spec.task))
+    require_valid_ports(view, resolved)
+    require_free_ports(view, resolved, service_id)
+    require_fixed_addresses(view, resolved, service_id)
+    return resolved
 
 
 def _require_mode(spec: ServiceSpec) -> None:
@@ -76,7 +77,7 @@ def _resolved_task(view: View, task: TaskSpec) -> TaskSpec:
     _require_placement(task.placement)
     check_log_driver(task.log_driver, "TaskTemplate.LogDriver")
     return replace(
-        task, container=resolve_container(view, task.container), networks=_resolved_networks(view, task.networks)
+        task, container=resolve_container(view, task.container), networks=resolved_networks(view, task.networks)
     )
 
 
@@ -121,31 +122,3 @@ def _require_placement(placement: Placement | None) -> None:
         constraints.parse_constraint(text)
     if placement.max_replicas < 0:
         raise InvalidArgumentError("Placement: max-replicas-per-node cannot be negative")
-
-
-def _resolved_networks(
-    view: View, attachments: tuple[NetworkAttachmentConfig, ...]
-) -> tuple[NetworkAttachmentConfig, ...]:
-    if len(attachments) > MAX_NETWORKS:
-        raise TooLargeError(f"{len(attachments)} networks are over the limit of {MAX_NETWORKS} per service")
-    found: dict[str, NetworkAttachmentConfig] = {}
-    for attachment in attachments:
-        name = attachment.target
-        if not name:
-            raise InvalidArgumentError("a network attachment must name its target")
-        if name in _PREDEFINED_NETWORKS:
-            raise UnsupportedError(
-                f"services on the predefined network {name} are not supported yet: create an overlay network"
-            )
-        if attachment.addresses:
-            raise UnsupportedError(f"fixed addresses on network {name} are not supported for services")
-        try:
-            network = view.networks.find(name)
-        except NotFoundError:
-            raise NotFoundError(f"network {name} not found") from None
-        if network.id in found:
-            raise InvalidArgumentError(
-                f"network {network.spec.annotations.name} is named twice; name each network once"
-            )
-        found[network.id] = replace(attachment, target=network.id)
-    return tuple(found.values())

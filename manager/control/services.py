@@ -37,7 +37,7 @@ def update_service(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
         raise UnsupportedError("renaming services is not supported; create a service with the new name")
     if spec.mode is not before.mode:
         raise UnsupportedError("service mode change is not allowed; create another service")
-    after = resolve_service(tx, spec)
+    after = resolve_service(tx, spec, service.id)
     replaces_tasks = after.task != before.task or _endpoint_mode(after) != _endpoint_mode(before)
     tx.update(
         replace(
@@ -64,7 +64,7 @@ def roll_back_service(tx: Tx, ref: str, version: int, now_ns: int) -> str:
     tx.update(
         replace(
             service,
-            spec=resolve_service(tx, service.previous_spec),
+            spec=resolve_service(tx, service.previous_spec, service.id),
             version_before_spec=service.meta.version,
             spec_version=service.previous_spec_version,
             previous_spec=service.spec,

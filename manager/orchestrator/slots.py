@@ -15,6 +15,7 @@ from covey.objects import Annotations, Driver, EndpointSpec, Node, Service, Task
 from covey.states import NodeAvailability, NodeState, ServiceMode, TaskState
 from covey.task_predicates import creation_order, has_ended, should_run
 from manager.constraints import meets_constraints, platform_matches
+from manager.service_ports import can_publish_in_place
 from manager.store.view import View
 
 SlotKey = int | str
@@ -41,11 +42,13 @@ class ServiceContext(msgspec.Struct, frozen=True):
     new_id: IdSource
 
     def up_to_date(self, task: Task) -> bool:
-        """Whether the task matches the service's current spec. Names and labels of the service do not count."""
+        """Whether the task matches the service's current spec. Names and labels of the service do not count, and of its
+        published ports only those that the task cannot take over while it runs.
+        """
         spec = self.service.spec
         if task.spec is not spec.task and not _same_work(task.spec, spec.task):
             return False
-        return task.endpoint is None or task.endpoint.spec == (spec.endpoint or EndpointSpec())
+        return can_publish_in_place(self.view, task, spec.endpoint or EndpointSpec())
 
     def node(self, task: Task) -> Node | None:
         """The task's node; None before it has one and after the node was removed."""

@@ -13,7 +13,8 @@ import msgspec
 from covey.objects import Node, Placement, Resources, Task
 from covey.states import NodeAvailability, NodeState
 from manager.constraints import Constraint, all_match, parse_constraints, platform_matches
-from manager.scheduler.node_load import HostPort, NodeLoad, host_ports, reservation
+from manager.scheduler.node_load import NodeLoad, host_ports, reservation
+from manager.service_ports import HostPort
 
 
 class PlacementRequest(msgspec.Struct, frozen=True):

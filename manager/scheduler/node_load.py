@@ -10,12 +10,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from covey.objects import Node, PortConfig, Resources, Task
-from covey.states import Protocol, PublishMode, TaskState
+from covey.objects import Node, Resources, Task
+from covey.states import TaskState
 from covey.task_predicates import has_ended, should_run
+from manager import service_ports
+from manager.service_ports import HostPort
 from manager.store.view import View
-
-HostPort = tuple[Protocol, int]
 
 
 class TaskUsage(msgspec.Struct, frozen=True):
@@ -180,9 +180,7 @@ def reservation(task: Task) -> Resources | None:
 
 def host_ports(task: Task) -> tuple[HostPort, ...]:
     """The host-mode ports that the task publishes on its node."""
-    ports: tuple[PortConfig, ...] = task.endpoint.ports if task.endpoint else ()
-    host_mode = [port for port in ports if port.publish_mode is PublishMode.HOST and port.published_port]
-    return tuple([(port.protocol, port.published_port) for port in host_mode])
+    return service_ports.host_ports(task.endpoint.ports) if task.endpoint else ()
 
 
 def _may_change_filters(before: Node, after: Node) -> bool:

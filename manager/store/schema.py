@@ -73,6 +73,7 @@ _SERVICE_INDEXES: dict[str, IndexKeys] = {
     "secret": lambda service: _secrets(service.spec.task),
     "config": lambda service: _configs(service.spec.task),
 }
+_NETWORK_INDEXES: dict[str, IndexKeys] = {"ingress": lambda network: ("",) if network.spec.ingress else ()}
 _NODE_INDEXES: dict[str, IndexKeys] = {
     "role": lambda node: (node.role,),
     "address": lambda node: (node.status.addr,) if node.status.addr else (),
@@ -94,7 +95,7 @@ def _schema(
 NODES = _schema(0, Node, name=_hostname, unique=False, indexes=_NODE_INDEXES)
 SERVICES = _schema(1, Service, indexes=_SERVICE_INDEXES)
 TASKS = _schema(2, Task, name=_task_name, unique=False, indexes=_TASK_INDEXES)
-NETWORKS = _schema(3, Network)
+NETWORKS = _schema(3, Network, indexes=_NETWORK_INDEXES)
 SECRETS = _schema(4, Secret)
 CONFIGS = _schema(5, Config)
 CLUSTERS = _schema(6, Cluster)

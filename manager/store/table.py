@@ -231,6 +231,10 @@ class TaskTable(Table[Task]):
 class NetworkTable(Table[Network]):
     __slots__ = ()
 
+    def ingress(self) -> Network | None:
+        """The ingress network, of which there is one at most."""
+        return next(iter(self._by("ingress", "")), None)
+
 
 class SecretTable(Table[Secret]):
     __slots__ = ()

@@ -7,12 +7,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from covey.objects import IPAM, Annotations, Cluster, EndpointSpec, IPAMConfig, Network, NetworkSpec, replace
-from covey.states import EndpointMode, TaskState
+from covey.objects import (
+    IPAM,
+    Annotations,
+    Cluster,
+    EndpointSpec,
+    IPAMConfig,
+    Network,
+    NetworkSpec,
+    PortConfig,
+    replace,
+)
+from covey.states import EndpointMode, NodeState, TaskState
 from covey.task_predicates import has_ended
 from manager.allocator.index import AllocationIndex
+from manager.allocator.node_addresses import RELEASE_NS
 from manager.allocator.planner import AllocatorPlanner
-from tests.support.planning import NOW, Ids, applied, changed, execute, in_state, removed, service, task, view_of
+from tests.support.planning import NOW, Ids, applied, changed, execute, in_state, node, removed, service, task, view_of
 
 SUBNETS = ["", "", "10.0.1.0/29", "192.168.4.0/28"]
 
@@ -32,7 +43,8 @@ class Allocating(RuleBasedStateMachine):
         self.planner.observe(None, item)
 
     def update(self, item) -> None:
-        before = self.view.networks.get(item.id) or self.view.services.get(item.id) or self.view.tasks.get(item.id)
+        tables = (self.view.networks, self.view.services, self.view.tasks, self.view.nodes)
+        before = next(table.get(item.id) for table in tables if item.id in table)
         self.view = changed(self.view, item)
         self.planner.observe(before, item)
 
@@ -40,8 +52,8 @@ class Allocating(RuleBasedStateMachine):
         self.view = removed(self.view, item)
         self.planner.observe(item, None)
 
-    @rule(subnet=st.sampled_from(SUBNETS))
-    def add_network(self, subnet: str) -> None:
+    @rule(subnet=st.sampled_from(SUBNETS), ipv6=st.booleans(), ingress=st.booleans())
+    def add_network(self, subnet: str, ipv6: bool, ingress: bool) -> None:  # noqa: FBT001 - drawn values
         taken = [
             config.subnet for item in self.view.networks for config in (*item.ipam.configs, *item.spec.ipam.configs)
         ]
@@ -49,17 +61,46 @@ class Allocating(RuleBasedStateMachine):
             ipaddress.ip_network(subnet).overlaps(ipaddress.ip_network(other)) for other in taken if other
         ):
             return  # the control API refuses it
+        if ingress and self.view.networks.ingress() is not None:
+            return  # and so is a second ingress network
         key = self.ids()
         ipam = IPAM(configs=(IPAMConfig(subnet=subnet),)) if subnet else IPAM()
-        self.create(Network(id=key, spec=NetworkSpec(annotations=Annotations(name=key), ipam=ipam)))
+        self.create(
+            Network(id=key, spec=NetworkSpec(annotations=Annotations(name=key), ipam=ipam, ipv6=ipv6, ingress=ingress))
+        )
 
     @precondition(lambda self: len(self.view.networks))
     @rule(data=st.data(), mode=st.sampled_from(EndpointMode))
     def add_service(self, data, mode: EndpointMode) -> None:
         networks = data.draw(
-            st.lists(st.sampled_from([item.id for item in self.view.networks]), max_size=2, unique=True)
+            st.lists(
+                st.sampled_from([item.id for item in self.view.networks if not item.spec.ingress] or [""]),
+                max_size=2,
+                unique=True,
+            )
         )
-        self.create(service(self.ids(), networks=networks, endpoint=EndpointSpec(mode=mode)))
+        networks = [target for target in networks if target]
+        self.create(service(self.ids(), networks=networks, endpoint=self.draw_endpoint(data, mode)))
+
+    def draw_endpoint(self, data, mode: EndpointMode) -> EndpointSpec:
+        if mode is EndpointMode.DNSRR or self.view.networks.ingress() is None:
+            return EndpointSpec(mode=mode)
+        count = data.draw(st.integers(0, 2))
+        return EndpointSpec(mode=mode, ports=tuple(PortConfig(target_port=80 + at) for at in range(count)))
+
+    @rule(state=st.sampled_from(NodeState))
+    def add_node(self, state: NodeState) -> None:
+        self.create(node(self.ids(), state=state))
+
+    @precondition(lambda self: len(self.view.nodes))
+    @rule(data=st.data(), state=st.sampled_from(NodeState), away=st.booleans())
+    def change_or_remove_node(self, data, state: NodeState, away: bool) -> None:  # noqa: FBT001 - drawn values
+        item = data.draw(st.sampled_from(list(self.view.nodes)))
+        if data.draw(st.booleans()):
+            self.drop(item)
+        else:
+            since = NOW - RELEASE_NS if away else NOW
+            self.update(replace(item, status=replace(item.status, state=state, changed_at_ns=since)))
 
     @precondition(lambda self: len(self.view.services))
     @rule(data=st.data(), count=st.integers(1, 4))
@@ -92,14 +133,15 @@ class Allocating(RuleBasedStateMachine):
             self.drop(item)
         else:
             mode = data.draw(st.sampled_from(EndpointMode))
-            self.update(replace(item, spec=replace(item.spec, endpoint=EndpointSpec(mode=mode))))
+            self.update(replace(item, spec=replace(item.spec, endpoint=self.draw_endpoint(data, mode))))
 
     @precondition(lambda self: len(self.view.networks))
     @rule(data=st.data())
     def remove_network(self, data) -> None:
         item = data.draw(st.sampled_from(list(self.view.networks)))
         live = [other for other in self.view.tasks.by_network(item.id) if not has_ended(other)]
-        if not live and not self.view.services.by_network(item.id):
+        used = self.view.services if item.spec.ingress else self.view.services.by_network(item.id)
+        if not live and not any(True for _ in used):
             self.drop(item)
 
     @rule()
@@ -117,23 +159,16 @@ class Allocating(RuleBasedStateMachine):
 
     @invariant()
     def no_address_is_held_twice(self) -> None:
+        holders = [vip for item in self.view.services if item.endpoint for vip in item.endpoint.virtual_ips]
+        holders += [given for item in self.view.tasks if not has_ended(item) for given in item.networks]
+        holders += [given for item in self.view.nodes for given in item.attachments]
         held = [
-            (vip.network_id, vip.address)
-            for item in self.view.services
-            if item.endpoint
-            for vip in item.endpoint.virtual_ips
+            (each.network_id, text.partition("/")[0])
+            for each in holders
+            for text in (each.address, each.address6)
+            if text
         ]
-        held += [
-            (given.network_id, given.address)
-            for item in self.view.tasks
-            if not has_ended(item)
-            for given in item.networks
-        ]
-        held += [
-            (item.id, f"{item.ipam.configs[0].gateway}/{item.ipam.configs[0].subnet[-2:]}")
-            for item in self.view.networks
-            if item.vni
-        ]
+        held += [(item.id, config.gateway) for item in self.view.networks if item.vni for config in item.ipam.configs]
         assert max(Counter(held).values(), default=1) == 1
 
     @invariant()
@@ -142,9 +177,16 @@ class Allocating(RuleBasedStateMachine):
             for given in item.networks:
                 network = self.view.networks.get(given.network_id)
                 if network is not None:
-                    assert ipaddress.ip_interface(given.address).network == ipaddress.ip_network(
-                        network.ipam.configs[0].subnet
-                    )
+                    subnets = [config.subnet for config in network.ipam.configs]
+                    given_in = [
+                        str(ipaddress.ip_interface(text).network) for text in (given.address, given.address6) if text
+                    ]
+                    assert given_in == subnets
+
+    @invariant()
+    def no_two_services_have_one_port(self) -> None:
+        held = [port.published_port for item in self.view.services if item.endpoint for port in item.endpoint.ports]
+        assert len(set(held)) == len(held)
 
     @invariant()
     def no_two_networks_overlap_or_share_a_vxlan_id(self) -> None:
@@ -161,6 +203,10 @@ class Allocating(RuleBasedStateMachine):
             if self.view is before:
                 break
         assert not self.planner.plan(self.view, NOW).steps
+        for item in self.view.tasks:
+            of = self.view.services.get(item.service_id)
+            if of and of.endpoint and item.endpoint and not has_ended(item) and item.desired_state is TaskState.RUNNING:
+                assert item.endpoint == of.endpoint or item.endpoint.spec.mode is not of.endpoint.spec.mode
         fresh = AllocatorPlanner()
         fresh.reset(self.view)
         assert self.planner.index.address_holders() == AllocationIndex.from_view(self.view).address_holders()

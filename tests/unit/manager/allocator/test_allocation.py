@@ -26,6 +26,10 @@ def network(network_id: str = "net", **config) -> Network:
     return Network(id=network_id, spec=NetworkSpec(annotations=Annotations(name=f"name-{network_id}"), ipam=ipam))
 
 
+def ingress(**spec) -> Network:
+    return Network(id="mesh", spec=NetworkSpec(annotations=Annotations(name="ingress"), ingress=True, **spec))
+
+
 def new(of, slot: int, **changes):
     return task(of, slot, **({"state": TaskState.NEW, "node_id": ""} | changes))
 
@@ -114,7 +118,7 @@ def test_an_address_is_held_until_the_task_has_ended_and_is_then_given_out_last(
     stopping = replace(in_state(first, TaskState.RUNNING), desired_state=TaskState.SHUTDOWN)
     view = changed(view, stopping)
     planner.observe(first, stopping)
-    assert planner.index.address_holders()["net", 0x0A090002] == {"task web-1"}
+    assert planner.index.address_holders()["net", 4, 0x0A090002] == {"task web-1"}
     stopping = view.tasks.get("web-1")
     view = changed(view, in_state(stopping, TaskState.SHUTDOWN))
     planner.observe(stopping, view.tasks.get("web-1"))
@@ -170,12 +174,12 @@ def test_published_ports_without_a_number_get_one_that_stays() -> None:
     host = PortConfig(target_port=81, published_port=30000, publish_mode=PublishMode.HOST)
     one = service("one", endpoint=EndpointSpec(ports=(open_port, host)))
     two = service("two", endpoint=EndpointSpec(ports=(open_port, PortConfig(target_port=53, protocol=Protocol.UDP))))
-    view = settled(view_of(CLUSTER, one, two))
+    view = settled(view_of(CLUSTER, ingress(), one, two))
     given = {item.id: [port.published_port for port in item.endpoint.ports] for item in view.services}
-    assert given == {"one": [30000, 30000], "two": [30001, 30002]}
+    assert given == {"one": [30001, 30000], "two": [30002, 30003]}
     stored = view.services.get("two")
     spec = replace(
         stored.spec, endpoint=EndpointSpec(ports=(*stored.spec.endpoint.ports, PortConfig(target_port=8080)))
     )
     view = settled(changed(view, replace(stored, spec=spec)))
-    assert [port.published_port for port in view.services.get("two").endpoint.ports] == [30001, 30002, 30003]
+    assert [port.published_port for port in view.services.get("two").endpoint.ports] == [30002, 30003, 30004]

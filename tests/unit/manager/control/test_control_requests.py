@@ -88,7 +88,7 @@ async def update(control: ControlServicer, ref: str, version: int, spec: Service
 
 
 async def network(control: ControlServicer, name: str, **spec: Any) -> Any:
-    wanted = NetworkSpec(annotations=Annotations(name=name), **spec)
+    wanted = NetworkSpec(**({"annotations": Annotations(name=name)} | spec))
     return await control.CreateNetwork(control_pb2.CreateNetworkRequest(spec=codec.to_wire(wanted)), None)
 
 
@@ -111,8 +111,8 @@ REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
     (
         "ports",
         replace(service_spec(), endpoint=EndpointSpec(ports=(PortConfig(target_port=80, published_port=8080),))),
-        UnsupportedError,
-        "published ports",
+        PreconditionError,
+        "service needs ingress network, but no ingress network is present",
     ),
     (
         "constraint",
@@ -126,7 +126,12 @@ REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
         NotFoundError,
         "network gone not found",
     ),
-    ("host network", service_spec(networks=(NetworkAttachmentConfig(target="host"),)), UnsupportedError, "host"),
+    (
+        "no network",
+        service_spec(networks=(NetworkAttachmentConfig(target="none"),)),
+        NotFoundError,
+        "network none not found",
+    ),
     (
         "image",
         service_spec(container=ContainerSpec(image="Bad:Name:")),
@@ -356,22 +361,46 @@ async def test_the_data_of_a_config_is_returned(control: ControlServicer) -> Non
 
 NETWORKS_REFUSED: list[tuple[dict[str, Any], type[CoveyError], str]] = [
     ({"driver": Driver(name="bridge")}, UnsupportedError, "bridge"),
-    ({"driver": Driver(name="overlay", options={"unheard": ""})}, UnsupportedError, "unheard"),
+    ({"driver": Driver(name="overlay", options={"encrypted": ""})}, UnsupportedError, "encrypted"),
+    ({"driver": Driver(options={f"o{at}": "" for at in range(65)})}, InvalidArgumentError, "at most 64 options"),
+    ({"config_from": "mine"}, InvalidArgumentError, "remove --config-from"),
+    ({"ingress": True, "attachable": True}, InvalidArgumentError, "ingress network cannot be attachable"),
+    (
+        {"annotations": Annotations(name="front", labels={"com.docker.swarm.predefined": "true"})},
+        PermissionDeniedError,
+        "is for internally created predefined networks",
+    ),
     ({"driver": Driver(options={MTU_OPTION: "9"})}, InvalidArgumentError, "a number from 576 to 65485, not '9'"),
     ({"driver": Driver(options={MTU_OPTION: "+900"})}, InvalidArgumentError, "a number from"),
-    ({"ipv6": True}, UnsupportedError, "IPv6"),
+    ({"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.0/31"),))}, InvalidArgumentError, "from /8 to /30"),
+    ({"ipam": IPAM(configs=(IPAMConfig(subnet="0.0.0.0/0"),))}, InvalidArgumentError, "from /8 to /30"),
+    (
+        {"ipv6": True, "ipam": IPAM(configs=(IPAMConfig(subnet="fd00::/127"),))},
+        InvalidArgumentError,
+        "from /16 to /126",
+    ),
+    (
+        {"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.5/24"),))},
+        InvalidArgumentError,
+        "invalid subnet 10.9.0.5/24: it should be 10.9.0.0/24",
+    ),
+    (
+        {"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.0/16"), IPAMConfig(subnet="10.9.1.0/24")))},
+        InvalidArgumentError,
+        "invalid subnet 10.9.1.0/24: it overlaps the subnet 10.9.0.0/16",
+    ),
     ({"ipam": IPAM(configs=(IPAMConfig(subnet="10.0.0.0/33"),))}, InvalidArgumentError, "invalid CIDR"),
     (
         {"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.0/24", gateway="10.8.0.1"),))},
         InvalidArgumentError,
-        "not in subnet",
+        "invalid gateway 10.8.0.1: parent subnet 10.9.0.0/24 doesn't contain this address",
     ),
     (
         {"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.0/24", ip_range="10.8.0.0/28"),))},
         InvalidArgumentError,
-        "not in subnet",
+        "invalid ip-range 10.8.0.0/28: parent subnet 10.9.0.0/24 doesn't contain ip-range",
     ),
-    ({"ipam": IPAM(configs=(IPAMConfig(gateway="10.8.0.1"),))}, InvalidArgumentError, "needs a subnet"),
+    ({"ipam": IPAM(configs=(IPAMConfig(gateway="10.8.0.1"),))}, InvalidArgumentError, "invalid CIDR block notation"),
     ({"ipam": IPAM(configs=(IPAMConfig(subnet="10.1.128.0/24"),))}, PermissionDeniedError, "Pool overlaps"),
 ]
 

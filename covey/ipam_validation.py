@@ -1,0 +1,101 @@
+"""Validation of the addresses of a network: subnets, ranges, gateways and auxiliary addresses, in the words that Docker's clients know.
+
+Pure. Called by the control API; networks of one host are judged by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from covey.errors import InvalidArgumentError
+from covey.objects.network import IPAMConfig
+
+Subnet = IPv4Network | IPv6Network
+
+MAX_SUBNETS = 64
+
+
+def check_ipam(configs: Sequence[IPAMConfig], *, ipv6: bool) -> None:
+    """Refuses addresses that contradict each other. IPv6 subnets of a network without IPv6 are not looked at, as in Docker.
+
+    Raises:
+        InvalidArgumentError: with all that is wrong, one line each.
+    """
+    if len(configs) > MAX_SUBNETS:
+        raise InvalidArgumentError(
+            f"invalid network config: {len(configs)} subnets are over the limit of {MAX_SUBNETS}"
+        )
+    problems = [problem for config in configs for problem in _problems(config, ipv6=ipv6)]
+    subnets = [] if problems else [parse_subnet(config.subnet) for config in configs if config.subnet]
+    for at, one in enumerate(subnets):
+        problems += [
+            f"invalid subnet {one}: it overlaps the subnet {other} of the same network"
+            for other in subnets[:at]
+            if overlap(one, other)
+        ]
+    if problems:
+        raise InvalidArgumentError("invalid network config:\n" + "\n".join(problems))
+
+
+def parse_subnet(text: str) -> Subnet:
+    """The subnet, without host bits. Raises ValueError."""
+    return ip_network(text, strict=False)
+
+
+def overlap(one: Subnet, other: Subnet) -> bool:
+    """Whether two subnets share an address; subnets of different families never do."""
+    if isinstance(one, IPv4Network):
+        return isinstance(other, IPv4Network) and one.overlaps(other)
+    return isinstance(other, IPv6Network) and one.overlaps(other)
+
+
+def _problems(config: IPAMConfig, *, ipv6: bool) -> Iterator[str]:
+    if not config.subnet and not (config.ip_range or config.gateway or config.auxiliary_addresses):
+        return
+    host, slash, _ = config.subnet.partition("/")
+    try:
+        subnet = parse_subnet(config.subnet if slash else "")
+    except ValueError:
+        yield f"invalid subnet {config.subnet}: invalid CIDR block notation"
+        return
+    if subnet.version == 6 and not ipv6:
+        return
+    if ip_address(host) != subnet.network_address:
+        yield f"invalid subnet {config.subnet}: it should be {subnet}"
+    if config.ip_range:
+        yield from _range_problems(config.ip_range, subnet)
+    named = [("gateway", config.gateway)] if config.gateway else []
+    named += [("auxiliary address", text) for _, text in sorted(config.auxiliary_addresses.items())]
+    for what, text in named:
+        problem = _address_problem(text, subnet)
+        if problem:
+            yield f"invalid {what} {text}: {problem}"
+
+
+def _range_problems(text: str, subnet: Subnet) -> Iterator[str]:
+    host, slash, _ = text.partition("/")
+    try:
+        within = parse_subnet(text if slash else "")
+    except ValueError:
+        yield f"invalid ip-range {text}: invalid CIDR block notation"
+        return
+    if within.version != subnet.version:
+        yield f"invalid ip-range {text}: parent subnet is an IPv{subnet.version} block"
+        return
+    if within.prefixlen < subnet.prefixlen:
+        yield f"invalid ip-range {text}: CIDR block is bigger than its parent subnet {subnet}"
+    if ip_address(host) != within.network_address:
+        yield f"invalid ip-range {text}: it should be {within}"
+    if not overlap(within, subnet):
+        yield f"invalid ip-range {text}: parent subnet {subnet} doesn't contain ip-range"
+
+
+def _address_problem(text: str, subnet: Subnet) -> str:
+    try:
+        address: IPv4Address | IPv6Address = ip_address(text)
+    except ValueError:
+        return "invalid address"
+    if address.version != subnet.version:
+        return f"parent subnet is an IPv{subnet.version} block"
+    return "" if address in subnet else f"parent subnet {subnet} doesn't contain this address"
