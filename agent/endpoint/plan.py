@@ -56,6 +56,9 @@ def plan_interfaces(config: ContainerConfig, networks: Mapping[str, Network]) ->
         driver = network.spec.driver.name
         if driver == HOST_DRIVER:
             return InterfacePlan(on_host=True)
+        if driver == BRIDGE:  # the predefined network, named by a service
+            bridge = True
+            continue
         if driver != "overlay":
             raise UnsupportedError(
                 f"the network {network.spec.annotations.name} with the driver {driver} cannot run containers (not supported yet): "

@@ -10,7 +10,8 @@ import msgspec
 from aiohttp import web
 
 from agent.container.model import Container
-from covey.errors import NotFoundError, PermissionDeniedError, UnsupportedError
+from covey.errors import NotFoundError, PermissionDeniedError
+from covey.network_options import PREDEFINED_LABEL
 from covey.objects import Network
 from covey.states import TaskState
 from engine.request_context import RequestContext, empty_response, json_response
@@ -42,10 +43,7 @@ async def inspect(context: RequestContext) -> web.Response:
     name = _predefined_name(context)
     if name and scope in ("", "local"):
         return json_response(shape("network", context.version, await _write_predefined(context, name, containers)))
-    if name and scope == "swarm":  # clients ask this before they attach a service
-        raise UnsupportedError(
-            f"services on the predefined network {name} are not supported by Covey yet; create an overlay network"
-        )
+    # Clients ask for a predefined network in scope swarm before they attach a service to it.
     network = None if scope == "local" else await _cluster_network(context, context.ref)
     if network is None:
         raise NotFoundError(f"network {context.ref} not found")
@@ -123,8 +121,10 @@ def _predefined_name(context: RequestContext) -> str:
 async def _cluster_networks(context: RequestContext) -> Sequence[Network]:
     """The cluster's networks, on a worker those that its containers use."""
     if context.services.control_available:
-        return await context.services.cluster.networks()
-    return context.services.agent.endpoints.networks
+        found: Sequence[Network] = await context.services.cluster.networks()
+    else:
+        found = context.services.agent.endpoints.networks
+    return [network for network in found if PREDEFINED_LABEL not in network.spec.annotations.labels]
 
 
 async def _cluster_network(context: RequestContext, ref: str) -> Network | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from covey.errors import NotFoundError, PermissionDeniedError, UnsupportedError
+from covey.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, UnsupportedError
 from covey.network_options import VNI_OPTION
 from covey.objects import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.base import Driver
@@ -14,6 +14,8 @@ from engine.translate.times import rfc3339
 
 PREDEFINED = ("bridge", "host", "none")
 _DOCKER_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null")
+_NODE_DRIVERS = ("macvlan", "ipvlan")
+"""Drivers of which each node gives the addresses itself, also for networks of the cluster."""
 _LOCAL_DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 
@@ -87,12 +89,12 @@ def read_spec(body: Any) -> NetworkSpec:
         raise PermissionDeniedError(f"operation is not permitted on predefined {name} network ")
     if driver and driver != "overlay" and driver not in _DOCKER_DRIVERS:
         raise NotFoundError(f'plugin "{driver}" not found')
-    if driver != "overlay":
+    if driver != "overlay" and not (driver in _NODE_DRIVERS and fields.raw("Scope") == "swarm"):
         raise UnsupportedError(
             f'network {name}: local networks (driver "{driver or "bridge"}") cannot be created by Covey yet; use --driver overlay'
         )
     if fields.raw("EnableIPv4") is False:
-        raise UnsupportedError(f"network {name}: EnableIPv4 = false is not supported by Covey yet; remove it")
+        raise InvalidArgumentError("IPv4 cannot be disabled in a Swarm scoped network")
     spec = NETWORK_SPEC.read(fields)
     fields.refuse_unknown()
     return spec

@@ -265,7 +265,8 @@ async def test_bad_services_leave_nothing_behind(daemon: Daemon) -> None:
     for flags, sentence in (
         (["--name", "web"], "name conflicts"),
         (["--name", "x", "--constraint", "node.role~manager"], "constraint"),
-        (["--name", "x", "--publish", "80:80"], "published ports"),
+        (["--name", "x", "--publish", "80:80"], "service needs ingress network, but no ingress network is present"),
+        (["--name", "x", "--publish", "80:80", "--endpoint-mode", "dnsrr"], "can't be used with dnsrr mode"),
         (["--name", "x", "--mode", "replicated-job"], "job services"),
         (["--name", "x", "--log-driver", "gelf"], 'plugin "gelf" not found'),
         (["--name", "x", "--credential-spec", "file://x"], "Privileges.CredentialSpec is not supported"),
@@ -515,7 +516,7 @@ async def test_overlays_join_the_predefined_networks_in_the_list(daemon: Daemon)
     for flags, words in (
         (["-d", "bridge"], "use --driver overlay"),
         (["-d", "overlay", "--opt", "encrypted"], "'encrypted' is not supported"),
-        (["-d", "overlay", "--ipv6"], "IPv6 on overlay networks is not supported"),
+        (["-d", "overlay", "--ipv4=false"], "IPv4 cannot be disabled in a Swarm scoped network"),
         (["-d", "overlay", "--ipam-driver", "dhcp"], "IPAM driver dhcp is not supported"),
     ):
         _, err = await daemon.docker("network", "create", *flags, "new", check=1)
