@@ -20,3 +20,8 @@ HOUR = 60 * MINUTE
 def wall_clock() -> int:
     """Nanoseconds since the epoch."""
     return time.time_ns()
+
+
+def boot_time() -> float:
+    """Seconds since boot, including those in which the host was suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

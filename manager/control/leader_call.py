@@ -1,26 +1,32 @@
 """A call to the leader on behalf of a follower's caller: connect, send the raw bytes, relay responses and failures.
 
 Invariant: ``RetryableError`` means that the call had no effect. A change whose connection broke ends with DeadlineError, because its
-outcome is unknown. A call ends when another manager becomes the leader.
+outcome is unknown. So a change is sent only over a connection on which the leader answered a moment ago: one that broke while it was
+idle looks connected until something is sent. A call ends when another manager becomes the leader.
 
 Called by ``manager.control.leader_forwarding``.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import grpc
 from grpc import aio
 
+from covey.clock import boot_time
 from covey.errors import DeadlineError, UnavailableError
 from covey.grpc_errors import LEADER_METADATA, metadata_value, raised_by_server
+from coveypb.v1 import control_pb2, control_pb2_grpc
 from manager.grpc_status import abort_like, abort_with
 from manager.store import Consensus, Leadership
 
 _CALL_SECONDS = 30.0
 _CONNECT_SECONDS = 1.0
+_PROBE_SECONDS = 3.0
+_IDLE_SECONDS = 1.0
 _LEADER_POLL_SECONDS = 0.2
 _OUTCOME_UNKNOWN = (
     "lost the leader during the operation, so its outcome is unknown. Check the object's state before retrying"
@@ -32,14 +38,39 @@ class RetryableError(Exception):
     """The call had no effect; retry it, possibly with another leader."""
 
 
+class AnswerTimes:
+    """When the other end of each channel last answered."""
+
+    def __init__(self, now: Callable[[], float] = boot_time) -> None:
+        self._now = now
+        self._answered_at: weakref.WeakKeyDictionary[aio.Channel, float] = weakref.WeakKeyDictionary()
+
+    def record(self, channel: aio.Channel) -> None:
+        """Records an answer."""
+        self._answered_at[channel] = self._now()
+
+    def is_recent(self, channel: aio.Channel) -> bool:
+        """Whether an answer arrived within the last second."""
+        answered_at = self._answered_at.get(channel)
+        return answered_at is not None and self._now() - answered_at < _IDLE_SECONDS
+
+
 class LeaderCall:
     """One call to the manager that leads according to ``target``. ``reads`` says that it can be repeated whatever happens."""
 
     def __init__(
-        self, consensus: Consensus, channel: aio.Channel, target: Leadership, method: str, *, reads: bool
+        self,
+        consensus: Consensus,
+        channel: aio.Channel,
+        target: Leadership,
+        method: str,
+        *,
+        reads: bool,
+        answers: AnswerTimes,
     ) -> None:
         self._consensus = consensus
         self._channel = channel
+        self._answers = answers
         self._target = target
         self._method = method
         self._reads = reads
@@ -47,16 +78,21 @@ class LeaderCall:
     async def unary(self, request: bytes, context: Any) -> bytes:
         """The response. Raises RetryableError, DeadlineError or what ends the caller's call."""
         await _connect(self._channel)
+        if not self._reads and not self._answers.is_recent(self._channel):
+            await self._probe()
         multicall: Any = self._channel.unary_unary(self._method)
         sent = multicall(request, timeout=_CALL_SECONDS)
         failure: aio.AioRpcError | None = None
         with self._cancel_on_leader_change(sent):
             try:
-                return bytes(await sent)
+                response = bytes(await sent)
             except aio.AioRpcError as error:
                 failure = error
             except asyncio.CancelledError:
                 _propagate_cancellation(sent)
+            else:
+                self._answers.record(self._channel)
+                return response
         if failure is None:
             return self._answer_lost_call()
         return await self._answer_failure(failure, context)
@@ -87,6 +123,22 @@ class LeaderCall:
         if written:
             await abort_like(context, failure)
         await self._answer_failure(failure, context)
+
+    async def _probe(self) -> None:
+        """Asks the leader for its status. Raises RetryableError if the connection turns out to be broken."""
+        sent: Any = control_pb2_grpc.ControlStub(self._channel).Status(
+            control_pb2.ManagerStatusRequest(), timeout=_PROBE_SECONDS
+        )
+        with self._cancel_on_leader_change(sent):
+            try:
+                await sent
+            except aio.AioRpcError as error:  # any answer of the server will do
+                if _connection_lost(error) or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise RetryableError from None
+            except asyncio.CancelledError:
+                _propagate_cancellation(sent)
+                raise RetryableError from None
+        self._answers.record(self._channel)
 
     @contextlib.contextmanager
     def _cancel_on_leader_change(self, sent: Any) -> Iterator[None]:

@@ -22,7 +22,7 @@ from covey.errors import (
     StaleVersionError,
     UnavailableError,
 )
-from manager.control.leader_call import LeaderCall, RetryableError
+from manager.control.leader_call import AnswerTimes, LeaderCall, RetryableError
 from manager.grpc_handlers import handler_coroutine, wrap_handler
 from manager.grpc_status import abort_not_leader
 from manager.store import Consensus, Leadership, NotLeaderError
@@ -57,6 +57,7 @@ class LeaderForwarder(aio.ServerInterceptor):
     def __init__(self, consensus: Consensus, dial: Dial | None) -> None:
         self._consensus = consensus
         self._dial = dial
+        self._answers = AnswerTimes()
 
     async def intercept_service(
         self,
@@ -137,7 +138,9 @@ class LeaderForwarder(aio.ServerInterceptor):
                     if leadership.is_leader:
                         return await here(request, context)
                     channel = dial(leadership.leader_addr)
-                    sent = LeaderCall(self._consensus, channel, leadership, method, reads=_is_read(method))
+                    sent = LeaderCall(
+                        self._consensus, channel, leadership, method, reads=_is_read(method), answers=self._answers
+                    )
                     return await (sent.stream if handler.response_streaming else sent.unary)(request, context)
                 except (RetryableError, NotLeaderError) as error:
                     if asyncio.get_running_loop().time() > deadline:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Collection
 
+from covey.clock import boot_time
 from covey.errors import CoveyError, DeadlineError, UnavailableError
 from manager.etcd import group_requests
 from manager.etcd.client import EtcdClient
@@ -18,7 +19,7 @@ from manager.etcd.follower import StateFollower
 from manager.etcd.group_state import head_of
 from manager.etcd.keyspace import Keyspace
 from manager.etcd.leadership import FencedLeadership
-from manager.etcd.lease import RENEWALS, ManagerLease, boot_time
+from manager.etcd.lease import RENEWALS, ManagerLease
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from covey.clock import boot_time
 from covey.errors import CoveyError
 from manager.etcd import group_requests
 from manager.etcd.client import EtcdClient
@@ -149,8 +149,3 @@ class ManagerLease:
                 await self._client.revoke(lease)
             except (NoAnswerError, LeaseLostError) as error:
                 log.info("cannot revoke the lease, it expires by itself: %s", error.message)
-
-
-def boot_time() -> float:
-    """Seconds since boot, including sleep: the lease expires in etcd while this host sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

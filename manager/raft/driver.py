@@ -229,7 +229,11 @@ class RaftDriver:
         self._wake.set()
 
     def _feed(self) -> None:
-        """Feeds all inputs to the core: messages before ticks, so that messages which arrived during a stall count."""
+        """Feeds all inputs to the core: messages before ticks, so that messages which arrived during a stall count. A pause is noticed
+        before a write is proposed in a term that may be over.
+        """
+        if pause := self._ticker.take_pause():
+            self._suspend_leadership(pause)
         inbox, self._inbox = self._inbox, []
         for message in inbox:
             self._node.step(message)

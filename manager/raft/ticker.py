@@ -8,8 +8,9 @@ been elected meanwhile. Called by the driver.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
+
+from covey.clock import boot_time
 
 TICK_SECONDS = 0.1
 _MAX_TICKS = 2
@@ -38,13 +39,23 @@ class Ticker:
 
     def tick(self, now: float) -> str:
         """Counts one period that ended at ``now``; returns the description of a stall, or an empty string."""
-        paused_seconds, self._last_tick_at = now - self._last_tick_at, now
+        pause = self.take_pause(now)
+        self._last_tick_at = now
         self._due = min(self._due + 1, _MAX_TICKS)
-        if paused_seconds > self._stall_seconds:
-            return f"it was paused for {paused_seconds:.1f} s"
+        if pause:
+            return pause
         if self._write_began_at is not None and now - self._write_began_at > self._stall_seconds:
             return f"its disk has not completed a write for {now - self._write_began_at:.1f} s"
         return ""
+
+    def take_pause(self, now: float | None = None) -> str:
+        """The description of a pause of the process up to ``now``, or an empty string. A pause is reported once, by this or by a tick."""
+        now = self._now() if now is None else now
+        paused_seconds = now - self._last_tick_at
+        if paused_seconds <= self._stall_seconds:
+            return ""
+        self._last_tick_at = now
+        return f"it was paused for {paused_seconds:.1f} s"
 
     def take_due(self) -> int:
         """The number of ticks to deliver now."""
@@ -63,8 +74,3 @@ class Ticker:
     def is_writing(self) -> bool:
         """Whether a write has not reached the disk yet."""
         return self._write_began_at is not None
-
-
-def boot_time() -> float:
-    """Seconds since boot, including those in which the host was suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from covey.clock import boot_time
 from covey.errors import DeadlineError
 from manager.etcd.errors import NoAnswerError
-from manager.etcd.lease import boot_time
 from manager.etcd.watch_stream import WatchStream
 from manager.store import NotLeaderError
 from tests.support.etcd_server import EtcdCluster, etcd_cluster

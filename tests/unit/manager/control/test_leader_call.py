@@ -11,8 +11,8 @@ import pytest
 
 from covey.errors import AlreadyExistsError, DeadlineError
 from covey.grpc_errors import error_from_status
-from coveypb.v1 import control_pb2_grpc
-from manager.control.leader_call import LeaderCall, RetryableError
+from coveypb.v1 import control_pb2, control_pb2_grpc, objects_pb2
+from manager.control.leader_call import AnswerTimes, LeaderCall, RetryableError
 from manager.grpc_status import abort_not_leader, abort_with
 from manager.store import Leadership
 
@@ -21,11 +21,18 @@ REQUEST = b""  # any message without fields
 
 
 class Leader(control_pb2_grpc.ControlServicer):
-    """Answers each call by ``answer``."""
+    """Answers each call by ``answer``, and its status if there is one."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
+        self.status: Any = None
         self.asked = asyncio.Event()
+
+    async def Status(self, _request: Any, context: Any) -> Any:
+        if self.status is not None:
+            self.asked.set()
+            return await self.status(context)
+        return control_pb2.ManagerStatusResponse()
 
     async def CreateConfig(self, _request: Any, context: Any) -> Any:
         self.asked.set()
@@ -60,10 +67,53 @@ async def serving(leader: Leader) -> AsyncIterator[tuple[Any, Any, str]]:
         await server.stop(0)
 
 
-def call(channel: Any, address: str, method: str, consensus: Any = None) -> LeaderCall:
+class Relay:
+    """A TCP relay to a server. ``break_silently`` breaks its connections like a power failure of the server's host: the client learns of
+    it when it sends.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._is_broken = asyncio.Event()
+
+    def break_silently(self) -> None:
+        """Breaks the present connections. Later ones work."""
+        self._is_broken.set()
+        self._is_broken = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Relays one connection."""
+        is_broken = self._is_broken
+        back, forth = await asyncio.open_connection("127.0.0.1", self._port)
+
+        async def relay_answers() -> None:
+            while data := await back.read(1 << 16):
+                if not is_broken.is_set():
+                    writer.write(data)
+
+        answers = asyncio.create_task(relay_answers())
+        while data := await reader.read(1 << 16):
+            if is_broken.is_set():
+                break
+            forth.write(data)
+        writer.transport.abort()
+        forth.close()
+        answers.cancel()
+        await asyncio.gather(answers, return_exceptions=True)
+
+
+def call(
+    channel: Any, address: str, method: str, consensus: Any = None, answers: AnswerTimes | None = None
+) -> LeaderCall:
     target = Leadership(term=1, is_leader=False, leader_addr=address)
-    reads = method == GET
-    return LeaderCall(consensus or SimpleNamespace(leadership=target), channel, target, method, reads=reads)
+    return LeaderCall(
+        consensus or SimpleNamespace(leadership=target),
+        channel,
+        target,
+        method,
+        reads=method == GET,
+        answers=answers or AnswerTimes(),
+    )
 
 
 async def hang(_context: Any) -> Any:
@@ -96,6 +146,46 @@ async def test_the_outcome_of_a_change_is_unknown_when_its_leader_is_lost_and_a_
         await leader.asked.wait()
         await server.stop(0)
         with pytest.raises(error):
+            await sent
+
+
+async def test_a_change_is_retried_if_its_connection_broke_while_it_was_idle() -> None:
+    """1. A change is made. 2. The connection breaks, and nobody notices. 3. The next change must not be lost on it with an unknown outcome."""
+    changes = 0
+    now = 0.0
+
+    async def create(_context: Any) -> Any:
+        nonlocal changes
+        changes += 1
+        return objects_pb2.Config(id="new")
+
+    answers = AnswerTimes(lambda: now)
+    async with serving(Leader(create)) as (_, _, address):
+        relay = Relay(int(address.rpartition(":")[2]))
+        server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+        relayed = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, grpc.aio.insecure_channel(relayed) as channel:
+            await call(channel, relayed, CREATE, answers=answers).unary(REQUEST, Caller())
+            relay.break_silently()
+            now += 1.0
+            with pytest.raises(RetryableError):
+                await call(channel, relayed, CREATE, answers=answers).unary(REQUEST, Caller())
+            assert changes == 1
+            await channel.channel_ready()
+            await call(channel, relayed, CREATE, answers=answers).unary(REQUEST, Caller())
+            assert changes == 2
+
+
+async def test_a_leader_that_hangs_gets_no_change() -> None:
+    """Its status stays unanswered until another manager leads."""
+    leader = Leader(hang)
+    leader.status = hang
+    consensus = SimpleNamespace(leadership=Leadership(term=1, is_leader=False, leader_addr=""))
+    async with serving(leader) as (_, channel, address):
+        sent = asyncio.create_task(call(channel, address, CREATE, consensus).unary(REQUEST, Caller()))
+        await leader.asked.wait()
+        consensus.leadership = Leadership(term=2, is_leader=False, leader_addr="other:1")
+        with pytest.raises(RetryableError):
             await sent
 
 

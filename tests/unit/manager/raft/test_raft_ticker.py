@@ -41,6 +41,15 @@ def test_a_pause_as_long_as_an_election_is_a_stall() -> None:
     assert ticker.tick(clock.now + 3.1) == "", "one pause is reported once"
 
 
+def test_a_pause_that_is_noticed_before_the_next_tick_is_reported_once() -> None:
+    clock = Clock()
+    ticker = Ticker(ELECTION_TICK, now=clock)
+    clock.now += 1.6
+    assert "paused for 1.6 s" in ticker.take_pause()
+    assert ticker.take_pause() == ""
+    assert ticker.tick(clock.now + TICK_SECONDS) == ""
+
+
 def test_a_write_that_takes_as_long_as_an_election_is_a_stall_until_it_ends() -> None:
     clock = Clock()
     ticker = Ticker(ELECTION_TICK, now=clock)
