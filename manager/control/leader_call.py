@@ -28,6 +28,8 @@ _CONNECT_SECONDS = 1.0
 _PROBE_SECONDS = 3.0
 _IDLE_SECONDS = 1.0
 _LEADER_POLL_SECONDS = 0.2
+_DEPOSED_SECONDS = 2.0
+"""A deposed leader that is alive answers within this time what became of a change: it learns that from the next leader's log."""
 _OUTCOME_UNKNOWN = (
     "lost the leader during the operation, so its outcome is unknown. Check the object's state before retrying"
 )
@@ -83,7 +85,7 @@ class LeaderCall:
         multicall: Any = self._channel.unary_unary(self._method)
         sent = multicall(request, timeout=_CALL_SECONDS)
         failure: aio.AioRpcError | None = None
-        with self._cancel_on_leader_change(sent):
+        with self._cancel_on_leader_change(sent, grace_seconds=0.0 if self._reads else _DEPOSED_SECONDS):
             try:
                 response = bytes(await sent)
             except aio.AioRpcError as error:
@@ -141,9 +143,9 @@ class LeaderCall:
         self._answers.record(self._channel)
 
     @contextlib.contextmanager
-    def _cancel_on_leader_change(self, sent: Any) -> Iterator[None]:
-        """Cancels the call once another manager leads, because a leader whose host failed never answers. Uses a timer, which costs less
-        than a task.
+    def _cancel_on_leader_change(self, sent: Any, *, grace_seconds: float = 0.0) -> Iterator[None]:
+        """Cancels the call when another manager leads for ``grace_seconds``, because a leader whose host failed never answers. Uses a
+        timer, which costs less than a task.
         """
         loop = asyncio.get_running_loop()
         timer: list[asyncio.TimerHandle] = []
@@ -151,7 +153,7 @@ class LeaderCall:
         def look() -> None:
             now = self._consensus.leadership
             if now.leader_addr and now.leader_addr != self._target.leader_addr:
-                sent.cancel()
+                timer[:] = [loop.call_later(grace_seconds, sent.cancel)]
             else:
                 timer[:] = [loop.call_later(_LEADER_POLL_SECONDS, look)]
 

@@ -162,4 +162,5 @@ class AppliedState:
         self._compactor.snapshot_taken(metadata.index, len(snapshot.data))
         members = members_in(listed, self.conf)
         self._remember_removed([member.raft_id for member in listed if member.raft_id not in members])
+        self._proposals.snapshot_restored(self.index, self.term)
         self._set_members(members)

@@ -248,6 +248,7 @@ class RaftDriver:
         for _ in range(self._ticker.take_due()):
             self._node.tick()
             self._promoter.tick(self._node, self.applied.members, is_leader=self.leadership.value.is_leader)
+            self._proposer.pending.tick(self._leadership.term if self._leadership.role is Role.LEADER else 0)
             if self._leadership.tick():
                 self.transport.announce()
         self._request_reads()
@@ -293,10 +294,6 @@ class RaftDriver:
     # Leadership.
 
     def _publish_leadership(self) -> None:
-        """Publishes the leadership and fails the writes whose outcome this node will not learn."""
-        if self._leadership.role is not Role.LEADER:
-            self._proposer.pending.fail_unknown()
-        self._proposer.pending.fail_unknown(before_term=self._leadership.term)
         self._leadership.publish(self.applied.term)
 
     def _suspend_leadership(self, reason: str) -> None:

@@ -214,6 +214,14 @@ def _resolves_another_proposal(real: Any) -> Any:
     return lambda self, index, term, answer: real(self, index - 1, term, answer)
 
 
+def _rejects_when_deposed(_: Any) -> Any:
+    def tick(self: PendingProposals, leading_term: int) -> None:
+        if not leading_term:
+            self._reject_before(1 << 62)
+
+    return tick
+
+
 def _reads_share_earlier_request(real: Any) -> Any:
     def confirmed(self: PendingReads, context: bytes, index: int) -> None:
         if context == self._context:
@@ -514,6 +522,15 @@ MUTATIONS = (
         3,
         replace(NO_FAULTS, propose=2, delay=20),
         ("each client gets its own result",),
+    ),
+    Mutation(
+        "a proposal that may still be committed is rejected",
+        PendingProposals,
+        "tick",
+        _rejects_when_deposed,
+        5,
+        replace(NO_FAULTS, propose=3, delay=30, partition=100, drop=0.05),
+        ("a rejected request has no effect",),
     ),
     Mutation(
         "a read shares an earlier request",

@@ -234,7 +234,6 @@ class SimulatedManager:
         self.invariants.observe(self)
         if self.node._state.log.snapshot is None:
             self.invariants.check_members(self, self.applied, self.node._state.tracker.conf, self._sorted_members())
-        self._lose_leadership()
         self._request_reads()
 
     # The state machine.
@@ -244,6 +243,7 @@ class SimulatedManager:
         members = self.machine.decode(metadata.index, snapshot.data)()
         self.applied, self.applied_term, self.conf = metadata.index, metadata.term, metadata.conf_state
         self.members = members_in(members, self.conf)
+        self.proposals.snapshot_restored(self.applied, self.applied_term)
         self.invariants.check_restored(self, metadata.index)
         self.invariants.check_members(self, metadata.index, self.conf, self._sorted_members())
 
@@ -307,12 +307,6 @@ class SimulatedManager:
         """The number of clients that wait for a write."""
         return len(self.proposals._entries)
 
-    def _lose_leadership(self) -> None:
-        """Fails the proposals of terms that are over; their outcome is unknown."""
-        if self.node._state.role is not Role.LEADER:
-            self.proposals.fail_unknown()
-        self.proposals.fail_unknown(before_term=self.node._state.term)
-
     def read(self) -> None:
         """A linearizable read through this manager, leader or not."""
         if self.up and len(self.reads._waiting) < _MAX_READS:
@@ -331,6 +325,8 @@ class SimulatedManager:
 
     def _tick(self, node: RawNode) -> None:
         node.tick()
+        state = node._state
+        self.proposals.tick(state.term if state.role is Role.LEADER else 0)
         self._request_reads()
 
     # Snapshots of its own.

@@ -189,6 +189,19 @@ async def test_a_leader_that_hangs_gets_no_change() -> None:
             await sent
 
 
+async def test_a_deposed_leader_may_still_say_what_became_of_a_change() -> None:
+    consensus = SimpleNamespace(leadership=Leadership(term=1, is_leader=False, leader_addr=""))
+
+    async def deposed(context: Any) -> Any:
+        consensus.leadership = Leadership(term=2, is_leader=False, leader_addr="other:1")
+        await asyncio.sleep(0.5)  # longer than it takes to notice the other leader
+        await abort_not_leader(context, "other:1")
+
+    async with serving(Leader(deposed)) as (_, channel, address):
+        with pytest.raises(RetryableError):
+            await call(channel, address, CREATE, consensus).unary(REQUEST, Caller())
+
+
 async def test_a_call_ends_when_another_manager_becomes_the_leader() -> None:
     leader = Leader(hang)
     consensus = SimpleNamespace(leadership=Leadership(term=1, is_leader=False, leader_addr=""))

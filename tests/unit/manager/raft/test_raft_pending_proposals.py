@@ -27,16 +27,60 @@ async def test_a_proposal_resolves_when_its_own_entry_is_applied() -> None:
         replaced.result()
 
 
-async def test_lost_leadership_fails_only_proposals_of_its_terms() -> None:
+async def test_a_deposed_leader_learns_the_outcomes_from_the_log_of_the_next_one() -> None:
+    """1. Of three proposals, the next leader's log holds the first. 2. Its first own entry is at the index of the second."""
+    waiting = PendingProposals()
+    kept, replaced, beyond = [await proposed(waiting, index, 2) for index in (5, 6, 7)]
+    waiting.tick(leading_term=0)
+    waiting.entry_applied(5, 2)
+    assert kept.result() == 5
+    waiting.entry_applied(6, 3)
+    for lost in (replaced, beyond):
+        with pytest.raises(NotLeaderError):
+            lost.result()
+
+
+async def test_an_entry_of_the_own_term_rejects_nothing() -> None:
+    waiting = PendingProposals()
+    mine = await proposed(waiting, 7, 2)
+    waiting.entry_applied(5, 2)
+    waiting.entry_applied(6, 2)
+    assert not mine.done()
+
+
+async def test_the_outcome_is_unknown_after_three_seconds_without_the_leadership() -> None:
     waiting = PendingProposals()
     old, new = await proposed(waiting, 5, 2), await proposed(waiting, 6, 3)
-    waiting.fail_unknown(before_term=3)
-    assert old.done()
-    assert not new.done()
-    waiting.fail_unknown()
-    for answer in (new, old):
-        with pytest.raises(OutcomeUnknownError, match="may or may not"):
-            answer.result()
+    for _ in range(29):
+        waiting.tick(leading_term=3)
+    assert not old.done()
+    waiting.tick(leading_term=3)
+    with pytest.raises(OutcomeUnknownError, match="may or may not"):
+        old.result()
+    for _ in range(100):
+        waiting.tick(leading_term=3)
+    assert not new.done(), "a proposal of the present leader waits for a majority"
+    for _ in range(30):
+        waiting.tick(leading_term=0)
+    with pytest.raises(OutcomeUnknownError):
+        new.result()
+
+
+async def test_a_snapshot_may_contain_a_proposal_up_to_its_index_and_none_of_an_earlier_term_beyond_it() -> None:
+    waiting = PendingProposals()
+    within, beyond = await proposed(waiting, 5, 2), await proposed(waiting, 6, 2)
+    waiting.snapshot_restored(5, 3)
+    with pytest.raises(OutcomeUnknownError):
+        within.result()
+    with pytest.raises(NotLeaderError):
+        beyond.result()
+
+
+async def test_a_snapshot_of_the_same_term_rejects_nothing_beyond_it() -> None:
+    waiting = PendingProposals()
+    beyond = await proposed(waiting, 6, 2)
+    waiting.snapshot_restored(5, 2)
+    assert not beyond.done()
 
 
 async def test_queued_proposals_are_rejected_with_the_leaders_address() -> None:
