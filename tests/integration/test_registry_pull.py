@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
@@ -215,6 +215,53 @@ async def test_a_client_that_vanishes_ends_its_pull(daemon: Daemon) -> None:
                 await stalled.wait()
                 response.close()
             await left.wait()
+
+
+async def test_limits_of_transfers_change_while_a_pull_waits(daemon: Daemon) -> None:
+    """One download at a time, then three, as a reload of `registries.toml` says; and the attempts of one."""
+    registries = daemon.agent.registries
+    before = registries.config
+    async with hostile_registry() as slow:
+        made = image(*({f"etc/{number}": os.urandom(10)} for number in range(4)))
+        slow.add(made)
+        begun, go_on = list[str](), asyncio.Event()
+
+        async def stall(request: web.Request) -> web.StreamResponse:
+            begun.append(request.path)
+            await go_on.wait()
+            return web.Response(body=slow.blobs[request.path.rpartition("/")[2]])
+
+        for number in range(4):
+            slow.answer("GET", f"/app/blobs/{slow.layer(made, number)}", stall)
+        registries.configure(msgspec.structs.replace(before, max_concurrent_downloads=1))
+        try:
+            async with asyncio.timeout(20):
+                pull = asyncio.create_task(daemon.docker("pull", f"{slow.host}/app:1"))
+                await _until(lambda: len(begun) == 1)
+                registries.configure(msgspec.structs.replace(before, max_concurrent_downloads=3))
+                await _until(lambda: len(begun) == 3)
+                go_on.set()
+                out, _ = await pull
+            assert len(begun) == 4
+            assert out.count(": Waiting\n") == 3
+            await daemon.docker("rmi", f"{slow.host}/app:1")
+
+            async def fail(request: web.Request) -> web.StreamResponse:
+                begun.append(request.path)
+                return web.Response(status=503)
+
+            slow.answer("GET", f"/app/blobs/{slow.layer(made, 0)}", fail)
+            begun.clear()
+            registries.configure(msgspec.structs.replace(before, max_download_attempts=1))
+            await daemon.docker("pull", f"{slow.host}/app:1", check=1)
+            assert begun.count(f"/v2/app/blobs/{slow.layer(made, 0)}") == 1
+        finally:
+            registries.configure(before)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  what the registry has seen has no event of its own
+        await asyncio.sleep(0.01)
 
 
 async def test_a_load_shows_its_layers_unless_it_is_quiet(daemon: Daemon) -> None:

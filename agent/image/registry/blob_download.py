@@ -22,7 +22,6 @@ from agent.image.registry.errors import (
 )
 
 BUFFER_BYTES = 1 << 20
-ATTEMPTS = 5
 LEAST_BYTES_PER_SECOND = 10_000
 LEAST_SECONDS = 600
 BACKOFF_SECONDS = 0.5
@@ -30,7 +29,10 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 class BlobDownload:
-    """One download. `on_written` gets the number of bytes in the file, `on_retry` the seconds until the next attempt."""
+    """One download. `on_written` gets the number of bytes in the file, `on_retry` the seconds until the next attempt.
+
+    `attempts` says how often it is tried in a row.
+    """
 
     def __init__(
         self,
@@ -39,17 +41,20 @@ class BlobDownload:
         path: Path,
         on_written: Callable[[int], None],
         on_retry: Callable[[int], None],
+        *,
+        attempts: Callable[[], int],
     ) -> None:
         self._repository = repository
         self._blob = blob
         self._path = path
         self._on_written = on_written
         self._on_retry = on_retry
+        self._attempts = attempts
         self._hash = hashlib.sha256()
         self._written = 0
 
     async def run(self) -> None:
-        """Download and verify. Raises RegistryError; after a broken connection it goes on, at most `ATTEMPTS` times in a row."""
+        """Download and verify. Raises RegistryError; after a broken connection it goes on, at most `attempts` times in a row."""
         with await asyncio.to_thread(self._path.open, "wb", 0) as target:
             attempt = 0
             while True:
@@ -61,7 +66,7 @@ class BlobDownload:
                     if isinstance(error, RegistryStatusError) and error.status < 500 and error.status != 429:
                         raise
                     attempt = 1 if self._written > before else attempt + 1
-                    if attempt >= ATTEMPTS:
+                    if attempt >= self._attempts():
                         raise
                 seconds = BACKOFF_SECONDS * 2**attempt
                 self._on_retry(max(round(seconds), 1))

@@ -161,7 +161,9 @@ class ImageFetch:
         if self._downloads.must_wait(layer.blob.digest):
             self._report(Progress("Waiting", layer.short_id))
         stored = self._repository.content.blob(layer.blob.digest)
-        download = BlobDownload(self._client, layer.blob, path, on_written, on_retry)
+        download = BlobDownload(
+            self._client, layer.blob, path, on_written, on_retry, attempts=lambda: self._downloads.attempts
+        )
         if await self._downloads.get(layer.blob.digest, path, stored, download.run):
             pool.readable(layer.number, layer.blob.size)
         self._report(Progress("Verifying Checksum", layer.short_id))

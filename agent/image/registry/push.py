@@ -28,6 +28,7 @@ from agent.image.registry.manifests import (
     decode_manifest,
     encode_manifest,
 )
+from agent.image.registry.transfer_slots import TransferSlots
 from covey import image_reference
 from covey.clock import MILLISECOND, Clock
 from covey.errors import CoveyError, NotFoundError, first_cause
@@ -44,9 +45,7 @@ class BlobMissingError(CoveyError):
 class ImagePusher:
     """Pushes of one daemon. `slots` bounds the parallel uploads."""
 
-    def __init__(
-        self, client: RegistryClient, repository: ImageRepository, slots: asyncio.Semaphore, clock: Clock
-    ) -> None:
+    def __init__(self, client: RegistryClient, repository: ImageRepository, slots: TransferSlots, clock: Clock) -> None:
         self._client = client
         self._repository = repository
         self._slots = slots

@@ -37,6 +37,7 @@ class RegistriesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     certs_dirs: tuple[str, ...] = DEFAULT_CERTS_FOLDERS
     max_concurrent_downloads: _Count = 3
     max_concurrent_uploads: _Count = 5
+    max_download_attempts: _Count = 5
     registries: Mapping[str, RegistryConfig] = {}
 
 

@@ -3,7 +3,6 @@
 Pulls and pushes are jobs: callers that ask for the same with the same credentials follow one run.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
@@ -19,6 +18,7 @@ from agent.image.registry.pull import ImagePuller
 from agent.image.registry.push import ImagePusher
 from agent.image.registry.registries_config import RegistriesConfig, describe_config
 from agent.image.registry.shared_downloads import SharedDownloads
+from agent.image.registry.transfer_slots import TransferSlots
 from agent.image.registry.url_download import UrlDownload, url_download
 from covey import image_platform, image_reference
 from covey.clock import Clock, wall_clock
@@ -34,13 +34,16 @@ class RegistryService:
         self._client = RegistryClient(config, clock)
         self._jobs = JobTable("registries")
         self._fetches = JobTable("image fetches")
-        downloads = SharedDownloads(config.max_concurrent_downloads)
-        self._pusher = ImagePusher(self._client, repository, asyncio.Semaphore(config.max_concurrent_uploads), clock)
-        self._puller = ImagePuller(self._client, repository, self._fetches, downloads, clock)
+        self._downloads = SharedDownloads(config.max_concurrent_downloads, config.max_download_attempts)
+        self._uploads = TransferSlots(config.max_concurrent_uploads)
+        self._pusher = ImagePusher(self._client, repository, self._uploads, clock)
+        self._puller = ImagePuller(self._client, repository, self._fetches, self._downloads, clock)
 
     def configure(self, config: RegistriesConfig) -> None:
-        """Use another configuration from the next request on. The limits of parallel transfers stay until a restart."""
+        """Use another configuration from the next request on. The limits of transfers apply to those that wait too."""
         self._client.configure(config)
+        self._downloads.configure(config.max_concurrent_downloads, config.max_download_attempts)
+        self._uploads.set_limit(config.max_concurrent_uploads)
 
     @property
     def layer_limit_bytes(self) -> int:

@@ -7,13 +7,26 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
+from agent.image.registry.transfer_slots import TransferSlots
+
+DEFAULT_ATTEMPTS = 5
+
 
 class SharedDownloads:
-    """At most `limit` downloads at a time. A blob is shared from the begin of its download to the end of the fetch that has it."""
+    """At most `limit` downloads at a time, with so many `attempts` each.
 
-    def __init__(self, limit: int) -> None:
-        self._slots = asyncio.Semaphore(limit)
+    A blob is shared from the begin of its download to the end of the fetch that has it.
+    """
+
+    def __init__(self, limit: int, attempts: int = DEFAULT_ATTEMPTS) -> None:
+        self._slots = TransferSlots(limit)
+        self.attempts = attempts
         self._shared: dict[str, asyncio.Future[Path]] = {}
+
+    def configure(self, limit: int, attempts: int) -> None:
+        """Use other limits, for the downloads that wait too."""
+        self._slots.set_limit(limit)
+        self.attempts = attempts
 
     def must_wait(self, digest: str) -> bool:
         """Whether a download of this blob would not begin at once."""
