@@ -21,7 +21,7 @@ from agent.image.archive.unpack_protocol import UnpackMessage, UnpackRequest
 from agent.image.content.bounded_tar import clean_path, members, open_tar
 from agent.image.content.digests import chain_ids
 from agent.image.content.layer_unpacker import LayerUnpacker
-from agent.image.content.linux_syscalls import sync_filesystem
+from agent.image.content.linux_syscalls import keep_large_buffers, sync_filesystem
 from agent.image.content.staged import StagedImage, StagedLayer
 from agent.image.content.streams import CHUNK_BYTES, HashingReader, Readable, copy_stream, open_stream
 from agent.image.model import decode_config
@@ -231,6 +231,7 @@ def _failure(error: Exception) -> UnpackMessage:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve one request. Returns 0 when it succeeded, 1 when an error was reported."""
+    keep_large_buffers()
     request = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=UnpackRequest)
     output = sys.stdout.buffer
     try:

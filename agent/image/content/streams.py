@@ -40,10 +40,19 @@ def compression_of(head: bytes) -> str:
 
 
 class HashingReader(io.RawIOBase):
-    """Reads through, and computes the SHA-256 digest and the size. Raises TooLargeError over the limit."""
+    """Reads through, and computes the SHA-256 digest and the size. Raises TooLargeError over the limit.
+
+    With `known_digest`, which somebody else verifies, nothing is hashed.
+    """
 
     def __init__(
-        self, source: Readable, limit_bytes: int, what: str, report: Callable[[int], None] | None = None
+        self,
+        source: Readable,
+        limit_bytes: int,
+        what: str,
+        report: Callable[[int], None] | None = None,
+        *,
+        known_digest: str = "",
     ) -> None:
         super().__init__()
         self._source = source
@@ -51,6 +60,7 @@ class HashingReader(io.RawIOBase):
         self._what = what
         self._report = report
         self._hash = hashlib.sha256()
+        self._known_digest = known_digest
         self.count = 0
 
     def readable(self) -> bool:
@@ -59,7 +69,8 @@ class HashingReader(io.RawIOBase):
     def read(self, size: int = -1, /) -> bytes:
         data = self._source.read(size if size >= 0 else CHUNK_BYTES)
         if data:
-            self._hash.update(data)
+            if not self._known_digest:
+                self._hash.update(data)
             self.count += len(data)
             if self.count > self._limit_bytes:
                 raise TooLargeError(f"{self._what} exceeds the limit of {self._limit_bytes} bytes")
@@ -74,8 +85,8 @@ class HashingReader(io.RawIOBase):
 
     @property
     def digest(self) -> str:
-        """`sha256:` and the digest of what was read so far."""
-        return f"sha256:{self._hash.hexdigest()}"
+        """`sha256:` and the digest of what was read so far, or the known digest of the whole stream."""
+        return self._known_digest or f"sha256:{self._hash.hexdigest()}"
 
 
 class PrefixReader(io.RawIOBase):

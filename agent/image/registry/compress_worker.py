@@ -7,10 +7,12 @@ import hashlib
 import sys
 from pathlib import Path
 
+from agent.image.content.linux_syscalls import keep_large_buffers
 from agent.image.registry.parallel_gzip import compressed
 
 
 def main(arguments: list[str]) -> None:
+    keep_large_buffers()
     blob, target = map(Path, arguments)
     digest = hashlib.sha256()
     with blob.open("rb") as source, target.open("wb") as opened:

@@ -148,6 +148,7 @@ class ImageFetch:
         return LayerTask(
             layer.number, str(staging / f"b{layer.number}"), layer.blob.size, layer.diff_id,
             str(directories[layer.chain_id]), lowers, self._layer_limit_bytes,
+            layer.blob.digest,
         )  # fmt: skip
 
     async def _download(self, layer: LayerToFetch, path: Path, pool: LayerPool) -> None:

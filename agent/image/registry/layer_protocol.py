@@ -7,7 +7,11 @@ import msgspec
 
 
 class LayerTask(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A layer to unpack: its blob, which may still be growing, and the unpacked layers below, topmost first."""
+    """A layer to unpack: its blob, which may still be growing, and the unpacked layers below, topmost first.
+
+    The caller verifies `blob_digest` himself before he uses the layer. An uncompressed blob is then not hashed again for
+    its diff id.
+    """
 
     number: int
     blob: str
@@ -16,6 +20,7 @@ class LayerTask(msgspec.Struct, frozen=True, omit_defaults=True):
     target: str
     lowers: tuple[str, ...] = ()
     layer_limit_bytes: int = 64 << 30
+    blob_digest: str = ""
 
 
 class LayerCommand(msgspec.Struct, frozen=True, omit_defaults=True):

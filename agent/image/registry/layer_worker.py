@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 import msgspec
 
 from agent.image.content.layer_unpacker import LayerUnpacker
-from agent.image.content.linux_syscalls import sync_filesystem
+from agent.image.content.linux_syscalls import keep_large_buffers, sync_filesystem
 from agent.image.content.streams import HashingReader, Readable, open_stream
 from agent.image.registry.layer_protocol import LayerCommand, LayerMessage, LayerTask
 from covey.errors import CoveyError, InvalidArgumentError
@@ -111,7 +111,8 @@ def _unpack(task: LayerTask, commands: _Commands, output: BinaryIO) -> int:
             raise InvalidArgumentError(
                 f"{what} is compressed with {compression}; layers must be uncompressed, gzip or zstd"
             )
-        reader = HashingReader(plain, task.layer_limit_bytes, what)
+        is_verified = not compression and task.blob_digest == task.diff_id  # its download verifies it
+        reader = HashingReader(plain, task.layer_limit_bytes, what, known_digest=task.diff_id if is_verified else "")
         target = Path(task.target)
         target.mkdir(mode=0o755)
         lowers = [Path(lower) for lower in task.lowers]
@@ -151,6 +152,7 @@ def _failure(error: Exception) -> LayerMessage:
 
 
 def main() -> int:
+    keep_large_buffers()
     output = sys.stdout.buffer
     commands = _Commands()
     threading.Thread(target=commands.receive, args=(sys.stdin.buffer,), daemon=True).start()
