@@ -26,7 +26,7 @@ FAILURE_MEMORY_NS = 30 * SECOND
 SETTLE_NS = 5 * SECOND
 """A new leader waits so long for the reports of the nodes before it sends anyone to the registry."""
 WAIT_NS = 500 * MILLISECOND
-FETCHES_PER_PEER = 3
+FETCHES_PER_PEER = 4
 PEERS_PER_ANSWER = 3
 IMAGES_PER_NODE = 2_000
 NAMES_PER_IMAGE = 100

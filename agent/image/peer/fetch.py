@@ -7,8 +7,7 @@ from agent.identity import IdentityStore
 from agent.image.content.metadata import ManifestRow
 from agent.image.content.repository import ImageRepository
 from agent.image.job import JobTable, Report
-from agent.image.peer.connection import ImagePeer, PeerConnection
-from agent.image.registry.client import ContentClient
+from agent.image.peer.client import ImagePeer, PeerClient
 from agent.image.registry.errors import RegistryContentError
 from agent.image.registry.image_fetch import ImageFetch
 from agent.image.registry.manifests import Manifest
@@ -68,17 +67,15 @@ class PeerFetcher:
     ) -> str:
         failure: CoveyError = NotFoundError(f"no other node serves the image {image_id}")
         for peer in peers:
-            connection = PeerConnection(peer, image_id, self._identities.require(), self._run_dir)
+            client = PeerClient(peer, image_id, self._identities.require(), self._run_dir)
             try:
-                async with connection.opened():
-                    return await self._from_peer(ContentClient(connection), image_id, digests, report)
+                async with client.opened():
+                    return await self._from_peer(client, image_id, digests, report)
             except CoveyError as error:
                 failure = UnavailableError(f"node {peer.node_id}: {error.message}")
         raise failure
 
-    async def _from_peer(
-        self, client: ContentClient, image_id: str, digests: Sequence[Reference], report: Report
-    ) -> str:
+    async def _from_peer(self, client: PeerClient, image_id: str, digests: Sequence[Reference], report: Report) -> str:
         manifest = await client.manifest("image", image_id)
         if manifest.is_index or manifest.config.digest != image_id:
             raise RegistryContentError(f"the node answered with another image than {image_id}")
@@ -92,7 +89,7 @@ class PeerFetcher:
             await self._record_digest(reference, image_id, manifests)
         return image_id
 
-    async def _proof(self, client: ContentClient, manifest: Manifest, reference: Reference) -> tuple[Manifest, ...]:
+    async def _proof(self, client: PeerClient, manifest: Manifest, reference: Reference) -> tuple[Manifest, ...]:
         """The manifests that lead from a digest to the image. A node cannot pass another image off under a digest."""
         if reference.digest == manifest.digest:
             return (manifest,)

@@ -18,7 +18,7 @@ from grpc import aio
 from agent.identity import IdentityStore
 from agent.image.content.repository import ImageRepository
 from agent.image.model import Progress
-from agent.image.peer.connection import ImagePeer
+from agent.image.peer.client import ImagePeer
 from agent.image.peer.fetch import PeerFetcher
 from agent.image.peer.server import PeerServer
 from covey import image_reference

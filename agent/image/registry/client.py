@@ -2,9 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urljoin
 
 import aiohttp
@@ -13,6 +14,7 @@ import msgspec
 from agent.image.content.descriptor import Descriptor
 from agent.image.content.digests import digest_of
 from agent.image.registry.auth_config import Credentials
+from agent.image.registry.blob_download import BlobDownload, RegistryBlobDownload
 from agent.image.registry.connection import Connection
 from agent.image.registry.errors import (
     RegistryConnectionError,
@@ -34,61 +36,75 @@ class _Tags(msgspec.Struct):
     tags: list[str] | None = None
 
 
-class ContentConnection(Protocol):
-    """Requests for content: of a repository at a registry, or of an image at another node."""
+class Answer(msgspec.Struct, frozen=True):
+    """A small response. The names of `headers` are in lower case."""
 
-    def url(self, rest: str) -> str: ...
-    def request(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, expect: tuple[int, ...] = (200,)
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]: ...
+    body: bytes
+    headers: Mapping[str, str]
 
 
-class ContentClient:
-    """Manifests and blobs, verified."""
+class ContentClient(ABC):
+    """Manifests and blobs, verified: of a repository at a registry, or of an image at another node."""
 
-    def __init__(self, connection: ContentConnection) -> None:
-        self._source = connection
+    @abstractmethod
+    async def get(self, rest: str, limit_bytes: int, what: str, headers: Mapping[str, str]) -> Answer:
+        """GET of something such as `manifests/TAG`. RegistryError if the body is longer than the limit."""
+
+    @abstractmethod
+    def download(
+        self, blob: Descriptor, path: Path, on_written: Callable[[int], None], on_retry: Callable[[int], None]
+    ) -> BlobDownload:
+        """The download of a blob to a file, to be run."""
 
     async def manifest(self, reference: str, name: str) -> Manifest:
         """The manifest with a tag or digest, verified. `name` is the image in messages."""
-        url = self._source.url(f"manifests/{reference}")
-        async with (
-            asyncio.timeout(REQUEST_SECONDS),
-            self._source.request("GET", url, headers={"Accept": ACCEPT}) as response,
-        ):
-            body = await read_bounded(response, MANIFEST_LIMIT_BYTES, f"the manifest of {name}")
-            media_type = response.headers.get("Content-Type", "")
-            announced = response.headers.get("Docker-Content-Digest", "")
-        digest = await asyncio.to_thread(digest_of, body)
-        expected = reference if is_digest(reference) else announced
+        answer = await self._get_in_time(
+            f"manifests/{reference}", MANIFEST_LIMIT_BYTES, f"the manifest of {name}", {"Accept": ACCEPT}
+        )
+        digest = await asyncio.to_thread(digest_of, answer.body)
+        expected = reference if is_digest(reference) else answer.headers.get("docker-content-digest", "")
         if is_digest(expected) and digest != expected:
             raise RegistryContentError(f"manifest verification failed for digest {expected}")
-        return decode_manifest(body, media_type, digest, name)
+        return decode_manifest(answer.body, answer.headers.get("content-type", ""), digest, name)
 
     async def small_blob(self, descriptor: Descriptor, limit_bytes: int) -> bytes:
         """A small blob such as a config, verified."""
-        url = self._source.url(f"blobs/{descriptor.digest}")
-        async with asyncio.timeout(REQUEST_SECONDS), self._source.request("GET", url) as response:
-            body = await read_bounded(response, min(limit_bytes, descriptor.size), f"the blob {descriptor.digest}")
-        if f"sha256:{hashlib.sha256(body).hexdigest()}" != descriptor.digest:
-            raise RegistryContentError(f"the blob {descriptor.digest} does not match its digest")
-        return body
+        what = f"the blob {descriptor.digest}"
+        answer = await self._get_in_time(f"blobs/{descriptor.digest}", min(limit_bytes, descriptor.size), what, {})
+        if f"sha256:{hashlib.sha256(answer.body).hexdigest()}" != descriptor.digest:
+            raise RegistryContentError(f"{what} does not match its digest")
+        return answer.body
 
-    @asynccontextmanager
-    async def open_blob(self, digest: str, offset: int) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A blob's content from an offset on, if the registry can (206), else from its start (200)."""
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        url = self._source.url(f"blobs/{digest}")
-        async with self._source.request("GET", url, headers=headers, expect=(200, 206)) as response:
-            yield response
+    async def _get_in_time(self, rest: str, limit_bytes: int, what: str, headers: Mapping[str, str]) -> Answer:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await self.get(rest, limit_bytes, what, headers)
+        except TimeoutError:
+            raise RegistryConnectionError(f"{what} did not arrive within {REQUEST_SECONDS} s") from None
 
 
 class RepositoryClient(ContentClient):
     """One repository of a registry, at the endpoint that answered."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
         self.connection = connection
+
+    async def get(self, rest: str, limit_bytes: int, what: str, headers: Mapping[str, str]) -> Answer:
+        async with self.connection.request("GET", self.connection.url(rest), headers=headers) as response:
+            body = await read_bounded(response, limit_bytes, what)
+            return Answer(body, {name.lower(): value for name, value in response.headers.items()})
+
+    def download(
+        self, blob: Descriptor, path: Path, on_written: Callable[[int], None], on_retry: Callable[[int], None]
+    ) -> RegistryBlobDownload:
+        return RegistryBlobDownload(self._open_blob, blob, path, on_written, on_retry)
+
+    @asynccontextmanager
+    async def _open_blob(self, digest: str, offset: int) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        url = self.connection.url(f"blobs/{digest}")
+        async with self.connection.request("GET", url, headers=headers, expect=(200, 206)) as response:
+            yield response
 
     async def tags(self) -> tuple[str, ...]:
         """All tags of the repository."""

@@ -16,7 +16,6 @@ from agent.image.content.repository import ImageRepository
 from agent.image.content.staged import StagedContent, StagedImage, StagedLayer
 from agent.image.job import Report
 from agent.image.model import OciImageConfig, Progress, decode_config
-from agent.image.registry.blob_download import BlobDownload
 from agent.image.registry.client import ContentClient
 from agent.image.registry.errors import RegistryContentError, RegistryError
 from agent.image.registry.layer_pool import LayerPool
@@ -162,10 +161,12 @@ class ImageFetch:
         if self._downloads.must_wait(layer.blob.digest):
             self._report(Progress("Waiting", layer.short_id))
         stored = self._repository.content.blob(layer.blob.digest)
-        download = BlobDownload(
-            self._client, layer.blob, path, on_written, on_retry, attempts=lambda: self._downloads.attempts
-        )
-        if await self._downloads.get(layer.blob.digest, path, stored, download.run):
+        download = self._client.download(layer.blob, path, on_written, on_retry)
+
+        async def run() -> None:
+            await download.run(lambda: self._downloads.attempts)
+
+        if await self._downloads.get(layer.blob.digest, path, stored, run):
             pool.readable(layer.number, layer.blob.size)
         self._report(Progress("Verifying Checksum", layer.short_id))
         self._report(Progress("Download complete", layer.short_id))
