@@ -10,6 +10,7 @@ Invariant: connections are bounded, in all and for each address.
 
 import asyncio
 import logging
+import os
 import re
 import socket
 import ssl
