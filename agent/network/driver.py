@@ -21,9 +21,13 @@ from agent.background_tasks import BackgroundTasks
 from agent.dns.forwarder import DnsForwarder
 from agent.dns.resolv_conf import host_nameservers
 from agent.dns.resolvers import ContainerResolvers
+from agent.network import netns
 from agent.network.host_networks import HostNetworks
 from agent.network.kernel_thread import KernelThread
 from agent.network.model import VXLAN_PORT, Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure, TunnelEndpoint
+from agent.network.namespace_state import container_key, network_key
+from agent.network.netns import Namespace
+from agent.network.reconciler import Reconciler
 from agent.network.sandbox import Sandbox
 from covey.errors import UnavailableError
 
@@ -57,11 +61,18 @@ class NetworkDriver:
         self._dns = ContainerResolvers(DnsForwarder(host_nameservers, self._open_socket), self._background.spawn)
         self._conntrack_cleanup = asyncio.Event()
         self._thread = KernelThread()
+        self.reconciler = Reconciler(
+            gateway_bridge, lambda: Namespace(host_netns) if host_netns else netns.current_namespace()
+        )
+        """What planners want of the namespaces of this host: `HOST`, and those of containers and networks while they exist."""
+        self._sandbox_folder = run_dir / "netns"
+        self._networks: set[str] = set()
 
     async def start(self) -> None:
         """Open the host's namespace and remove half-created namespaces. Existing sandboxes stay until `clean`."""
         self._host = await self._thread.run(self._open_host)
         await self._thread.run(self._host.start)
+        await self.reconciler.start()
         await self._background.open()
         self._background.spawn(self._delete_stale_connections(), "conntrack cleanup")
 
@@ -74,6 +85,7 @@ class NetworkDriver:
         """Stop the DNS servers. Containers keep their networks, and the next process adopts them."""
         await self._dns.close()
         await self._background.close()
+        await self.reconciler.close()
         if self._host is not None:
             await self._thread.run(self._host.close)
             self._host = None
@@ -135,6 +147,7 @@ class NetworkDriver:
         """Remove the container's namespace and its devices, if it exists."""
         host = self._started()
         await self._dns.stop(container_id)
+        self.reconciler.close_namespace(container_key(container_id))
         await self._change(lambda: host.destroy_sandbox(container_id))
 
     async def adopt(
@@ -164,17 +177,21 @@ class NetworkDriver:
         Returns the ids of their containers. Call it once, after the adoptions.
         """
         host = self._started()
-        return await self._thread.run(lambda: host.clean_sandboxes(kept))
+        removed = await self._thread.run(lambda: host.clean_sandboxes(kept))
+        self.reconciler.complete()
+        return removed
 
     async def remove_everything(self) -> None:
         """Remove all sandboxes, networks, the gateway bridge and its rules. For a node that leaves its cluster."""
         host = self._started()
         for sandbox in tuple(host.sandboxes):
             await self._dns.stop(sandbox.container_id)
+            self.reconciler.close_namespace(container_key(sandbox.container_id))
         await self._thread.run(host.remove_everything)
 
     async def _open_sandbox(self, container_id: str, open_: Callable[[], Sandbox], nameservers: Sequence[str]) -> str:
         sandbox = await self._change(open_)
+        self.reconciler.open_namespace(container_key(container_id), Path(sandbox.namespace.path))
         if sandbox.sockets is not None and not self._dns.is_serving(container_id):
             zone = await self._thread.run(lambda: self._started().zones()[container_id])
             await self._dns.serve(container_id, sandbox.sockets, zone, nameservers)
@@ -183,11 +200,20 @@ class NetworkDriver:
     async def _change(self, work: Callable[[], T]) -> T:
         """Change the networks, then give every DNS server its container's current zone."""
         host = self._started()
-        result, zones = await self._thread.run(lambda: (work(), host.zones()))
+        result, zones, networks = await self._thread.run(lambda: (work(), host.zones(), host.overlays.ids()))
+        self._register_networks(networks)
         for container_id, zone in zones.items():
             self._dns.set_zone(container_id, zone)
         self._conntrack_cleanup.set()
         return result
+
+    def _register_networks(self, network_ids: Sequence[str]) -> None:
+        """Open the sandboxes of new overlay networks for the reconciler, and close those of removed ones."""
+        for network_id in self._networks - set(network_ids):
+            self.reconciler.close_namespace(network_key(network_id))
+        for network_id in set(network_ids) - self._networks:
+            self.reconciler.open_namespace(network_key(network_id), self._sandbox_folder / "networks" / network_id)
+        self._networks = set(network_ids)
 
     async def _delete_stale_connections(self) -> None:
         """Delete connections to stopped tasks, one container at a time, so that other work runs in between."""

@@ -1,6 +1,6 @@
 """Network namespaces: creating, opening, entering and removing them without a process.
 
-Invariant: only a short-lived thread of its own ever enters another namespace, so other code never runs in the wrong one.
+Invariant: only short-lived threads and those of `kernel.threads` ever enter another namespace, so other code never runs in the wrong one.
 
 A named namespace is a bind mount and outlives the daemon. A socket opened in `Namespace.run` stays in that namespace.
 Netlink sockets of pyroute2 belong to the thread that created them: open, use and close them inside one `run`.
@@ -49,17 +49,27 @@ class Namespace:
 
     def run(self, work: Callable[[], T]) -> T:
         """Call `work` inside the namespace, on a new thread. Returns its result or raises its exception."""
+        return _on_thread(self.enter, work)
 
-        def enter() -> None:
-            if _libc.setns(self._fd, _CLONE_NEWNET) != 0:
-                raise _failure(f"the network namespace {self.path} cannot be entered")
-
-        return _on_thread(enter, work)
+    def enter(self) -> None:
+        """Move the calling thread into the namespace, for threads that do nothing but work in namespaces."""
+        if _libc.setns(self._fd, _CLONE_NEWNET) != 0:
+            raise _failure(f"the network namespace {self.path} cannot be entered")
 
 
 def current_namespace() -> Namespace:
     """The namespace of this process, usually the host's."""
     return Namespace("/proc/self/ns/net")
+
+
+def anonymous_namespace() -> Namespace:
+    """A new namespace without a name, which ends with its handle."""
+
+    def unshare() -> None:
+        if _libc.unshare(_CLONE_NEWNET) != 0:
+            raise _failure("network namespaces cannot be created on this host: run coveyd as root")
+
+    return _on_thread(unshare, lambda: Namespace(f"/proc/self/task/{threading.get_native_id()}/ns/net"))
 
 
 def create(path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Errors for what the kernel refuses: which item, in which namespace, why, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from agent.network.namespace_state import HOST, Link
+from agent.network.plan.items import Item, Value, describe
+from covey.errors import CoveyError, UnavailableError, UnsupportedError
+
+_UNSUPPORTED = {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOPROTOOPT}
+
+
+def refusal(namespace: str, item: Item, value: Value | None, number: int, words: str = "") -> CoveyError:
+    """`number` is the kernel's errno, `words` its own explanation if it gave one."""
+    reason = os.strerror(number) + (f" ({words})" if words else "")
+    remedy = _remedy(item, value, number)
+    message = f"the kernel refused the {_named(item, value)} {place(namespace)}: {reason}{remedy}"
+    return UnsupportedError(message) if number in _UNSUPPORTED else UnavailableError(message)
+
+
+def place(namespace: str) -> str:
+    """A namespace in words: `on this host`, `of container 0123456789ab`."""
+    kind, _, name = namespace.partition("/")
+    return "on this host" if namespace == HOST else f"of {kind} {name[:12]}"
+
+
+def _named(item: Item, value: Value | None) -> str:
+    kind = f"{value.kind} " if isinstance(value, Link) and value.kind else ""
+    return kind + describe(item)
+
+
+def _remedy(item: Item, value: Value | None, number: int) -> str:
+    link = value if isinstance(value, Link) else None
+    if link is not None and number in _UNSUPPORTED:
+        return f"; this kernel has no {link.kind} devices: load its module (modprobe {link.kind}) or use another driver"
+    if link is not None and number == errno.EEXIST:
+        if link.kind == "vxlan":
+            return f"; VXLAN id {link.options.get('vxlan_id')} or the name {item[1]} is in use on this host by another daemon or tool"
+        return f"; another device has this name: remove it (ip link delete {item[1]}) or choose another name"
+    if number == errno.EBUSY and link is not None:
+        return f"; its parent {link.parent or 'device'} is in use in another mode or by another kind of device"
+    if item[0] == "sysctl" and number in {errno.ENOENT, errno.EACCES, errno.EROFS}:
+        return "; load the kernel module that has it, or set it in the host's sysctl configuration"
+    if number == errno.ENODEV:
+        return "; its device is gone and is made again by the next repair"
+    if number == errno.EPERM:
+        return "; run coveyd as root, with CAP_NET_ADMIN"
+    return ""

@@ -1,0 +1,272 @@
+"""Reconciler of a host's network namespaces: keeps what fragments want, and what the kernel holds, the same.
+
+Invariant: a change costs what its fragments cost, whatever else the host runs. Invariant: one pass at a time works on a namespace; all
+that changes meanwhile is applied by the next pass together. Invariant: an item that the kernel refuses fails its fragments alone; they
+stay wanted and are tried again. Invariant: items that no fragment wants are removed by `drop`, and by `repair` only after `complete`.
+
+Owned by `driver`. Fragments come from the planners in `agent.network.plan`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agent.background_tasks import BackgroundTasks
+from agent.network.kernel.monitor import NftMonitor
+from agent.network.kernel.namespace_kernel import NamespaceKernel
+from agent.network.kernel.nft_tables import NftScratch
+from agent.network.kernel.outcome import Outcome
+from agent.network.kernel.refusal import place
+from agent.network.kernel.target import Target
+from agent.network.kernel.threads import KernelThreads
+from agent.network.namespace_state import HOST, Fragment
+from agent.network.namespace_worker import NamespaceWorker
+from agent.network.netns import Namespace
+from agent.network.plan.diff import Difference
+from agent.network.plan.items import Item, describe
+from agent.network.plan.wanted import WantedState
+from covey.errors import CoveyError, UnavailableError
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SELF_CHECK_SECONDS = 60.0
+SELF_CHECK_JITTER = 0.2
+RETRY_SECONDS = 5.0
+_LOGGED = 20
+FLUSH_DELAY_SECONDS = 0.05
+"""A flush comes with the rules that follow it; the check after it sees both."""
+
+
+class Reconciler:
+    """One per daemon. `prefix` begins the names of its tables and marks its devices; `host` is the host's namespace."""
+
+    def __init__(self, prefix: str, host: Callable[[], Namespace]) -> None:
+        """Changes nothing before `start`."""
+        self.wanted = WantedState()
+        self.is_complete = False
+        self._prefix = prefix
+        self._open_host = host
+        self._threads = KernelThreads()
+        self._scratch = NftScratch()
+        self._workers: dict[str, NamespaceWorker] = {}
+        self._background = BackgroundTasks("network namespaces")
+        self._monitor: NftMonitor | None = None
+        self._flushed = asyncio.Event()
+        self._passes: set[object] = set()
+        self._closing: list[tuple[Namespace, set[object]]] = []
+
+    async def start(self) -> None:
+        """Open the host's namespace, and watch its nftables. Nothing is changed yet."""
+        await self._background.open()
+        self._add(HOST, self._open_host())
+        namespace = self._workers[HOST].kernel.target.namespace
+        self._monitor = await self._threads.run(namespace, lambda: NftMonitor(self._threads.name, self._is_our_table))
+        asyncio.get_running_loop().add_reader(self._monitor.fileno(), self._read_monitor)
+        self._background.spawn(self._repair_after_flushes(), "repair of flushed tables")
+        self._background.spawn(self._check_periodically(), "self-check of the networks")
+        self._background.spawn(self._retry_failures(), "retry of refused network changes")
+
+    async def close(self) -> None:
+        """Stop. The kernel keeps what it holds, and the next process takes it over."""
+        if self._monitor is not None:
+            asyncio.get_running_loop().remove_reader(self._monitor.fileno())
+            self._monitor.close()
+            self._monitor = None
+        await self._background.close()
+        await asyncio.to_thread(self._threads.close)
+        for worker in self._workers.values():
+            worker.kernel.target.namespace.close()
+        for namespace, _ in self._closing:
+            namespace.close()
+        self._workers.clear()
+        self._closing.clear()
+        await asyncio.to_thread(self._scratch.close)
+
+    def open_namespace(self, key: str, path: Path) -> None:
+        """Register a sandbox. What is wanted in it is applied, now and later."""
+        self.close_namespace(key)
+        worker = self._add(key, Namespace(str(path)))
+        if self.wanted.items(key):
+            worker.request(read=True)
+
+    def close_namespace(self, key: str) -> None:
+        """Forget a sandbox that is about to be removed. What is wanted in it stays wanted."""
+        worker = self._workers.pop(key, None)
+        if worker is not None:
+            self._closing.append((worker.kernel.target.namespace, set(self._passes)))
+            self._close_unused()
+
+    def complete(self) -> None:
+        """Declare that all fragments of the previous process were put again, so that what nobody wants may be removed."""
+        self.is_complete = True
+
+    async def put(self, key: str, fragment: Fragment) -> None:
+        """Want a fragment. Returns once it is applied in all its namespaces.
+
+        Raises:
+            ConflictError, InvalidArgumentError: the fragment contradicts another one or itself, and is not wanted.
+            UnavailableError, UnsupportedError: the kernel refused a part. The fragment stays wanted and is tried again.
+        """
+        errors = await self.put_many({key: fragment})
+        if key in errors:
+            raise errors[key]
+
+    async def drop(self, key: str) -> None:
+        """Want a fragment no more, and remove what no other fragment wants."""
+        await self.put_many({key: None})
+
+    async def put_many(self, fragments: Mapping[str, Fragment | None]) -> Mapping[str, CoveyError]:
+        """Put fragments, or drop those that are None, together. Returns why those failed that did."""
+        errors: dict[str, CoveyError] = {}
+        touched: dict[str, set[Item]] = {}
+        for key in sorted(fragments, key=lambda one: (fragments[one] is not None, one)):
+            try:
+                changed = self.wanted.replace(key, fragments[key])
+            except CoveyError as error:
+                errors[key] = error
+                continue
+            for namespace, items in changed.items():
+                touched.setdefault(namespace, set()).update(items)
+        await self._settle(touched)
+        for key, fragment in fragments.items():
+            failure = self._failure(key) if fragment is not None and key not in errors else None
+            if failure is not None:
+                errors[key] = failure
+        return errors
+
+    async def verify(self) -> tuple[Difference, ...]:
+        """Read all namespaces. Returns how they differ from what is wanted; strays only after `complete`."""
+        return await self._check_all(repair=False)
+
+    async def repair(self) -> tuple[Difference, ...]:
+        """Read all namespaces and carry out the differences. Returns what they were."""
+        return await self._check_all(repair=True)
+
+    async def run(self, kernel: NamespaceKernel, work: Callable[[], T]) -> T:
+        """Run a pass of a worker on a kernel thread. A namespace that it may refer to is not closed meanwhile."""
+        token = object()
+        self._passes.add(token)
+        try:
+            return await self._threads.run(kernel.target.namespace, work)
+        finally:
+            self._passes.discard(token)
+            for _, passes in self._closing:
+                passes.discard(token)
+            self._close_unused()
+
+    def spawn(self, work: Coroutine[Any, Any, object], name: str) -> object:
+        return self._background.spawn(work, name)
+
+    def passed(self, key: str, outcome: Outcome) -> None:
+        """After each pass: see to the veth ends that it made in other namespaces, and those that others must make again."""
+        for namespace, device in outcome.made_elsewhere:
+            worker = self._workers.get(namespace)
+            if worker is not None and ("link", device) in worker.failures:
+                worker.request(read=True)
+        for device in outcome.orphans:
+            maker = self.wanted.maker(key, device)
+            worker = self._workers.get(maker[0]) if maker else None
+            if maker and worker is not None and worker.is_idle and ("link", maker[1]) not in worker.failures:
+                worker.request(remake={maker[1]})
+
+    def _add(self, key: str, namespace: Namespace) -> NamespaceWorker:
+        target = Target(key, namespace, self._prefix, self._scratch, self._other)
+        self._workers[key] = NamespaceWorker(key, NamespaceKernel(target), self)
+        return self._workers[key]
+
+    def _other(self, key: str) -> Namespace | None:
+        worker = self._workers.get(key)
+        return worker.kernel.target.namespace if worker else None
+
+    async def _settle(self, touched: Mapping[str, set[Item]]) -> None:
+        """Settle the namespaces in the order in which devices are made from one in another: host, networks, containers."""
+        involved = [key for key in touched if key in self._workers]
+        for stage in (0, 1, 2):
+            waiting = [
+                self._workers[key].request(touched[key])
+                for key in involved
+                if _stage(key) == stage and key in self._workers
+            ]
+            await _all(waiting)
+        again = [worker for key in involved if (worker := self._workers.get(key)) is not None and not worker.is_idle]
+        await _all([worker.request() for worker in again if worker.failures])
+
+    def _failure(self, key: str) -> CoveyError | None:
+        """Why a fragment is not applied, if it is not."""
+        for namespace, item in self.wanted.fragment_items(key):
+            worker = self._workers.get(namespace)
+            if worker is None:
+                return UnavailableError(f"the network namespace {place(namespace)} is not open, which {key} needs")
+            if item in worker.failures:
+                return worker.failures[item]
+        return None
+
+    async def _check_all(self, *, repair: bool) -> tuple[Difference, ...]:
+        found: list[Difference] = []
+        for stage in (0, 1, 2):
+            workers = [worker for key, worker in sorted(self._workers.items()) if _stage(key) == stage]
+            checks = [
+                worker.check(repair=repair) for worker in workers if worker.key == HOST or self.wanted.items(worker.key)
+            ]
+            for result in await asyncio.gather(*checks):
+                found += result
+        return tuple(found)
+
+    def _close_unused(self) -> None:
+        for namespace, passes in self._closing:
+            if not passes:
+                namespace.close()
+        self._closing = [(namespace, passes) for namespace, passes in self._closing if passes]
+
+    def _is_our_table(self, name: str) -> bool:
+        return name.startswith(f"{self._prefix}-")
+
+    def _read_monitor(self) -> None:
+        if self._monitor is not None and self._monitor.read():
+            self._flushed.set()
+
+    async def _repair_after_flushes(self) -> None:
+        while True:
+            await self._flushed.wait()
+            await asyncio.sleep(FLUSH_DELAY_SECONDS)
+            self._flushed.clear()
+            await self._repair_and_log(self._workers[HOST].check(repair=True))
+
+    async def _check_periodically(self) -> None:
+        while True:
+            jitter = random.uniform(1 - SELF_CHECK_JITTER, 1 + SELF_CHECK_JITTER)  # noqa: S311 - not for security
+            await asyncio.sleep(SELF_CHECK_SECONDS * jitter)
+            await self._repair_and_log(self.repair())
+
+    async def _repair_and_log(self, repair: Coroutine[Any, Any, tuple[Difference, ...]]) -> None:
+        try:
+            found = await repair
+        except CoveyError as error:
+            logger.warning("the networks of this host could not be checked: %s", error)
+            return
+        for one in found[:_LOGGED]:
+            logger.warning("repaired the %s %s, which was %s", describe(one.item), place(one.namespace), one.kind)
+        if len(found) > _LOGGED:
+            logger.warning("repaired %d more items of this host's networks", len(found) - _LOGGED)
+
+    async def _retry_failures(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            for worker in self._workers.values():
+                if worker.failures and worker.is_idle:
+                    worker.request(read=True)
+
+
+def _stage(key: str) -> int:
+    return 0 if key == HOST else 1 if key.startswith("network/") else 2
+
+
+async def _all(futures: Iterable[asyncio.Future[None]]) -> None:
+    for future in futures:
+        await asyncio.shield(future)
