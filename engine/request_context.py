@@ -48,6 +48,8 @@ class EngineServices(msgspec.Struct, frozen=True, kw_only=True):
     settings: LiveSettings
     programs: Mapping[str, ProgramVersion] = {}
     clock: Clock = wall_clock
+    running_prunes: set[str] = msgspec.field(default_factory=set)
+    """The groups of objects that are pruned at the moment."""
 
     @property
     def cluster(self) -> ControlClient:

@@ -10,6 +10,7 @@ from aiohttp import web
 from agent.container.model import Container
 from covey.errors import ConflictError, CoveyError, NotFoundError
 from engine.container_size import size_fields
+from engine.prune import CONTAINER, pruning
 from engine.request_context import RequestContext, json_response
 from engine.routes.task_location import with_location
 from engine.routing import Route
@@ -62,21 +63,22 @@ async def inspect(context: RequestContext) -> web.Response:
     return json_response(shape("container", context.version, shown))
 
 
-async def prune(context: RequestContext) -> web.Response:
+async def prune_containers(context: RequestContext) -> web.Response:
     """Remove stopped containers that belong to no task. The worker removes those of tasks."""
     active, now = context.filters(*container_filters.PRUNE_FILTERS), context.services.clock()
     for moment in active.get("until", ()):
         parse_moment(moment, now)  # also refused when there is nothing to prune
-    containers, removed, reclaimed = context.services.agent.containers, [], 0
-    for item in containers.list():
-        if not container_filters.matches_prune(active, item, now):
-            continue
-        with contextlib.suppress(ConflictError, NotFoundError):  # it was started or removed meanwhile
-            size = await containers.writable_bytes(item.id)
-            await containers.remove(item.id)
-            removed.append(item.id)
-            reclaimed += size
-    return json_response({"ContainersDeleted": removed, "SpaceReclaimed": reclaimed})
+    containers, removed = context.services.agent.containers, list[str]()
+    with pruning(context, CONTAINER) as prune:
+        for item in containers.list():
+            if not container_filters.matches_prune(active, item, now):
+                continue
+            with contextlib.suppress(ConflictError, NotFoundError):  # it was started or removed meanwhile
+                size = await containers.writable_bytes(item.id)
+                await containers.remove(item.id)
+                removed.append(item.id)
+                prune.reclaimed_bytes += size
+    return json_response({"ContainersDeleted": removed, "SpaceReclaimed": prune.reclaimed_bytes})
 
 
 def _newest_first(item: Container) -> tuple[int, str]:
@@ -85,6 +87,6 @@ def _newest_first(item: Container) -> tuple[int, str]:
 
 ROUTES = [
     Route("GET", "/containers/json", list_containers),
-    Route("POST", "/containers/prune", prune),
+    Route("POST", "/containers/prune", prune_containers),
     Route("GET", "/containers/{ref}/json", inspect),
 ]

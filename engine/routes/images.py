@@ -9,6 +9,7 @@ from aiohttp import web
 from agent.image.model import Image, ImageRemoval
 from covey.errors import InvalidArgumentError
 from engine.progress_response import progress_response
+from engine.prune import IMAGE, pruning
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.streams import chunked_response
@@ -70,12 +71,15 @@ async def remove(context: RequestContext) -> web.Response:
     return json_response(_removed(removed))
 
 
-async def prune(context: RequestContext) -> web.Response:
+async def prune_images(context: RequestContext) -> web.Response:
     active_filters = dict(context.filters(*PRUNE_FILTERS))
     unused = filter_flag(active_filters, "dangling") is False
     active_filters.pop("dangling", None)
-    removed, freed = await context.services.agent.images.prune(unused=unused, filters=active_filters)
-    return json_response({"ImagesDeleted": _removed(removed), "SpaceReclaimed": freed})
+    with pruning(context, IMAGE) as prune:
+        removed, prune.reclaimed_bytes = await context.services.agent.images.prune(
+            unused=unused, filters=active_filters
+        )
+    return json_response({"ImagesDeleted": _removed(removed), "SpaceReclaimed": prune.reclaimed_bytes})
 
 
 async def load(context: RequestContext) -> web.StreamResponse:
@@ -131,7 +135,7 @@ def publish_image(context: RequestContext, action: str, image: Image, name: str)
 ROUTES = [
     Route("GET", "/images/json", list_images),
     Route("POST", "/images/load", load),
-    Route("POST", "/images/prune", prune),
+    Route("POST", "/images/prune", prune_images),
     Route("GET", "/images/get", save),
     Route("GET", "/images/{ref*}/json", inspect),
     Route("GET", "/images/{ref*}/history", history),

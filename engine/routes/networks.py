@@ -14,6 +14,7 @@ from covey.errors import NotFoundError, PermissionDeniedError
 from covey.network_options import PREDEFINED_LABEL
 from covey.objects import Network
 from covey.states import TaskState
+from engine.prune import NETWORK, pruning
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import filters, local_network
@@ -98,7 +99,8 @@ async def prune(context: RequestContext) -> web.Response:
     """Prune nothing: as in Docker, cluster networks are not pruned, and local ones cannot be created yet."""
     for moment in context.filters("label", "label!", "until").get("until", ()):
         parse_moment(moment, context.services.clock())
-    return json_response({"NetworksDeleted": []})
+    with pruning(context, NETWORK):
+        return json_response({"NetworksDeleted": []})
 
 
 async def _write_predefined(context: RequestContext, name: str, containers: Sequence[Container] = ()) -> dict[str, Any]:

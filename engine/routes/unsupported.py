@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from covey.errors import NotFoundError, UnsupportedError
+from engine.prune import BUILDER, pruning
 from engine.request_context import RequestContext, json_response
 from engine.routing import Route
 
@@ -48,7 +49,8 @@ async def one_plugin(context: RequestContext) -> web.Response:
 async def prune_build_cache(context: RequestContext) -> web.Response:
     """The build cache, which is always empty. Clients ask for it in ``docker system prune``."""
     context.filters(*_CACHE_FILTERS)
-    return json_response({"CachesDeleted": None, "SpaceReclaimed": 0})
+    with pruning(context, BUILDER):
+        return json_response({"CachesDeleted": None, "SpaceReclaimed": 0})
 
 
 def _refuse(method: str, pattern: str, what: str) -> Callable[[RequestContext], Awaitable[web.StreamResponse]]:

@@ -3,9 +3,9 @@
 from aiohttp import web
 
 from covey.errors import NotFoundError
+from engine.prune import VOLUME, pruning
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
-from engine.translate import event
 from engine.translate import volume as volume_json
 from engine.translate.json_fields import JsonFields
 
@@ -46,27 +46,26 @@ async def remove(context: RequestContext) -> web.Response:
     return empty_response(204)
 
 
-async def prune(context: RequestContext) -> web.Response:
+async def prune_volumes(context: RequestContext) -> web.Response:
     """Remove anonymous volumes that no container has; named ones too with ``all``, and before API 1.42."""
     active_filters = context.filters(*volume_json.PRUNE_FILTERS)
     named = volume_json.prunes_named(active_filters, context.version)
-    agent, removed, freed = context.services.agent, list[str](), 0
-    for volume in agent.volumes.list():
-        unused = not agent.containers.volume_users(volume.name)
-        if unused and (named or volume.is_anonymous) and volume_json.matches_labels(active_filters, volume):
-            size = await agent.volumes.size_bytes(volume.name)
-            await agent.containers.remove_volume(volume.name)
-            freed += size
-            removed.append(volume.name)
-    attributes = {"reclaimed": str(freed)}
-    context.services.events.publish(event.message("volume", "prune", "", attributes, context.services.clock()))
-    return json_response({"VolumesDeleted": removed, "SpaceReclaimed": freed})
+    agent, removed = context.services.agent, list[str]()
+    with pruning(context, VOLUME) as prune:
+        for volume in agent.volumes.list():
+            unused = not agent.containers.volume_users(volume.name)
+            if unused and (named or volume.is_anonymous) and volume_json.matches_labels(active_filters, volume):
+                size = await agent.volumes.size_bytes(volume.name)
+                await agent.containers.remove_volume(volume.name)
+                prune.reclaimed_bytes += size
+                removed.append(volume.name)
+    return json_response({"VolumesDeleted": removed, "SpaceReclaimed": prune.reclaimed_bytes})
 
 
 ROUTES = [
     Route("GET", "/volumes", list_volumes),
     Route("POST", "/volumes/create", create),
-    Route("POST", "/volumes/prune", prune),
+    Route("POST", "/volumes/prune", prune_volumes),
     Route("GET", "/volumes/{ref}", inspect),
     Route("DELETE", "/volumes/{ref}", remove),
 ]

@@ -38,8 +38,9 @@ def message(
         "timeNano": time_ns,
     }
     if kind in ("container", "image"):
-        result["status"], result["id"] = action, actor
-    if kind == "container":
+        result["status"] = action
+        result |= {"id": actor} if actor else {}
+    if kind == "container" and actor:
         result["from"] = attributes.get("image", "")
     return result
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import secrets
 import subprocess
 import tarfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -221,6 +223,32 @@ async def test_prune_takes_named_volumes_before_api_1_42_and_answers_lists(daemo
     status, body = await daemon.request("POST", "/v1.41/volumes/prune")
     assert (status, "named" in body["VolumesDeleted"]) == (200, True)
     assert (await daemon.request("POST", "/v1.50/volumes/prune"))[1] == {"VolumesDeleted": [], "SpaceReclaimed": 0}
+
+
+async def test_every_prune_has_an_event_that_says_what_it_freed(daemon: Daemon) -> None:
+    since = time.time_ns()
+    await run(daemon, "box:1", "dd if=/dev/zero of=/zeros bs=1000 count=100 2>/dev/null")
+    for kind in ("container", "network", "image", "volume"):
+        await daemon.docker(kind, "prune", "-f")
+    assert (await daemon.request("POST", "/build/prune"))[0] == 200
+    asked = ("--since", f"{since / 1e9:.9f}", "--until", f"{time.time_ns() / 1e9:.9f}")
+    out, _ = await daemon.docker("events", *asked, "--filter", "event=prune", "--format", "{{json .}}")
+    found = {event["Type"]: event["Actor"] for event in map(json.loads, out.splitlines())}
+    assert list(found) == ["container", "network", "image", "volume", "builder"]
+    assert int(found["container"]["Attributes"]["reclaimed"]) >= 100_000
+    assert found["network"] == {"ID": "", "Attributes": {"reclaimed": "0"}}
+
+
+async def test_a_second_prune_at_the_same_time_is_refused_in_dockers_words(daemon: Daemon) -> None:
+    for _ in range(3):
+        await created(daemon)
+    answers = await asyncio.gather(*(daemon.request("POST", "/containers/prune") for _ in range(2)))
+    assert sorted(status for status, _ in answers) == [200, 409]
+    refused = next(body for status, body in answers if status == 409)
+    assert refused == {"message": "a prune operation is already running"}
+    assert (await daemon.request("POST", "/containers/prune"))[0] == 200
+    assert (await daemon.request("POST", "/containers/prune", params={"filters": '{"wrong": ["x"]}'}))[0] == 400
+    assert (await daemon.request("POST", "/containers/prune"))[0] == 200
 
 
 async def test_a_client_that_vanishes_in_an_upload_leaves_no_part_of_a_file(daemon: Daemon) -> None:
