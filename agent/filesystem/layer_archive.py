@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from agent.filesystem.changes import Lowers
-from agent.filesystem.protocol import LAYER_BLOB, FileRequest
+from agent.filesystem.protocol import LAYER_BLOB, FileRequest, WrittenLayer
 from agent.filesystem.runtime_paths import is_runtime_path
 from agent.filesystem.tar_output import TarOutput
 from agent.filesystem.tar_sinks import DescriptorSink
@@ -17,13 +17,12 @@ from agent.filesystem.tree_archive import TreeArchive
 from agent.image.content.digests import chain_ids
 from agent.image.content.layer_unpacker import LayerUnpacker
 from agent.image.content.linux_syscalls import sync_filesystem
-from agent.image.content.staged import StagedLayer
 from agent.image.content.streams import Readable
 
 UNPACKED = "layer"
 
 
-def write_layer(request: FileRequest) -> StagedLayer | None:
+def write_layer(request: FileRequest) -> WrittenLayer | None:
     """Write the layer's blob. Returns the layer without its unpacked directory, or None if nothing changed."""
     blob = Path(request.staging) / LAYER_BLOB
     digest = hashlib.sha256()
@@ -47,10 +46,10 @@ def write_layer(request: FileRequest) -> StagedLayer | None:
         lowers.close()
     diff_id = f"sha256:{digest.hexdigest()}"
     chain_id = chain_ids([request.chain_id, diff_id])[-1] if request.chain_id else diff_id
-    return StagedLayer(diff_id, diff_id, chain_id)
+    return WrittenLayer(diff_id, diff_id, chain_id)
 
 
-def unpack_layer(request: FileRequest, layer: StagedLayer) -> StagedLayer:
+def unpack_layer(request: FileRequest, layer: WrittenLayer) -> WrittenLayer:
     """Unpack the layer beside its blob, as every other layer of the image store. Returns it with its directory and size."""
     staging = Path(request.staging)
     if layer.chain_id in request.known_layers:
@@ -61,4 +60,4 @@ def unpack_layer(request: FileRequest, layer: StagedLayer) -> StagedLayer:
     with (staging / LAYER_BLOB).open("rb", buffering=0) as blob:
         unpacker.unpack(cast("Readable", blob))
     sync_filesystem(staging)
-    return StagedLayer(layer.digest, layer.diff_id, layer.chain_id, unpacker.content_bytes, str(target))
+    return WrittenLayer(layer.digest, layer.diff_id, layer.chain_id, unpacker.content_bytes, str(target))

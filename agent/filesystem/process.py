@@ -17,8 +17,8 @@ from typing import TypeVar
 
 import msgspec
 
-from agent.filesystem.protocol import FileChange, FileMessage, FileRequest
-from agent.filesystem.tar_output import enlarge_pipe
+from agent.filesystem.pipes import enlarge_pipe
+from agent.filesystem.protocol import FileChange, FileMessage, FileRequest, encode
 from covey import errors
 
 CHUNK_BYTES = 1 << 18
@@ -92,7 +92,7 @@ class FileProcess:
         while not (message := await self.next_message()).done:
             changes += message.changes
         if changes:
-            message = msgspec.structs.replace(message, changes=(*changes, *message.changes))
+            message = message._replace(changes=(*changes, *message.changes))
         await self.wait()
         return message
 
@@ -109,7 +109,7 @@ async def file_process(request: FileRequest, *, takes_input: bool = False) -> As
         await _open_pipe() if takes_input or request.socket_fd >= 0 else (asyncio.subprocess.DEVNULL, None)
     )
     try:
-        os.write(text, msgspec.json.encode(request))
+        os.write(text, encode(request))
         passed = [text, *(fd for fd in (request.root_fd, request.socket_fd) if fd >= 0)]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "agent.filesystem.worker", str(text),

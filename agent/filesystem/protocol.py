@@ -1,17 +1,19 @@
 """Messages between the daemon and the worker process for container files: one request, JSON lines as answers. Pure.
 
-Both sides always come from one installation, so the format has no version.
+Both sides always come from one installation, so the format has no version: a message is the JSON array of its fields.
+
+Invariant: only the standard library is imported here. Every `docker cp` starts the worker two or three times, and the import
+of msgspec would be half of its start.
 """
 
-import msgspec
-
-from agent.image.content.staged import StagedLayer
+import json
+from typing import NamedTuple
 
 LAYER_BLOB = "layer.tar"
 """Name of the blob that `layer` writes into its staging folder."""
 
 
-class ViewMount(msgspec.Struct, frozen=True):
+class ViewMount(NamedTuple):
     """A mount of a stopped container: the host's `source`, or `subpath` below it, is shown at `target`."""
 
     source: str
@@ -20,7 +22,7 @@ class ViewMount(msgspec.Struct, frozen=True):
     subpath: str = ""
 
 
-class StoppedView(msgspec.Struct, frozen=True):
+class StoppedView(NamedTuple):
     """The file system of a container that does not run: its directory, its image's layers (base first), and its mounts.
 
     `hidden_below` is the directory of all containers; the worker detaches the mounts of others, so that it does not pin them.
@@ -33,7 +35,7 @@ class StoppedView(msgspec.Struct, frozen=True):
     mounts: tuple[ViewMount, ...] = ()
 
 
-class FileRequest(msgspec.Struct, frozen=True, kw_only=True):
+class FileRequest(NamedTuple):
     """One request.
 
     `action` is `stat`, `read` (a path as tar), `write` (unpack a tar below a path), `export`, `changes` or `layer`. The view is
@@ -63,7 +65,7 @@ class FileRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Chain ids that need no unpacking."""
 
 
-class PathStat(msgspec.Struct, frozen=True):
+class PathStat(NamedTuple):
     """What Docker tells of a path. `mode` has the bits of Go's FileMode. `link_target` is absolute."""
 
     name: str
@@ -73,19 +75,45 @@ class PathStat(msgspec.Struct, frozen=True):
     link_target: str = ""
 
 
-class FileChange(msgspec.Struct, frozen=True):
+class FileChange(NamedTuple):
     """A path that differs from the image: `kind` is 0 (modified), 1 (added) or 2 (deleted)."""
 
     path: str
     kind: int
 
 
-class FileMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+class WrittenLayer(NamedTuple):
+    """A layer of a commit; the fields are those of `StagedLayer`."""
+
+    digest: str
+    diff_id: str
+    chain_id: str
+    content_bytes: int = 0
+    unpacked: str = ""
+
+
+class FileMessage(NamedTuple):
     """One answer: `stat` before the data of a `read`, and as the last one `done` or an error."""
 
     stat: PathStat | None = None
     changes: tuple[FileChange, ...] = ()
-    layer: StagedLayer | None = None
+    layer: WrittenLayer | None = None
     done: bool = False
     error: str = ""
     error_kind: str = ""
+
+
+def encode(message: FileRequest | FileMessage) -> bytes:
+    """The message as one line without its end."""
+    return json.dumps(message).encode()
+
+
+def decode_request(data: bytes) -> FileRequest:
+    """A request that `encode` made."""
+    request = FileRequest(*json.loads(data))
+    stopped = None
+    if request.stopped is not None:
+        view = StoppedView(*request.stopped)
+        mounts = tuple(ViewMount(*mount) for mount in view.mounts)
+        stopped = view._replace(layers=tuple(view.layers), mounts=mounts)
+    return request._replace(stopped=stopped, layers=tuple(request.layers), known_layers=tuple(request.known_layers))

@@ -3,6 +3,7 @@
 Runs in the worker process. Extension headers, entries and the size of what a compressed archive unpacks to are bounded.
 """
 
+import errno
 import io
 import os
 import tarfile
@@ -39,6 +40,7 @@ class TarInput(io.RawIOBase):
         self._buffer = b""
         self._position = 0
         self._source: Readable | None = None
+        self._splices = True
         while len(self._buffer) < MAGIC_BYTES and (data := os.read(fd, _BUFFER_BYTES)):
             self._buffer += data
         if compression_of(self._buffer):
@@ -86,6 +88,10 @@ class TarInput(io.RawIOBase):
         """Write the next `size` bytes to a file. Raises tarfile.ReadError if the stream ends before."""
         left = size
         while left:
+            if moved := self._splice(target, left):
+                self._position += moved
+                left -= moved
+                continue
             data, self._buffer = self._buffer or self._more(), b""
             if not data:
                 raise tarfile.ReadError("unexpected end of data")
@@ -94,6 +100,18 @@ class TarInput(io.RawIOBase):
             _write_all(target, data)
             self._position += len(data)
             left -= len(data)
+
+    def _splice(self, target: int, limit: int) -> int:
+        """Let the kernel move bytes from the pipe to the file. 0 if it cannot, or at the end of the stream."""
+        if self._buffer or self._source is not None or not self._splices:
+            return 0
+        try:
+            return os.splice(self._fd, target, min(limit, _CHUNK_BYTES))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self._splices = False  # no pipe, or a file system that does not take it
+            return 0
 
     def check_end(self) -> None:
         """Raises tarfile.ReadError if the archive broke off inside a header, which tarfile takes for its end."""

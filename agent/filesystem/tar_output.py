@@ -13,8 +13,6 @@ from agent.filesystem.tar_sinks import Sink
 _BUFFER_BYTES = 1 << 20
 _SMALL_FILE_BYTES = 64 << 10
 _BLOCK = tarfile.BLOCKSIZE
-_PIPE_BYTES = 1 << 20
-_F_SETPIPE_SZ = 1031
 _XATTR_HEADER = "SCHILY.xattr."
 _ZEROS = bytes(1 << 16)
 
@@ -67,16 +65,6 @@ class TarOutput:
             data = os.read(content, min(size, _BUFFER_BYTES)) or _ZEROS[:size]  # the file became shorter meanwhile
             self._write(data)
             size -= len(data)
-
-
-def enlarge_pipe(fd: int) -> None:
-    """Let the pipe hold a megabyte, so that both ends switch less often."""
-    import fcntl
-
-    try:
-        fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_BYTES)
-    except OSError:
-        return  # no pipe, or above the limit of an unprivileged user: it works with less
 
 
 def entry(name: str, found: os.stat_result, xattrs: Mapping[str, bytes], link: str = "") -> tarfile.TarInfo | None:

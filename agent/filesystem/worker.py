@@ -3,7 +3,8 @@
 It is a process of its own, because file work would block the daemon's event loop, and because only a process can have a
 mount namespace. Tars come on stdin and go to stdout; answers go to stderr as JSON lines.
 
-Started by `agent.filesystem.process`.
+Started by `agent.filesystem.process`. What an action alone needs is imported by it, because the start is most of the time of
+a small `docker cp`.
 """
 
 import errno
@@ -13,17 +14,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from agent.filesystem import changes, layer_archive, paths_in_root, root_view
-from agent.filesystem.extractor import ExtractOptions, Extractor
-from agent.filesystem.protocol import FileMessage, FileRequest
-from agent.filesystem.tar_input import TarInput
-from agent.filesystem.tar_output import TarOutput, enlarge_pipe
+from agent.filesystem import paths_in_root, root_view
+from agent.filesystem.pipes import enlarge_pipe
+from agent.filesystem.protocol import FileMessage, FileRequest, decode_request, encode
 from agent.filesystem.tar_sinks import ChunkedSocketSink, DescriptorSink, Sink
-from agent.filesystem.tree_archive import TreeArchive
 from agent.image.content.linux_syscalls import open_in_root
-from agent.runtime import rootfs_paths, users
 from covey.errors import CoveyError, InvalidArgumentError, UnavailableError
 
 _REQUEST_LIMIT_BYTES = 64 << 20
@@ -32,7 +27,7 @@ _MOUNT_ID = "mnt_id:"
 
 
 def _send(message: FileMessage) -> None:
-    data = msgspec.json.encode(message) + b"\n"
+    data = encode(message) + b"\n"
     while data:
         data = data[os.write(2, data) :]
 
@@ -45,6 +40,9 @@ def _stat(request: FileRequest) -> FileMessage:
 
 
 def _read(request: FileRequest) -> FileMessage:
+    from agent.filesystem.tar_output import TarOutput
+    from agent.filesystem.tree_archive import TreeArchive
+
     root = root_view.open_root(request)
     wanted = paths_in_root.parse_path(request.path)
     found = paths_in_root.resolve(root, wanted, request.container)
@@ -62,6 +60,9 @@ def _read(request: FileRequest) -> FileMessage:
 
 
 def _write(request: FileRequest) -> FileMessage:
+    from agent.filesystem.extractor import ExtractOptions, Extractor
+    from agent.filesystem.tar_input import TarInput
+
     root = root_view.open_root(request)
     wanted = paths_in_root.parse_path(request.path)
     try:
@@ -82,6 +83,9 @@ def _write(request: FileRequest) -> FileMessage:
 
 
 def _export(request: FileRequest) -> FileMessage:
+    from agent.filesystem.tar_output import TarOutput
+    from agent.filesystem.tree_archive import TreeArchive
+
     root = root_view.open_root(request)
     _send(FileMessage())
     output = TarOutput(_sink(request))
@@ -91,6 +95,8 @@ def _export(request: FileRequest) -> FileMessage:
 
 
 def _changes(request: FileRequest) -> FileMessage:
+    from agent.filesystem import changes
+
     found = changes.list_changes(request.upper, request.layers)
     for start in range(0, len(found), _BATCH):
         _send(FileMessage(changes=found[start : start + _BATCH]))
@@ -98,6 +104,8 @@ def _changes(request: FileRequest) -> FileMessage:
 
 
 def _layer(request: FileRequest) -> FileMessage:
+    from agent.filesystem import layer_archive
+
     layer = layer_archive.write_layer(request)
     _send(FileMessage(layer=layer))
     return FileMessage(layer=layer_archive.unpack_layer(request, layer) if layer else None, done=True)
@@ -118,6 +126,8 @@ def _mount_id(fd: int) -> str:
 
 
 def _owner(root: int, user: str) -> tuple[int, int]:
+    from agent.runtime import rootfs_paths, users
+
     folder = Path(f"/proc/self/fd/{root}")
     texts = [rootfs_paths.read_text(folder, name) for name in ("/etc/passwd", "/etc/group")]
     found = users.resolve_user(user, (), *texts)
@@ -146,7 +156,7 @@ _ACTIONS = {
 def main(arguments: Sequence[str]) -> int:
     """Serve one request. Returns 0 when it succeeded, 1 when an error was reported."""
     root_view.die_with_parent()
-    request = msgspec.json.decode(os.pread(int(arguments[0]), _REQUEST_LIMIT_BYTES, 0), type=FileRequest)
+    request = decode_request(os.pread(int(arguments[0]), _REQUEST_LIMIT_BYTES, 0))
     enlarge_pipe(0)
     enlarge_pipe(1)
     os.umask(0)

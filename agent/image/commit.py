@@ -104,4 +104,5 @@ class ImageCommit:
             async with process.file_process(work) as worker:
                 await worker.next_message()
                 await held.aclose()
-                return (await worker.result()).layer
+                layer = (await worker.result()).layer
+                return None if layer is None else StagedLayer(*layer)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from agent.layer_limit import LAYER_LIMIT
@@ -62,6 +61,8 @@ def _mount(layers: Sequence[Path], target: Path, upper: str) -> None:
     if len(os.fsencode(data)) <= _OPTION_LIMIT:
         mounts.mount("overlay", str(target), "overlay", 0, data)
     else:
+        from concurrent.futures import ThreadPoolExecutor  # costs every other start of the file worker 10 ms
+
         with ThreadPoolExecutor(max_workers=1) as executor:
             executor.submit(_mount_relative, layers, target, upper).result()
 

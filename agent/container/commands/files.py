@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import msgspec
-
 from agent.container.api import FileArchive
 from agent.container.host import ContainerHost
 from agent.container.root_views import file_request, root_filesystem_request
@@ -28,7 +26,7 @@ async def read_path(
     """What is at the path, and a tar of it, which goes to the socket if one is given. The block ends the reading."""
     async with (
         file_request(host, ref, "read", _checked(path)) as request,
-        file_worker.file_process(msgspec.structs.replace(request, socket_fd=socket_fd)) as worker,
+        file_worker.file_process(request._replace(socket_fd=socket_fd)) as worker,
     ):
         found = _stat_of(await worker.next_message())
         host.index.emit(host.index.find(ref), "archive-path")
@@ -52,7 +50,7 @@ async def write_path(
     async with file_request(host, ref, "write", _checked(path)) as request:
         record = host.index.find(ref)
         owner = record.config.user if as_user and record.config.user else None
-        await file_worker.write(msgspec.structs.replace(request, keep_kinds=keep_kinds, owner=owner), source)
+        await file_worker.write(request._replace(keep_kinds=keep_kinds, owner=owner), source)
     host.index.emit(record, "extract-to-dir")
 
 
@@ -61,7 +59,7 @@ async def export_files(host: ContainerHost, ref: str, *, socket_fd: int = -1) ->
     """A tar of the container's root file system, without its mounts. The block ends the reading."""
     async with (
         root_filesystem_request(host, ref, "export") as request,
-        file_worker.file_process(msgspec.structs.replace(request, socket_fd=socket_fd)) as worker,
+        file_worker.file_process(request._replace(socket_fd=socket_fd)) as worker,
     ):
         await worker.next_message()
         host.index.emit(host.index.find(ref), "export")
