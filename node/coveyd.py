@@ -18,9 +18,10 @@ from typing import IO, TYPE_CHECKING
 from covey.engine_settings import LiveSettings
 from covey.errors import AlreadyExistsError, CoveyError, PermissionDeniedError
 from node.lean_process import (
+    end_start,
     import_aiohttp_without_certificates,
     limit_malloc_arenas,
-    return_unused_memory,
+    return_memory_after_bursts,
 )
 from node.options import CommandLine, DaemonOptions, merge, parse_command_line
 from node.reload import Reloader, reload_attributes
@@ -119,8 +120,11 @@ async def serve(options: DaemonOptions, line: CommandLine) -> None:
             for text in insecure_warnings(options):
                 log.warning("%s", text)
             loop.add_signal_handler(signal.SIGHUP, signal_reload)
-            return_unused_memory()
-            await stop.wait()
+            end_start()
+            async with asyncio.TaskGroup() as group:
+                returning = group.create_task(return_memory_after_bursts())
+                await stop.wait()
+                returning.cancel()
             log.info("stopping; containers run on")
 
 

@@ -1,18 +1,23 @@
-"""Memory of the daemon: what it does not load, and what it returns to the kernel after its start.
+"""Memory of the daemon: what it does not load, and what it returns to the kernel after its start and after bursts of work.
 
 Invariant: every request that the daemon sends over HTTPS has a TLS context of its own (``agent.image.registry.transport``,
 ``agent.image.peer.tls``); the contexts that aiohttp makes for itself are never used.
 """
 
+import asyncio
 import contextlib
 import ctypes
 import gc
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 _M_ARENA_MAX = -8
 _MADV_DONTNEED = 4
+_CHECK_SECONDS = 5.0
+_BURST_SECONDS = 0.25
+_QUIET_SHARE = 0.04
 _CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -36,10 +41,31 @@ def import_aiohttp_without_certificates() -> None:
                 os.environ[name] = value
 
 
-def return_unused_memory() -> None:
+def end_start() -> None:
     """Collect what the start has left, exempt the rest from later collections, and return free pages to the kernel."""
     gc.collect()
     gc.freeze()
+    _return_unused_pages()
+
+
+async def return_memory_after_bursts() -> None:
+    """Return free pages to the kernel whenever the daemon is quiet after work, such as tasks that started or an image that was loaded."""
+    returned = before = time.process_time()
+    while True:
+        await asyncio.sleep(_CHECK_SECONDS)
+        now = time.process_time()
+        if is_after_burst(now - returned, now - before):
+            await asyncio.to_thread(_return_unused_pages)
+            returned = now = time.process_time()
+        before = now
+
+
+def is_after_burst(worked_seconds: float, lately_seconds: float) -> bool:
+    """Whether the processor time since the last return was work worth returning its memory, and the last check interval was quiet. Pure."""
+    return worked_seconds >= _BURST_SECONDS and lately_seconds <= _QUIET_SHARE * _CHECK_SECONDS
+
+
+def _return_unused_pages() -> None:
     with contextlib.suppress(AttributeError, OSError):  # another C library
         libc = ctypes.CDLL(None)
         libc.malloc_trim(0)
@@ -47,8 +73,9 @@ def return_unused_memory() -> None:
 
 
 def _unmap_code(libc: ctypes.CDLL, maps: str) -> None:
-    """Unmap the code pages of libraries. The start runs most of gRPC's and OpenSSL's initialization, which nothing needs again; what is
-    needed is mapped again from the page cache. Only executable mappings: read-only data has been relocated and is not in the file.
+    """Unmap the code pages of libraries. The start runs most of gRPC's and OpenSSL's initialization, which nothing needs again, and
+    quiet times need little of what a burst needs. What is used is mapped again from the page cache. Only executable mappings:
+    read-only data has been relocated and is not in the file.
     """
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     for mapping in code_mappings(maps):
