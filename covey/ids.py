@@ -3,6 +3,7 @@
 Code that decides takes an ``IdSource`` as an argument, so that simulations are repeatable.
 """
 
+import hashlib
 import secrets
 from collections.abc import Callable
 
@@ -35,3 +36,8 @@ def new_container_id() -> str:
 def is_id(text: str) -> bool:
     """Whether the text has the form of a cluster object's identifier."""
     return len(text) == ID_LENGTH and all(c in _ALPHABET for c in text)
+
+
+def endpoint_id(container_id: str, network: str) -> str:
+    """The identifier of a container's endpoint on a network, which every node can tell."""
+    return hashlib.sha256(f"{container_id}/{network}".encode()).hexdigest()

@@ -62,6 +62,7 @@ class Execs:
         bundles: BundleBuilder,
         *,
         notify: Notify,
+        with_links: Callable[[ContainerConfig], ContainerConfig],
     ) -> None:
         self._paths = paths
         self._conmon = monitor
@@ -69,6 +70,7 @@ class Execs:
         self._tasks = tasks
         self._bundles = bundles
         self._notify = notify
+        self._with_links = with_links
         self._instances: dict[str, _ExecInstance] = {}
 
     def create(self, container_id: str, config: ExecConfig) -> str:
@@ -176,7 +178,9 @@ class Execs:
     ) -> int:
         exec_config, folder = instance.state.config, self._folder(instance.state.id)
         folder.mkdir(mode=0o700, parents=True)
-        (folder / "process.json").write_text(json.dumps(self._bundles.exec_process(config, exec_config)))
+        (folder / "process.json").write_text(
+            json.dumps(self._bundles.exec_process(self._with_links(config), exec_config))
+        )
 
         async def connect() -> None:
             if stream is not None:

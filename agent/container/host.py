@@ -18,7 +18,7 @@ from agent.container.health_monitor import HealthMonitor
 from agent.container.index import ContainerIndex
 from agent.container.lifecycle import Lifecycle
 from agent.container.log_shipping import LogShippers
-from agent.container.model import ContainerEvent
+from agent.container.model import ContainerConfig, ContainerEvent
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.container.restarts import Restarts
@@ -72,7 +72,13 @@ class ContainerHost:
         self.index = ContainerIndex(ContainerStore(self.paths.database), self.events)
         self.bundles = BundleBuilder(self.paths, self.cgroups, self.volumes, self.images, self.settings)
         self.execs = Execs(
-            self.paths, self.conmon, self.runtimes, self.tasks, self.bundles, notify=self.index.emit_exec
+            self.paths,
+            self.conmon,
+            self.runtimes,
+            self.tasks,
+            self.bundles,
+            notify=self.index.emit_exec,
+            with_links=self._with_links,
         )
         self.restarts = Restarts(
             self.index, self.tasks, lambda record, counts: self.lifecycle.start(record, by_policy=counts)
@@ -104,3 +110,7 @@ class ContainerHost:
             shippers=self.shippers,
         )
         self.inotify = Inotify()
+
+    def _with_links(self, config: ContainerConfig) -> ContainerConfig:
+        """The configuration with the variables of links; `lifecycle` exists once the service is open."""
+        return self.lifecycle.networks.with_links(config)

@@ -24,6 +24,11 @@ def parse_link(link: str) -> tuple[str, str]:
     return name, alias.rpartition("/")[2] or name
 
 
+def is_on_default_bridge(config: ContainerConfig) -> bool:
+    """Whether the container's own network is the default bridge, where links need no network's DNS."""
+    return config.network_mode in {"", BRIDGE, "default"}
+
+
 def check_links(config: ContainerConfig, find: Find) -> None:
     """Raises InvalidArgumentError for a link to a container that does not exist."""
     for link in config.links:
@@ -43,7 +48,7 @@ def extra_hosts(config: ContainerConfig, connection: NetworkConnection, find: Fi
             resolved.append(entry)
         elif connection.host_gateway:
             resolved.append(f"{name}:{connection.host_gateway}")
-    for link in config.links if config.network_mode in {"", BRIDGE, "default"} else ():
+    for link in config.links if is_on_default_bridge(config) else ():
         resolved += _linked_names(config, link, find)
     for request in config.requested_networks:
         for link in request.links:

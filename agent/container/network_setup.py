@@ -13,6 +13,7 @@ import msgspec
 from agent.container import bundle_mounts, etc_files, links
 from agent.container.api import ContainerNetworks
 from agent.container.index import ContainerIndex
+from agent.container.link_environment import link_environment
 from agent.container.model import Container, ContainerConfig, NetworkConnection
 from agent.container.namespaces import joined_network, network_path
 from agent.container.paths import ContainerPaths
@@ -31,7 +32,7 @@ class NetworkSetup:
     async def connect(self, record: ContainerRecord) -> ContainerConfig:
         """Connect a container that starts to its networks, and save what it got there.
 
-        Returns its configuration for this start, with the names that /etc/hosts needs.
+        Returns its configuration for this start, with the names that /etc/hosts needs and the variables of links.
         """
         joined = joined_network(record.config, self._snapshot)
         if joined is None:
@@ -49,7 +50,17 @@ class NetworkSetup:
         if config != record.config:
             self._index.set_config(record, config)
         hosts = links.extra_hosts(config, connection, self._snapshot)
-        return msgspec.structs.replace(config, extra_hosts=hosts)
+        return self.with_links(msgspec.structs.replace(config, extra_hosts=hosts))
+
+    def with_links(self, config: ContainerConfig) -> ContainerConfig:
+        """The configuration with the variables of links, which the container's own go before."""
+        if not config.links:
+            return config
+        try:
+            variables = link_environment(config, self._snapshot)
+        except CoveyError:  # a linked container was removed meanwhile
+            return config
+        return msgspec.structs.replace(config, env=(*variables, *config.env))
 
     def rewrite_etc_files(self, record: ContainerRecord) -> None:
         """Bring /etc/hosts and /etc/resolv.conf of a running container to its present networks and links."""

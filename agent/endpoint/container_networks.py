@@ -8,7 +8,6 @@ Invariant: every method can be repeated after a crash at any line of it. Invaria
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
@@ -27,6 +26,7 @@ from agent.endpoint.attachments import Attachments, HeldAttachment
 from agent.endpoint.plan import BRIDGE, PREDEFINED, PREDEFINED_BRIDGE, InterfacePlan, plan_interfaces
 from agent.network.model import Attachment, BridgeEndpoint, mac_address
 from covey.errors import CoveyError, InvalidArgumentError
+from covey.ids import endpoint_id
 from covey.objects import Network
 
 log = logging.getLogger(__name__)
@@ -247,7 +247,7 @@ class EndpointOwner:
         return EndpointSettings(
             name=network.spec.annotations.name,
             network_id=network.id,
-            endpoint_id=_endpoint_id(config.id, network.id),
+            endpoint_id=endpoint_id(config.id, network.id),
             ip=address,
             prefix=int(prefix or 32),
             mac=mac_address(address),
@@ -274,14 +274,10 @@ def _bridge_endpoint(config: ContainerConfig, name: str, interface: str, bridge:
     ip, _, prefix = bridge.address.partition("/")
     return EndpointSettings(
         name=name,
-        endpoint_id=_endpoint_id(config.id, name),
+        endpoint_id=endpoint_id(config.id, name),
         ip=ip,
         prefix=int(prefix or 32),
         mac=bridge.mac,
         gateway=bridge.gateway,
         interface=interface,
     )
-
-
-def _endpoint_id(container_id: str, network: str) -> str:
-    return hashlib.sha256(f"{container_id}/{network}".encode()).hexdigest()

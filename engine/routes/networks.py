@@ -22,6 +22,8 @@ from engine.translate import network as network_json
 from engine.translate.api_versions import shape
 from engine.translate.container_create.networking import read_connect, read_disconnect
 from engine.translate.filters import Filters
+from engine.translate.json_fields import omit_empty
+from engine.translate.network_services import write_services
 from engine.translate.times import parse_moment
 
 MIN_ID_PREFIX = 12
@@ -50,7 +52,7 @@ async def inspect(context: RequestContext) -> web.Response:
         raise NotFoundError(f"network {context.ref} not found")
     found = network_json.write(network, local_network.containers_on(name, network.id, containers))
     if context.flag("verbose") and context.services.control_available:
-        found["Peers"] = await _peers(context, network)
+        found |= await _verbose(context, network)
     return json_response(shape("network", context.version, found))
 
 
@@ -150,8 +152,8 @@ def _require_attachable(network: Network | None) -> None:
         )
 
 
-async def _peers(context: RequestContext, network: Network) -> list[dict[str, Any]]:
-    """The nodes with a running task on the network."""
+async def _verbose(context: RequestContext, network: Network) -> dict[str, Any]:
+    """The nodes with a running task on the network, and the services of these tasks."""
     cluster = context.services.cluster
     tasks, nodes = await cluster.tasks(), {node.id: node for node in await cluster.nodes()}
     used = {
@@ -159,7 +161,11 @@ async def _peers(context: RequestContext, network: Network) -> list[dict[str, An
         for task in tasks
         if task.status.state is TaskState.RUNNING and any(item.network_id == network.id for item in task.networks)
     }
-    return [{"Name": key, "IP": nodes[key].status.addr} for key in sorted(used) if key in nodes]
+    services = write_services(network.id, [service for service, _ in await cluster.services()], tasks, nodes)
+    return {
+        "Peers": [{"Name": key, "IP": nodes[key].status.addr} for key in sorted(used) if key in nodes],
+        **omit_empty(Services=services or None),
+    }
 
 
 def _matches(active_filters: Filters, item: dict[str, Any]) -> bool:

@@ -54,7 +54,7 @@ def wait_reaches(lab: LabCluster, name: str, target: str, on: int = 1) -> None:
 
 
 def test_containers_on_the_bridge_reach_each_other_and_a_link_gives_a_name(lab: LabCluster) -> None:
-    name = background(lab, "--mac-address", "02:42:00:00:00:99")
+    name = background(lab, "--mac-address", "02:42:00:00:00:99", "--expose", "81/udp", "-e", "GREETING=hello")
     shown = networks_of(lab, name)["bridge"]
     assert shown["MacAddress"] == "02:42:00:00:00:99"
     assert shown["Gateway"]
@@ -62,9 +62,17 @@ def test_containers_on_the_bridge_reach_each_other_and_a_link_gives_a_name(lab: 
     assert bridge["IPAM"]["Config"][0]["Gateway"] == shown["Gateway"]
     assert bridge["Id"] == shown["NetworkID"]
     assert [item["Name"] for item in bridge["Containers"].values()] == [name]
-    said = run(lab, "--rm", "--link", f"{name}:db", IMAGE, "sh", "-c", "ping -c 1 db && cat /etc/hosts").out
+    said = run(lab, "--rm", "--link", f"{name}:db", IMAGE, "sh", "-c", "ping -c 1 db && cat /etc/hosts && env").out
+    assert "\nDB_ENV_GREETING=hello\n" in said
     assert f"{shown['IPAddress']}\tdb\n" in said
-    linking = background(lab, "--link", f"{name}:db")
+    linking = background(lab, "--link", f"{name}:db", "-e", "DB_ENV_GREETING=own")
+    variables = lab.docker("exec", linking, "env", on=lab[1]).lines
+    assert {f"DB_PORT_81_UDP=udp://{shown['IPAddress']}:81", f"DB_NAME=/{linking}/db", "DB_ENV_GREETING=own"} <= set(
+        variables
+    )
+    own = lab.json("inspect", linking, on=lab[1])[0]["Config"]["Env"]
+    assert "DB_ENV_GREETING=own" in own
+    assert not any(line.startswith("DB_PORT") for line in own)
     lab.docker("restart", "-t", "0", name, on=lab[1])
     assert networks_of(lab, name)["bridge"]["IPAddress"] != shown["IPAddress"]
     assert reaches(lab, linking, "db")
@@ -112,6 +120,9 @@ def test_containers_of_any_node_join_an_attachable_overlay_network(lab: LabClust
     lab.execute(task, "ping", "-c", "1", "zwei")
     assert {item["Name"] for item in lab.get("/networks", on=lab[2])} == {"bridge", "host", "none", "open"}
     shown = lab.json("network", "inspect", "open", on=lab[2])[0]["Containers"].values()
+    services = lab.json("network", "inspect", "--verbose", "open", on=lab[1])[0]["Services"]
+    assert services["web"]["VIP"]
+    assert services["web"]["Tasks"][0]["EndpointIP"] == task["NetworksAttachments"][0]["Addresses"][0].split("/")[0]
     addresses = {item["IPv4Address"] for item in shown} | {f"{networks_of(lab, one)['open']['IPAddress']}/24"}
     assert len(addresses) == 3
     assert two in {item["Name"] for item in shown}

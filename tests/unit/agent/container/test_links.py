@@ -2,6 +2,7 @@
 
 import pytest
 
+from agent.container.link_environment import link_environment
 from agent.container.links import check_links, extra_hosts, parse_link
 from agent.container.model import (
     Container,
@@ -71,3 +72,41 @@ def test_on_another_network_a_link_is_an_alias_of_a_container_there():
     assert extra_hosts(web, GATEWAY, find(container("db", network="open"))) == ("data:172.18.0.5",)
     assert extra_hosts(web, GATEWAY, find(container("db", network="other"))) == ()
     assert extra_hosts(web, GATEWAY, find(container("db", network="open", running=False))) == ()
+
+
+def test_a_link_gives_dockers_variables_of_ports_name_and_environment():
+    db = container(
+        "db", exposed_ports=("81/udp", "5432/tcp", "9000-9002/tcp"), env=("A=1", "PATH=/x", "HOME=/h", "B=x=y")
+    )
+    web = container("web", links=("db:my-data",)).config
+    ip = "172.18.0.5"
+    assert link_environment(web, find(db)) == (
+        f"MY_DATA_PORT=tcp://{ip}:5432",
+        f"MY_DATA_PORT_9000_TCP_START=tcp://{ip}:9000",
+        f"MY_DATA_PORT_9000_TCP_ADDR={ip}",
+        "MY_DATA_PORT_9000_TCP_PROTO=tcp",
+        "MY_DATA_PORT_9000_TCP_PORT_START=9000",
+        f"MY_DATA_PORT_9000_TCP_END=tcp://{ip}:9002",
+        "MY_DATA_PORT_9000_TCP_PORT_END=9002",
+        *(
+            line
+            for number, protocol in ((5432, "tcp"), (9000, "tcp"), (9001, "tcp"), (9002, "tcp"), (81, "udp"))
+            for key in (f"MY_DATA_PORT_{number}_{protocol.upper()}",)
+            for line in (
+                f"{key}={protocol}://{ip}:{number}",
+                f"{key}_ADDR={ip}",
+                f"{key}_PORT={number}",
+                f"{key}_PROTO={protocol}",
+            )
+        ),
+        "MY_DATA_NAME=/web/my-data",
+        "MY_DATA_ENV_A=1",
+        "MY_DATA_ENV_B=x=y",
+    )
+
+
+def test_links_on_other_networks_and_to_ended_containers_give_no_variables():
+    db, ended = container("db"), container("db", running=False)
+    assert link_environment(container("web", links=("db",)).config, find(db)) == ("DB_NAME=/web/db",)
+    assert link_environment(container("web", links=("db",)).config, find(ended)) == ()
+    assert link_environment(container("web", links=("db",), network_mode="own").config, find(db)) == ()

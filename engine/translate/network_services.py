@@ -1,0 +1,46 @@
+"""``Services`` of a network that is inspected with ``verbose``: virtual IPs, and the tasks with their endpoints. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from covey.ids import endpoint_id
+from covey.objects import Node, Service, Task
+from covey.placeholders import task_name
+from covey.states import TaskState
+
+
+def write_services(
+    network_id: str, services: Iterable[Service], tasks: Iterable[Task], nodes: Mapping[str, Node]
+) -> dict[str, Any]:
+    """The services with a running task on the network, by name.
+
+    ``LocalLBIndex`` is 0: traffic to a virtual IP is not balanced by IPVS, which would number it.
+    """
+    virtual_ips = {service.id: _virtual_ip(service, network_id) for service in services}
+    result: dict[str, Any] = {}
+    for task in sorted(tasks, key=lambda task: (task.service_annotations.name, task.slot, task.id)):
+        address = next((item.address for item in task.networks if item.network_id == network_id), "")
+        if not address or task.status.state is not TaskState.RUNNING:
+            continue
+        entry = result.setdefault(
+            task.service_annotations.name,
+            {"VIP": virtual_ips.get(task.service_id, ""), "Ports": [], "LocalLBIndex": 0, "Tasks": []},
+        )
+        entry["Tasks"].append(_task(task, network_id, address, nodes))
+    return result
+
+
+def _task(task: Task, network_id: str, address: str, nodes: Mapping[str, Node]) -> dict[str, Any]:
+    container_id = task.status.container.container_id if task.status.container else ""
+    node = nodes.get(task.node_id)
+    return {
+        "Name": task_name(task),
+        "EndpointID": endpoint_id(container_id, network_id) if container_id else "",
+        "EndpointIP": address.partition("/")[0],
+        "Info": {"Host IP": node.status.addr if node else ""},
+    }
+
+
+def _virtual_ip(service: Service, network_id: str) -> str:
+    addresses = service.endpoint.virtual_ips if service.endpoint else ()
+    return next((item.address.partition("/")[0] for item in addresses if item.network_id == network_id), "")
