@@ -33,12 +33,17 @@ def check_network_options(network: str, options: Mapping[str, str]) -> None:
         raise InvalidArgumentError(
             f"network {network}: at most {MAX_OPTIONS} options of {MAX_OPTION_CHARACTERS} characters are possible; remove some"
         )
-    if options.get(ENCRYPTED_OPTION, "false") not in ("false", "0"):
+    if is_encrypted(options):
         raise UnsupportedError(
             f"network {network}: the option {ENCRYPTED_OPTION!r} is not supported by Covey yet; remove it"
         )
     requested_mtu(network, options)
     requested_vni(network, options)
+
+
+def is_encrypted(options: Mapping[str, str]) -> bool:
+    """Whether the traffic of a network with these options is encrypted between hosts."""
+    return options.get(ENCRYPTED_OPTION, "false").lower() not in ("false", "0")
 
 
 def requested_vni(network: str, options: Mapping[str, str]) -> int:

@@ -138,7 +138,7 @@ class Dispatcher:
         session = NodeSession(
             node_id,
             session_id,
-            parts=lambda: term.assignments.parts_for(node_id),
+            assignments=lambda: term.assignments.assignments_of(node_id),
             state=lambda: term.session_state_of(node_id, session_id),
             on_message=lambda: term.record_heartbeat(node_id),
             on_description=lambda description: term.update_description(node_id, description),

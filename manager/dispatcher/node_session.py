@@ -17,10 +17,9 @@ from grpc import aio
 from covey import codec
 from covey.errors import InvalidArgumentError, UnavailableError
 from covey.objects import NodeDescription, TaskStatus
-from covey.objects.assignment import AssignmentChange, AssignmentKind
 from coveypb.v1 import dispatcher_pb2
-from manager.dispatcher.assignment_cache import AssignmentParts, changes_between, merge_parts
-from manager.dispatcher.assignments import difference, split_changes
+from manager.dispatcher.assignment_cache import NodeAssignments, SentAssignments
+from manager.dispatcher.assignment_wire import split_into_messages
 
 HELLO_SECONDS = 5.0
 WRITE_SECONDS = 10.0
@@ -28,18 +27,6 @@ MAX_OUTBOX = 1024
 MAX_UNSTORED_REPORTS = 16
 """An agent sends one batch of statuses at a time and seldom a description; one that sends more without an answer loses its session."""
 MAX_STATUSES_PER_BATCH = 256
-MAX_CHANGES_PER_MESSAGE = 200
-MAX_MESSAGE_BYTES = 1 << 20
-
-_FIELDS = {
-    AssignmentKind.TASK: "task",
-    AssignmentKind.SECRET: "secret",
-    AssignmentKind.CONFIG: "config",
-    AssignmentKind.NETWORK: "network",
-    AssignmentKind.ENDPOINT: "endpoint",
-    AssignmentKind.VIRTUAL_SERVICE: "virtual_service",
-    AssignmentKind.NODE_ENDPOINT: "node_endpoint",
-}
 
 TaskStatuses = list[tuple[str, TaskStatus]]
 
@@ -52,7 +39,7 @@ class NodeSession:
         node_id: str,
         session_id: str,
         *,
-        parts: Callable[[], AssignmentParts],
+        assignments: Callable[[], NodeAssignments],
         state: Callable[[], dispatcher_pb2.SessionState],
         on_message: Callable[[], None],
         on_description: Callable[[NodeDescription], Awaitable[None]],
@@ -62,7 +49,7 @@ class NodeSession:
     ) -> None:
         self.node_id = node_id
         self.session_id = session_id
-        self._parts = parts
+        self._assignments = assignments
         self._state = state
         self._on_message = on_message
         self._on_description = on_description
@@ -73,12 +60,18 @@ class NodeSession:
         self._outbox: deque[dispatcher_pb2.ManagerMessage] = deque()
         self._wake = asyncio.Event()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sent: AssignmentParts | None = None
+        self._sent = SentAssignments()
         self._sent_state = b""
+        self._state_changed = True
         self._version = 0
 
     def wake(self) -> None:
-        """The node's assignments or the session state may have changed."""
+        """The node's assignments may have changed."""
+        self._wake.set()
+
+    def wake_state(self) -> None:
+        """The session state may have changed."""
+        self._state_changed = True
         self._wake.set()
 
     def end(self, error: Exception) -> None:
@@ -167,6 +160,9 @@ class NodeSession:
             await self._wake.wait()
 
     async def _write_state(self, context: Any) -> None:
+        if not self._state_changed:
+            return
+        self._state_changed = False
         state = self._state()
         serialized = state.SerializeToString(deterministic=True)
         if serialized != self._sent_state:
@@ -178,16 +174,13 @@ class NodeSession:
             await _write(context, self._outbox.popleft())
 
     async def _write_assignments(self, context: Any) -> None:
-        parts = self._parts()
-        complete = self._sent is None
-        changes = difference({}, merge_parts(parts)) if self._sent is None else changes_between(self._sent, parts)
-        self._sent = dict(parts)
+        complete, changes = self._sent.advance(self._assignments())
         if not changes and not complete:
             return
         applies_to = "" if complete else f"{self.session_id}/{self._version}"
         self._version += 1
         results_in = f"{self.session_id}/{self._version}"
-        messages = [dispatcher_pb2.Assignments(changes=wire) for wire in _split_into_messages(changes)]
+        messages = split_into_messages(changes)
         for number, message in enumerate(messages):
             message.complete = complete
             message.applies_to = applies_to
@@ -207,31 +200,6 @@ async def read_hello(context: Any) -> dispatcher_pb2.Hello:
     if message is aio.EOF or message.WhichOneof("message") != "hello":
         raise InvalidArgumentError("a session begins with hello")
     return message.hello  # type: ignore[no-any-return]
-
-
-def change_to_wire(change: AssignmentChange) -> dispatcher_pb2.AssignmentChange:
-    """The protobuf message of a change."""
-    message = dispatcher_pb2.AssignmentChange(id=change.id)
-    message.kind = int(change.kind)  # type: ignore[assignment]
-    if change.item is not None:
-        codec.write(change.item, getattr(message, _FIELDS[change.kind]))
-    return message
-
-
-def _split_into_messages(changes: list[AssignmentChange]) -> list[list[dispatcher_pb2.AssignmentChange]]:
-    """Changes for as many messages as needed, each bounded in count and bytes."""
-    parts: list[list[dispatcher_pb2.AssignmentChange]] = []
-    for some in split_changes(changes, limit=MAX_CHANGES_PER_MESSAGE):
-        part: list[dispatcher_pb2.AssignmentChange] = []
-        size = 0
-        for wire in map(change_to_wire, some):
-            if part and size + wire.ByteSize() > MAX_MESSAGE_BYTES:
-                parts.append(part)
-                part, size = [], 0
-            part.append(wire)
-            size += wire.ByteSize()
-        parts.append(part)
-    return parts
 
 
 async def _write(context: Any, message: dispatcher_pb2.ManagerMessage) -> None:

@@ -179,6 +179,8 @@ class DispatcherTerm:
             if any(_affects_all_sessions(change) for change in changes):
                 self._wake_all()
             for change in changes:
+                if isinstance(change.after, Node) and change.after.id in self.sessions:
+                    self.sessions[change.after.id].wake_state()
                 if change.after is None and isinstance(change.before, Node):
                     self._remove_node(change.before.id)
 
@@ -190,7 +192,7 @@ class DispatcherTerm:
 
     def _wake_all(self) -> None:
         for session in self.sessions.values():
-            session.wake()
+            session.wake_state()
 
     async def _watch_for_stalls(self) -> None:
         """Notices a stall of this process also while ``_check_heartbeats`` waits for the store."""

@@ -19,6 +19,7 @@ from node.lab import cluster
 from node.lab.layout import Lab
 from tests.bench import computer, memory
 from tests.bench.consensus import KILLS, consensus
+from tests.bench.dispatch import dispatch
 from tests.bench.failures import leader_kill, worker_kill
 from tests.bench.figures import Figure, table, with_peer
 from tests.bench.image_sharing import image_sharing
@@ -32,7 +33,7 @@ from tests.bench.throughput import throughput
 from tests.bench.writes import secrets
 
 SECTIONS = ("memory", "services", "secrets", "throughput", "worker", "leader")
-COMPONENT_SECTIONS = ("store", "consensus", "scale", "host", "images")
+COMPONENT_SECTIONS = ("store", "consensus", "scale", "dispatch", "host", "images")
 IMAGE_BYTES = 100 * 1000 * 1000
 SOURCE = "* measured once on a machine of this kind (Docker Engine 20.10.24): see docs/benchmarks.md"
 
@@ -126,6 +127,7 @@ def main() -> int:
     run.measure("store", lambda: store(rounds))
     run.measure("consensus", lambda: consensus(kills=5 if options.quick else KILLS))
     run.measure("scale", lambda: scale(rounds))
+    run.measure("dispatch", lambda: dispatch(rounds))
     run.measure("host", lambda: beside_docker(options.name, rounds))
     run.measure("images", lambda: image_sharing(options.name, rounds))
     if options.peer:

@@ -9,17 +9,20 @@ from hypothesis import strategies as st
 from covey.objects import (
     Annotations,
     ContainerSpec,
+    Driver,
     Endpoint,
     EndpointSpec,
     Network,
     NetworkAttachment,
     NetworkAttachmentConfig,
+    NetworkSpec,
     Node,
     NodeDescription,
     NodeSpec,
     NodeStatus,
     Object,
     Platform,
+    PortConfig,
     Secret,
     SecretReference,
     SecretSpec,
@@ -29,13 +32,15 @@ from covey.objects import (
     TaskSpec,
     TaskStatus,
     VirtualIP,
+    WireGuardDescription,
     replace,
 )
 from covey.objects.assignment import AssignmentKind as Kind
-from covey.objects.assignment import NetworkEndpoint
+from covey.objects.assignment import NetworkEndpoint, NodeEndpoint, VirtualService
 from covey.states import EndpointMode, NodeState, TaskState
-from manager.dispatcher.assignment_cache import AssignmentCache, changes_between, merge_parts
-from manager.dispatcher.assignments import AssignmentSet, difference, split_changes
+from manager.dispatcher.assignment_cache import AssignmentCache, SentAssignments
+from manager.dispatcher.assignment_wire import MAX_CHANGES_PER_MESSAGE, encode_change, split_into_messages
+from manager.dispatcher.assignments import AssignmentSet, difference
 from manager.store import Action, Change, View
 from manager.store.schema import BY_KIND
 
@@ -94,7 +99,18 @@ def network(name: str) -> Network:
 
 def assigned(view: View, node_id: str) -> AssignmentSet:
     """Everything that the node must know, from a cache that has seen no commit."""
-    return merge_parts(AssignmentCache(view).parts_for(node_id))
+    return AssignmentCache(view).assignments_of(node_id).all_items()
+
+
+INGRESS = NetworkSpec(annotations=Annotations(name="ingress"), ingress=True)
+PUBLISHED = EndpointSpec(ports=(PortConfig(target_port=80, published_port=8080),))
+
+
+def on_mesh(item: Node, address: str, key: str = "") -> Node:
+    """The node with an address on the ingress network and a tunnel key; empty for none."""
+    attachments = (NetworkAttachment(network_id="mesh", address=address, mac="02:42:0a:00:00:04"),) if address else ()
+    wireguard = WireGuardDescription(public_key=key, port=51820) if key else None
+    return replace(item, attachments=attachments, description=replace(item.description, wireguard=wireguard))
 
 
 WORLD = put(View.empty(), *(node(n) for n in NODES), *(network(n) for n in NETWORKS), secret("x"), secret("y"))
@@ -169,11 +185,12 @@ def test_objects_that_others_depend_on_come_first_and_are_removed_last() -> None
 def test_a_change_of_a_secret_affects_only_nodes_that_have_it() -> None:
     view = put(WORLD, task("t1", "n1", secret="x"), task("t2", "n2", secret="y"))
     cache = AssignmentCache(view)
-    before = dict(cache.parts_for("n1"))
+    sent = SentAssignments()
+    sent.advance(cache.assignments_of("n1"))
     labelled = replace(secret("x"), spec=SecretSpec(annotations=Annotations(name="x", labels={"a": "b"}), data=b"data"))
     after = put(view, labelled)
     assert cache.apply_changes(after, [Change(Action.UPDATE, secret("x"), labelled)]) == {"n1"}
-    [change] = changes_between(before, cache.parts_for("n1"))
+    [(change, _, _)] = sent.advance(cache.assignments_of("n1")).changes
     assert (change.kind, change.item) == (Kind.SECRET, labelled)
 
 
@@ -187,11 +204,13 @@ def histories(draw: st.DrawFn) -> list[list[Object]]:
         state=st.sampled_from(STATES),
         desired=st.sampled_from([TaskState.RUNNING, TaskState.SHUTDOWN]),
         secret=st.sampled_from(["", "x", "y", "gone"]),
-        network=st.sampled_from(["", *NETWORKS]),
+        network=st.sampled_from(["", "mesh", *NETWORKS]),
         hostname=st.sampled_from(["", "on-{{.Node.Hostname}}"]),
     )
     random_nodes = st.builds(
-        node,
+        lambda mesh, key, **facts: on_mesh(node(**facts), mesh, key),
+        mesh=st.sampled_from(["", "10.0.0.4/24"]),
+        key=st.sampled_from(["", "key"]),
         name=st.sampled_from(NODES),
         state=st.sampled_from([NodeState.READY, NodeState.DOWN]),
         addr=st.sampled_from(["", "192.0.2.99"]),
@@ -203,15 +222,26 @@ def histories(draw: st.DrawFn) -> list[list[Object]]:
             spec=ServiceSpec(
                 annotations=Annotations(name="web"), task=TaskSpec(networks=(NetworkAttachmentConfig(target=net),))
             ),
-            endpoint=Endpoint(virtual_ips=(VirtualIP(network_id=net, address=vip),)) if vip else None,
+            endpoint=Endpoint(
+                spec=PUBLISHED, ports=PUBLISHED.ports, virtual_ips=(VirtualIP(network_id=net, address=vip),)
+            )
+            if vip
+            else None,
         ),
-        net=st.sampled_from(NETWORKS),
+        net=st.sampled_from([*NETWORKS, "mesh"]),
         vip=st.sampled_from(["", "10.0.0.2/24"]),
     )
     secrets = st.builds(lambda data: Secret(id="x", spec=SecretSpec(data=data)), st.sampled_from([b"a", b"b"]))
-    networks = st.builds(lambda vni: Network(id="net1", vni=vni), st.sampled_from([0, 4097]))
+    networks = st.builds(
+        lambda vni, options: Network(id="net1", vni=vni, spec=NetworkSpec(driver=Driver(options=options))),
+        st.sampled_from([0, 4097]),
+        st.sampled_from([{}, {"encrypted": ""}]),
+    )
+    meshes = st.builds(lambda allocated: Network(id="mesh", allocated=allocated, spec=INGRESS), st.booleans())
     return draw(
-        st.lists(st.lists(st.one_of(random_tasks, random_nodes, services, secrets, networks), max_size=4), max_size=8)
+        st.lists(
+            st.lists(st.one_of(random_tasks, random_nodes, services, secrets, networks, meshes), max_size=4), max_size=8
+        )
     )
 
 
@@ -221,41 +251,57 @@ def test_diffs_applied_in_turn_give_the_complete_set_and_the_cache_agrees_with_o
 ) -> None:
     view, cache = WORLD, AssignmentCache(WORLD)
     held: dict[str, dict[object, object]] = {name: {} for name in NODES}
-    sent = {name: cache.parts_for(name) for name in NODES}
+    sent = {name: SentAssignments() for name in NODES}
+    for name in NODES:
+        advance(sent[name], cache, name, held[name])
+    slow: set[str] = set()
     for batch in history:
         changes = []
         for item in batch:
             schema = BY_KIND[type(item)]
             before = view.state(schema).objects.get(item.id)
-            if isinstance(item, Task) and before is not None and chance.random() < 0.3:
+            if isinstance(item, Task | Network | Node | Service) and before is not None and chance.random() < 0.2:
                 view = view.put(schema, item.id, None)
                 changes.append(Change(Action.REMOVE, before, None))
                 continue
             view = view.put(schema, item.id, item)
             changes.append(Change(Action.UPDATE if before else Action.CREATE, before, item))
-        dirty = cache.apply_changes(view, changes)
+        if chance.random() < 0.1:
+            cache.reset(view)  # as after a lag
+            dirty = set(NODES)
+        else:
+            dirty = cache.apply_changes(view, changes)
         for name in NODES:
             want = assigned(view, name)
-            parts = cache.parts_for(name)
-            assert dict(merge_parts(parts)) == want
-            difference_now = changes_between(sent[name], parts)
-            assert difference_now == [] or name in dirty, "a node that must be told something is dirty"
-            for change in difference_now:
-                if change.item is None:
-                    del held[name][change.kind, change.id]
-                else:
-                    held[name][change.kind, change.id] = change.item
-            sent[name] = dict(parts)
+            assert cache.assignments_of(name).all_items() == want
+            if chance.random() < 0.3:
+                continue  # this session is slow
+            told = advance(sent[name], cache, name, held[name])
+            assert not told or name in dirty | slow, "a node that must be told something is dirty"
             assert held[name] == want
+        slow = {name for name in NODES if held[name] != assigned(view, name)}
 
 
-@given(st.integers(0, 40), st.integers(1, 9))
-def test_parts_hold_everything_once_and_in_order(count: int, most: int) -> None:
-    changes = difference({}, {(Kind.TASK, f"{n:02}"): task(f"{n:02}") for n in range(count)})
-    parts = split_changes(changes, limit=most)
-    assert [change for part in parts for change in part] == changes
-    assert all(len(part) <= most for part in parts)
-    assert parts
+def advance(sent: SentAssignments, cache: AssignmentCache, name: str, held: dict[object, object]) -> int:
+    """Applies the update of a session to what its agent holds. Returns the number of changes."""
+    complete, changes = sent.advance(cache.assignments_of(name))
+    if complete:
+        held.clear()
+    for change, _, _ in changes:
+        if change.item is None:
+            del held[change.kind, change.id]
+        else:
+            held[change.kind, change.id] = change.item
+    return len(changes)
+
+
+@given(st.integers(0, 3 * MAX_CHANGES_PER_MESSAGE))
+def test_messages_hold_everything_once_and_in_order(count: int) -> None:
+    changes = difference({}, {(Kind.SECRET, f"{n:04}"): secret("x") for n in range(count)})
+    messages = split_into_messages(map(encode_change, changes))
+    assert [change.id for message in messages for change in message.changes] == [change.id for change in changes]
+    assert all(len(message.changes) <= MAX_CHANGES_PER_MESSAGE for message in messages)
+    assert messages
 
 
 @pytest.mark.parametrize(
@@ -283,11 +329,12 @@ def test_a_node_that_is_renamed_changes_the_names_of_its_containers() -> None:
     before, after = node("n1", hostname="east"), node("n1", hostname="west")
     view = put(View.empty(), before, network("net1"), task("t1", network="net1", hostname="{{.Node.Hostname}}"))
     cache = AssignmentCache(view)
-    sent = cache.parts_for("n1")
+    sent = SentAssignments()
+    sent.advance(cache.assignments_of("n1"))
     view = put(view, after)
     assert cache.apply_changes(view, [Change(Action.UPDATE, before, after)]) == {"n1"}
-    assert [change.id for change in changes_between(sent, cache.parts_for("n1"))] == ["t1/net1"]
-    assert dict(merge_parts(cache.parts_for("n1"))) == assigned(view, "n1")
+    assert [change.id for change, _, _ in sent.advance(cache.assignments_of("n1")).changes] == ["t1/net1"]
+    assert cache.assignments_of("n1").all_items() == assigned(view, "n1")
 
 
 def test_an_alias_is_the_services_and_leads_to_no_single_task() -> None:
@@ -303,3 +350,83 @@ def test_an_alias_is_the_services_and_leads_to_no_single_task() -> None:
     sent = assigned(put(View.empty(), node("n1"), network("net1"), web, joined), "n1")
     assert sent[Kind.ENDPOINT, "t1/net1"].aliases == ()
     assert sent[Kind.VIRTUAL_SERVICE, "s1/net1"].aliases == ("short",)
+
+
+# --- the ingress network and encrypted networks ---
+
+
+def test_every_node_is_told_of_the_ingress_network_its_nodes_and_published_services() -> None:
+    mesh = Network(id="mesh", allocated=True, spec=INGRESS)
+    published = task("t1", "n1", network="mesh")
+    web = Service(
+        id="s1",
+        spec=ServiceSpec(annotations=Annotations(name="web"), endpoint=PUBLISHED),
+        endpoint=Endpoint(
+            spec=PUBLISHED, ports=PUBLISHED.ports, virtual_ips=(VirtualIP(network_id="mesh", address="10.0.0.9/24"),)
+        ),
+    )
+    view = put(WORLD, mesh, published, web, on_mesh(node("n2"), "10.0.0.4/24", "key"))
+    sent = assigned(view, "n3")
+    assert kinds(sent) == [
+        (Kind.NETWORK, "mesh"),
+        (Kind.ENDPOINT, "t1/mesh"),
+        (Kind.VIRTUAL_SERVICE, "s1/mesh"),
+        (Kind.NODE_ENDPOINT, "n2/mesh"),
+    ]
+    service = sent[Kind.VIRTUAL_SERVICE, "s1/mesh"]
+    assert isinstance(service, VirtualService)
+    assert (service.address, service.ports) == ("10.0.0.9", PUBLISHED.ports)
+    assert sent[Kind.NODE_ENDPOINT, "n2/mesh"] == NodeEndpoint(
+        id="n2/mesh", network_id="mesh", node_id="n2", host="192.0.2.2", address="10.0.0.4", mac="02:42:0a:00:00:04"
+    )
+    unpublished = replace(web, spec=replace(web.spec, endpoint=None), endpoint=Endpoint())
+    assert (Kind.VIRTUAL_SERVICE, "s1/mesh") not in assigned(put(view, unpublished), "n3")
+
+
+def test_nodes_of_an_encrypted_network_are_told_each_others_keys_and_others_are_not() -> None:
+    sealed = Network(id="net1", vni=4097, spec=NetworkSpec(driver=Driver(options={"encrypted": ""})))
+    view = put(WORLD, sealed, task("t1", "n1", network="net1"), task("t2", "n2", network="net1"), task("t3", "n3"))
+    view = put(view, on_mesh(node("n1"), "", "key1"), on_mesh(node("n3"), "", "key3"))
+    sent = assigned(view, "n2")
+    nodes = {item.node_id: item.wireguard for item in sent.values() if isinstance(item, NodeEndpoint)}
+    assert nodes == {"n1": WireGuardDescription(public_key="key1", port=51820), "n2": None}
+    assert kinds(assigned(view, "n3")) == [(Kind.TASK, "t3")]
+
+
+def test_a_task_that_stops_drains_and_is_neither_ready_nor_gone() -> None:
+    stopping = task("t1", network="net1", desired=TaskState.SHUTDOWN)
+    endpoint = assigned(put(WORLD, stopping), "n1")[Kind.ENDPOINT, "t1/net1"]
+    assert isinstance(endpoint, NetworkEndpoint)
+    assert (endpoint.ready, endpoint.draining, endpoint.mac) == (False, True, "02:42:0a:00:00:05")
+
+
+def test_a_change_of_one_endpoint_is_encoded_once_for_all_nodes() -> None:
+    tasks = [task(f"t{number}", NODES[number % 3], network="net1") for number in range(30)]
+    view = put(WORLD, *tasks)
+    cache, sessions = AssignmentCache(view), [SentAssignments() for _ in NODES]
+    for name, sent in zip(NODES, sessions, strict=True):
+        sent.advance(cache.assignments_of(name))
+    ended = task("t7", NODES[1], TaskState.FAILED, network="net1")
+    view = put(view, ended)
+    assert cache.apply_changes(view, [Change(Action.UPDATE, tasks[7], ended)]) == set(NODES)
+    messages = [
+        encoded.wire
+        for name, sent in zip(NODES, sessions, strict=True)
+        for encoded in sent.advance(cache.assignments_of(name)).changes
+        if encoded.change.kind is Kind.ENDPOINT
+    ]
+    assert [message.id for message in messages] == ["t7/net1"] * 3
+    assert len({id(message) for message in messages}) == 1
+
+
+def test_a_session_that_is_too_far_behind_gets_a_complete_set() -> None:
+    view = put(WORLD, task("t1", network="net1"))
+    cache, slow = AssignmentCache(view, max_log=3), SentAssignments()
+    slow.advance(cache.assignments_of("n1"))
+    for state in [TaskState.STARTING, TaskState.RUNNING] * 3:
+        before, after = view.tasks.get("t1"), task("t1", state=state, network="net1")
+        view = put(view, after)
+        cache.apply_changes(view, [Change(Action.UPDATE, before, after)])
+    update = slow.advance(cache.assignments_of("n1"))
+    assert update.complete
+    assert {(change.kind, change.id): change.item for change, _, _ in update.changes} == assigned(view, "n1")

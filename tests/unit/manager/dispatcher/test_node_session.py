@@ -11,6 +11,7 @@ from covey.errors import CoveyError, InvalidArgumentError, UnavailableError, fir
 from covey.objects import NodeDescription, TaskStatus
 from covey.states import TaskState
 from coveypb.v1 import dispatcher_pb2
+from manager.dispatcher.assignment_cache import NodeAssignments
 from manager.dispatcher.node_session import (
     MAX_OUTBOX,
     MAX_STATUSES_PER_BATCH,
@@ -70,7 +71,7 @@ class Store:
 async def session() -> AsyncIterator[tuple[Stream, Store, NodeSession]]:
     stream, store = Stream(), Store()
     made = NodeSession(
-        "n1", "s1", parts=dict, state=dispatcher_pb2.SessionState,
+        "n1", "s1", assignments=lambda: NodeAssignments({}, {}), state=dispatcher_pb2.SessionState,
         on_message=store.heard, on_description=store.description, on_statuses=store.statuses,
         on_images=store.images.append, on_fetch_result=store.images.append,
     )  # fmt: skip
