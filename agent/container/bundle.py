@@ -7,6 +7,7 @@ exec. `tear_down` removes what `build` made and may be called at any time.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import platform
 import shutil
@@ -21,6 +22,7 @@ from agent.container import (
     device_rules,
     devices,
     etc_files,
+    mount_labels,
     mount_sources,
     namespaces,
     oci,
@@ -41,6 +43,7 @@ from agent.runtime import (
     rootfs,
     rootfs_paths,
     seccomp,
+    selinux,
     syscall_abi,
     users,
 )
@@ -75,6 +78,7 @@ class BundleBuilder:
         cgroup.require_controllers(config.resources, self._cgroups)
         self._bounding_set(config)
         apparmor.profile(config.apparmor_profile, privileged=config.privileged)
+        selinux_labels(config)
         if config.seccomp and not config.privileged:
             seccomp.check(config.seccomp)
         for rule in config.device_cgroup_rules:
@@ -90,7 +94,8 @@ class BundleBuilder:
         folder, bundle = self._paths.folder(config.id), self._paths.bundle(config.id)
         shutil.rmtree(bundle, ignore_errors=True)
         bundle.mkdir(mode=0o700, parents=True)
-        root = rootfs.mount_overlay(layers, folder)
+        security = selinux_labels(config)
+        root = rootfs.mount_overlay(layers, folder, security.mount)
         runtime_files.make_mount_points(root)
         _make_working_dir(root, config)
         sources = MountSources(folder, self._volumes, self._images)
@@ -99,6 +104,7 @@ class BundleBuilder:
             *(await bundle_mounts.user_binds(config, sources)),
             *bundle_mounts.secret_binds(config),
         ]
+        await asyncio.to_thread(mount_labels.relabel_mounts, config, binds, security)
         bounding = self._bounding_set(config)
         container = oci.oci_container(
             config,
@@ -115,6 +121,7 @@ class BundleBuilder:
                 init_path=self._init_path(config),
                 swap_limits=self._cgroups.swap,
                 apparmor_profile=apparmor.profile(config.apparmor_profile, privileged=config.privileged),
+                selinux=security,
                 block_devices=devices.block_device_numbers(config.resources.block_devices),
                 namespaces=joined,
                 shm_source=self._shared_memory(config, joined),
@@ -128,7 +135,9 @@ class BundleBuilder:
         privileged = config.privileged or exec_config.privileged
         bounding = self._bounding_set(msgspec.structs.replace(config, privileged=privileged))
         user = self._resolve_user(config, exec_config.user or config.user)
-        return oci_spec.process_spec(oci.exec_process(config, exec_config, user, bounding))
+        return oci_spec.process_spec(
+            oci.exec_process(config, exec_config, user, bounding, selinux_labels(config).process)
+        )
 
     def tear_down(self, container_id: str) -> None:
         """Unmount the root and delete the bundle. The container's writable layer stays."""
@@ -175,6 +184,13 @@ class BundleBuilder:
         return capabilities.bounding_set(
             config.cap_add, config.cap_drop, privileged=config.privileged, available=self._capabilities
         )
+
+
+def selinux_labels(config: ContainerConfig) -> selinux.SelinuxLabels:
+    """The labels that the container asks for. Raises InvalidArgumentError or UnsupportedError, which name the option."""
+    options = (option.replace("label:", "label=", 1) for option in config.security_options)
+    wanted = [option.removeprefix("label=") for option in options if option.startswith("label=")]
+    return selinux.labels(() if config.privileged else wanted, config.id)
 
 
 def _make_working_dir(root: Path, config: ContainerConfig) -> None:

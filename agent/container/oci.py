@@ -13,6 +13,7 @@ from agent.container.device_rules import device_rule
 from agent.container.model import HOST_NETWORK, ContainerConfig, ExecConfig
 from agent.container.namespaces import Namespaces
 from agent.runtime.oci_spec import BindMount, DeviceNode, OciContainer, OciProcess, Rlimit, TmpfsMount
+from agent.runtime.selinux import SelinuxLabels
 from agent.runtime.users import ProcessUser
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -33,6 +34,7 @@ class HostValues(NamedTuple):
     init_path: str = ""
     swap_limits: bool = False
     apparmor_profile: str = ""
+    selinux: SelinuxLabels = SelinuxLabels()
     block_devices: Mapping[str, tuple[int, int]] = {}
     namespaces: Namespaces = Namespaces()
     shm_source: str | None = ""
@@ -44,7 +46,10 @@ def oci_container(config: ContainerConfig, host: HostValues) -> OciContainer:
     return OciContainer(
         container_id=config.id,
         process=_process(config, config.args, env, host.user, host.bounding)._replace(
-            cwd=config.working_dir, terminal=config.tty, console_size=config.console_size
+            cwd=config.working_dir,
+            terminal=config.tty,
+            console_size=config.console_size,
+            selinux_label=host.selinux.process,
         ),
         rootfs=host.rootfs,
         cgroup_path=host.cgroup_path,
@@ -65,6 +70,7 @@ def oci_container(config: ContainerConfig, host: HostValues) -> OciContainer:
         read_only_paths=config.read_only_paths,
         device_rules=tuple(device_rule(rule) for rule in config.device_cgroup_rules),
         apparmor_profile=host.apparmor_profile,
+        mount_label=host.selinux.mount,
         annotations=config.annotations,
         writable_cgroups=config.writable_cgroups,
         limits=config.resources,
@@ -78,13 +84,17 @@ def oci_container(config: ContainerConfig, host: HostValues) -> OciContainer:
 
 
 def exec_process(
-    config: ContainerConfig, exec_config: ExecConfig, user: ProcessUser, bounding: tuple[str, ...]
+    config: ContainerConfig,
+    exec_config: ExecConfig,
+    user: ProcessUser,
+    bounding: tuple[str, ...],
+    selinux_label: str = "",
 ) -> OciProcess:
     """The process of an exec: the container's environment and rlimits, then what the exec overrides."""
     hostname = config.hostname or config.id[:12]
     env = _environment(config, hostname, tty=exec_config.tty, overrides=exec_config.env)
     return _process(config, exec_config.args, env, user, bounding)._replace(
-        cwd=exec_config.working_dir or config.working_dir, terminal=exec_config.tty
+        cwd=exec_config.working_dir or config.working_dir, terminal=exec_config.tty, selinux_label=selinux_label
     )
 
 

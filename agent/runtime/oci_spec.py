@@ -100,6 +100,7 @@ class OciProcess(NamedTuple):
     rlimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool = False
     oom_score_adj: int = 0
+    selinux_label: str = ""
 
 
 class OciContainer(NamedTuple):
@@ -132,6 +133,8 @@ class OciContainer(NamedTuple):
     read_only_paths: tuple[str, ...] | None = None
     device_rules: tuple[DeviceRule, ...] = ()
     apparmor_profile: str = ""
+    mount_label: str = ""
+    """The SELinux label of the files of mounts that the runtime makes, "" for none."""
     writable_cgroups: bool = False
     annotations: Mapping[str, str] = {}
     limits: ResourceLimits = ResourceLimits()
@@ -189,6 +192,7 @@ def process_spec(process: OciProcess) -> dict[str, Any]:
         ],
         "noNewPrivileges": process.no_new_privileges,
         "oomScoreAdj": process.oom_score_adj,
+        **({"selinuxLabel": process.selinux_label} if process.selinux_label else {}),
     }
 
 
@@ -256,6 +260,7 @@ def _linux(container: OciContainer) -> dict[str, Any]:
         },
         "sysctl": _sysctls(container),
         "devices": [_device(device) for device in container.devices],
+        **({"mountLabel": container.mount_label} if container.mount_label else {}),
     }
     masked, read_only = container.masked_paths, container.read_only_paths
     if not container.privileged:

@@ -24,10 +24,10 @@ _FEATURES = "index=off,redirect_dir=off,metacopy=off"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount_overlay(layers: Sequence[Path], folder: Path) -> Path:
+def mount_overlay(layers: Sequence[Path], folder: Path, label: str = "") -> Path:
     """Mount `layers` (base first) below folder/upper at folder/merged and return the mount point.
 
-    Keeps a mount that is already there.
+    With an SELinux `label` every file has it. Keeps a mount that is already there.
     """
     upper, work, merged = folder / "upper", folder / "work", folder / "merged"
     for path in (upper, work, merged):
@@ -40,7 +40,8 @@ def mount_overlay(layers: Sequence[Path], folder: Path) -> Path:
     if not layers:
         (folder / "empty").mkdir(exist_ok=True)
         layers = [folder / "empty"]
-    _mount(layers, merged, f",upperdir={_escape(str(upper))},workdir={_escape(str(work))}")
+    context = f',context="{label}"' if label else ""  # in quotes, because a label has commas
+    _mount(layers, merged, f",upperdir={_escape(str(upper))},workdir={_escape(str(work))}{context}")
     return merged
 
 

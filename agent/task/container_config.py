@@ -147,10 +147,6 @@ def _security(spec: ContainerSpec) -> dict[str, Any]:
             values["seccomp"] = value
         elif kind == "apparmor":
             values["apparmor_profile"] = value
-        elif value != "disable":
-            raise UnsupportedError(
-                f"Privileges.SELinuxContext ({value}): SELinux labels are not supported; use Disable"
-            )
     return values
 
 

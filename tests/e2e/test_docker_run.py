@@ -100,6 +100,8 @@ REFUSED = [
     (("--cap-add", "NONSENSE"), 'invalid CapAdd: unknown capability: "CAP_NONSENSE"'),
     (("--gpus", "all"), 'could not select device driver "" with capabilities: [[gpu]]'),
     (("--security-opt", "nonsense=1"), 'invalid --security-opt 2: "nonsense=1"'),
+    (("--security-opt", "label=type:svirt_t"), "SecurityOpt label=type:svirt_t: the kernel of this host does not use SELinux"),
+    (("--security-opt", "label=wrong"), "bad label option 'wrong', valid options 'disable'"),
     (("--device", "/dev/none-such"), "/dev/none-such"),
     (("--device-cgroup-rule", "c 1:1 rwmr"), ""),
     (("--runtime", "other"), "unknown or invalid runtime name: other"),

@@ -210,7 +210,6 @@ def test_bad_values_are_refused_in_dockers_words(body: dict[str, Any], message: 
     [
         (host(KernelMemory=GIB), "HostConfig.KernelMemory"),
         (host(DeviceRequests=[{"Count": -1, "Capabilities": [["gpu"]]}]), r"capabilities: \[\[gpu\]\]"),
-        (host(SecurityOpt=["label=type:x"]), "label=type:x"),
         (host(PortBindings={"80/tcp": [{"HostPort": "80"}]}), "PortBindings 80/tcp"),
         ({"ExposedPorts": {"80/tcp": {}}, **host(PublishAllPorts=True)}, "PortBindings 80/tcp"),
         (host(Surprise=1), "HostConfig.Surprise"),

@@ -65,4 +65,8 @@ def test_an_exec_takes_the_containers_environment_and_its_own_directory() -> Non
     process = exec_process(made, ExecConfig(args=("x",), env=("A=2",)), ProcessUser(5, 6, (6,)), ())
     assert (process.args, process.cwd, process.env[-1], process.user.uid) == (("x",), "/w", "A=2", 5)
     assert process.no_new_privileges
+    assert (
+        exec_process(made, ExecConfig(args=("x",), working_dir="/o"), process.user, (), "u:r:t:s0").selinux_label
+        == "u:r:t:s0"
+    )
     assert exec_process(made, ExecConfig(args=("x",), working_dir="/o"), process.user, ()).cwd == "/o"

@@ -71,6 +71,15 @@ def test_only_root_has_the_capabilities_of_the_bounding_set() -> None:
     assert process["capabilities"] == {"bounding": ["CAP_CHOWN"], "effective": [], "permitted": []}
 
 
+def test_selinux_labels_are_stated_only_where_there_are_some() -> None:
+    process = CONTAINER.process._replace(selinux_label="u:r:t:s0")
+    labelled = spec(process=process, mount_label="u:o:f:s0")
+    assert labelled["process"]["selinuxLabel"] == "u:r:t:s0"
+    assert labelled["linux"]["mountLabel"] == "u:o:f:s0"
+    assert "selinuxLabel" not in spec()["process"]
+    assert "mountLabel" not in spec()["linux"]
+
+
 def test_limits_become_cgroup_values() -> None:
     limits = ResourceLimits(memory_bytes=100, nano_cpus=1_500_000_000, pids_limit=7, cpuset_cpus="0")
     made = spec(limits=limits, swap_limits=True)["linux"]["resources"]
