@@ -16,13 +16,15 @@ from agent.background_tasks import BackgroundTasks
 from agent.container.service import ContainerService
 from agent.dns.resolv_conf import host_nameservers
 from agent.endpoint.container_networks import EndpointOwner
+from agent.endpoint.local_endpoints import LocalEndpoints
 from agent.image.peer.sharing import ImageSharing
 from agent.image.registry.registries_config import RegistriesConfig
 from agent.image.registry.service import RegistryService
 from agent.image.removal import ImageUser
 from agent.image.store import ImageStore
 from agent.image.task_images import TaskImages
-from agent.network.driver import NetworkDriver
+from agent.local_network.networks import LocalNetworks
+from agent.network.driver import GATEWAY_BRIDGE, NetworkDriver
 from agent.network.model import VXLAN_PORT
 from agent.volume.local import VolumeStore
 from agent.worker.worker import Worker
@@ -38,7 +40,8 @@ NANO = 1_000_000_000
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`host_address` is the address by which other nodes reach the host, "" outside a cluster. Tunnels end at `data_path_addr`,
-    by default the same, and at `data_path_port`, by default the standard one. Managers learn the labels of `settings`.
+    by default the same, and at `data_path_port`, by default the standard one. Managers learn the labels of `settings`. Predefined
+    networks have ids that follow from `engine_id`.
     """
 
     state_dir: Path
@@ -46,6 +49,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     host_address: str = ""
     data_path_addr: str = ""
     data_path_port: int = 0
+    engine_id: str = ""
     settings: LiveSettings = msgspec.field(default_factory=LiveSettings)
     registries: RegistriesConfig = RegistriesConfig()
 
@@ -58,7 +62,14 @@ class Agent:
         self.sharing = ImageSharing(self.images.repository, config.run_dir)
         self.registries = RegistryService(self.images.repository, config.registries)
         self.networks = NetworkDriver(config.data_path_addr or config.host_address, config.run_dir, host_nameservers)
-        self.endpoints = EndpointOwner(self.networks, host_nameservers)
+        local_networks = LocalNetworks(
+            config.state_dir / "networks.db",
+            engine_id=config.engine_id,
+            bridge=GATEWAY_BRIDGE,
+            pools=config.settings.current.address_pools,
+        )
+        local_endpoints = LocalEndpoints(local_networks, self.networks, self.networks.reconciler, GATEWAY_BRIDGE)
+        self.endpoints = EndpointOwner(self.networks, local_endpoints, host_nameservers)
         self.containers = ContainerService(
             config.state_dir,
             config.run_dir,
@@ -99,6 +110,7 @@ class Agent:
                 (self.images.start, self.images.close),
                 (self.registries.open, self.registries.close),
                 (self.networks.start, self.networks.close),
+                (self.endpoints.local.open, self.endpoints.local.close),
                 (self.containers.open, self.containers.close),
                 (self.worker.start, self.worker.close),
             ):

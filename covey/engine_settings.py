@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from covey.container_runtime import RUNC, RuntimeProgram
+from covey.network_pools import AddressPool
 
 REGISTRIES_FILE = Path("/etc/covey/registries.toml")
 DEFAULT_SHM_BYTES = 64 << 20
@@ -24,7 +25,8 @@ class Ulimit(msgspec.Struct, frozen=True):
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``labels`` are the host's. Everything called default applies to containers that do not say otherwise, when they are created.
-    ``runtimes`` are those beside runc. An empty ``init_path`` means ``tini`` on the PATH.
+    ``runtimes`` are those beside runc. ``address_pools`` replace the default ones of networks of this host.
+    An empty ``init_path`` means ``tini`` on the PATH.
     """
 
     debug: bool = False
@@ -44,6 +46,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_options: tuple[str, ...] = ()
     runtimes: Mapping[str, RuntimeProgram] = {}
     default_runtime: str = RUNC
+    address_pools: tuple[AddressPool, ...] = ()
 
 
 class LiveSettings:

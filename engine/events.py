@@ -15,7 +15,7 @@ from typing import Any
 from agent.container.api import Containers
 from covey.errors import LaggedError
 from engine.event_history import EventHistory
-from engine.interfaces import Volumes
+from engine.interfaces import LocalNetworkRegistry, Volumes
 from engine.translate import event
 
 QUEUE = 1024
@@ -118,6 +118,18 @@ async def publish_container_events(
                 async for item in stream:
                     for message in event.of_container(item, network_id):
                         events.publish(message)
+            except LaggedError:
+                continue
+        return
+
+
+async def publish_network_events(log: EventLog, networks: LocalNetworkRegistry) -> None:
+    """Publish the creation and removal of networks of this host until cancelled."""
+    while True:
+        with networks.events.subscribe() as events:
+            try:
+                async for item in events:
+                    log.publish(event.from_network(item))
             except LaggedError:
                 continue
         return

@@ -25,6 +25,7 @@ from agent.image.model import (
     SearchResult,
 )
 from agent.image.registry.auth_config import Credentials
+from agent.local_network.model import LocalNetwork, NetworkEvent, NetworkRequirements
 from agent.volume.model import VolumeEvent
 from covey.objects import ClusterSpec, Network
 
@@ -292,16 +293,45 @@ class Volumes(Protocol):
         ...
 
 
+class LocalNetworkRegistry(Protocol):
+    """The networks of this host alone; implemented by ``agent.local_network.networks.LocalNetworks``."""
+
+    def list(self) -> Sequence[LocalNetwork]: ...
+    def find(self, ref: str) -> LocalNetwork | None:
+        """The network with this id, name or unique beginning of an id."""
+        ...
+
+    def is_used(self, network: LocalNetwork) -> bool:
+        """Whether a container is connected to it, or another network depends on it."""
+        ...
+
+    @property
+    def events(self) -> EventBus[NetworkEvent]:
+        """Events of creation and removal."""
+        ...
+
+
+class LocalEndpoints(Protocol):
+    """Changes of the networks of this host alone; implemented by ``agent.endpoint.local_endpoints.LocalEndpoints``."""
+
+    @property
+    def networks(self) -> LocalNetworkRegistry: ...
+    async def create(self, wanted: NetworkRequirements, now_ns: int) -> LocalNetwork: ...
+    async def remove(self, network: LocalNetwork) -> None: ...
+    async def remove_stale(self, network: LocalNetwork, container: str) -> bool:
+        """Remove the endpoint of a container that is gone. Returns False if there is none."""
+        ...
+
+
 class LocalNetworks(Protocol):
     """The networks of this host; implemented by ``agent.endpoint.container_networks.EndpointOwner``."""
 
     @property
+    def local(self) -> LocalEndpoints: ...
+
+    @property
     def networks(self) -> Sequence[Network]:
         """The networks of the cluster that containers of this host use."""
-        ...
-
-    async def bridge_range(self) -> tuple[str, str]:
-        """Subnet and gateway of the network ``bridge``."""
         ...
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from aiohttp import web
 
+from agent.local_network.model import predefined_id
 from engine.app import SERVICES
-from engine.events import publish_container_events, publish_volume_events
+from engine.events import publish_container_events, publish_network_events, publish_volume_events
 from engine.listen_address import ListenAddress, UnixAddress
 from engine.listeners import BACKLOG, Listener, listening
 from engine.tls_transport import TlsConnection
-from engine.translate.local_network import predefined_id
 
 CLOSE_SECONDS = 2.0
 READ_BUFFER_BYTES = 1 << 20
@@ -67,6 +67,7 @@ async def serving_at(
                     workers = (
                         group.create_task(publish_container_events(events, agent.containers, network_id)),
                         group.create_task(publish_volume_events(events, agent.volumes)),
+                        group.create_task(publish_network_events(events, agent.endpoints.local.networks)),
                         group.create_task(events.keep_history()),
                     )
                     try:

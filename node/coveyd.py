@@ -76,6 +76,7 @@ async def serve(options: DaemonOptions, line: CommandLine) -> None:
     from engine.host_programs import read_programs
     from engine.server import serving_at
     from node.membership import Membership
+    from node.node_info import load_engine_id
     from node.node_record import NodeRecordFile
     from node.remote_access import insecure_warnings, tls_context
     from node.store_check import require_same_store
@@ -96,6 +97,7 @@ async def serve(options: DaemonOptions, line: CommandLine) -> None:
             host_address=record.advertise_addr if record else "",
             data_path_addr=record.data_path_addr if record else "",
             data_path_port=record.data_path_port if record else 0,
+            engine_id=load_engine_id(options.state_dir),
             registries=read_config(options.engine.registries_file),
         )
     )

@@ -20,7 +20,7 @@ class DaemonNodeInfo:
     """What the daemon knows of its node. ``busy`` is held while a join or leave is in progress."""
 
     def __init__(self, options: DaemonOptions, supervisor: MembershipSupervisor, busy: asyncio.Lock) -> None:
-        self.engine_id = _load_engine_id(options.state_dir)
+        self.engine_id = load_engine_id(options.state_dir)
         self.state_dir = str(options.state_dir)
         self._options = options
         self._supervisor = supervisor
@@ -69,7 +69,7 @@ class DaemonNodeInfo:
         return join_address(self._options, mtls_addr)
 
 
-def _load_engine_id(state_dir: Path) -> str:
+def load_engine_id(state_dir: Path) -> str:
     """The daemon's id, created once for each state directory."""
     path = state_dir / "engine-id"
     if not path.exists():

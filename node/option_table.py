@@ -229,4 +229,18 @@ ENGINE = (
     ),
 )
 
-OPTIONS = (*DAEMON, *ENGINE)
+NETWORKS = (
+    _engine(
+        "default-address-pool",
+        "address_pools",
+        values.address_pools,
+        "addresses from which networks of this host take their subnets (default 172.17.0.0/16 to 172.31.0.0/16 and "
+        "192.168.0.0/16); can be repeated",
+        key="default-address-pools",
+        metavar="base=CIDR,size=PREFIX",
+        is_list=True,
+        is_reloadable=False,
+    ),
+)
+
+OPTIONS = (*DAEMON, *ENGINE, *NETWORKS)

@@ -13,6 +13,7 @@ from typing import Any
 from covey.container_runtime import RuntimeProgram
 from covey.engine_settings import Ulimit
 from covey.errors import InvalidArgumentError
+from covey.network_pools import AddressPool, read_pool
 
 _SIZE = re.compile(r"(\d+)\s*([kmgtp]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
@@ -173,3 +174,17 @@ def _ulimit(name: str, key: str, item: Any) -> Ulimit:
     if hard_limit != -1 and (soft_limit == -1 or soft_limit > hard_limit):
         raise InvalidArgumentError(f"{name}: ulimit soft limit must be less than or equal to hard limit: {key}={item}")
     return Ulimit(soft_limit, hard_limit)
+
+
+def address_pools(name: str, value: Any) -> tuple[AddressPool, ...]:
+    """Pools as ``base=CIDR,size=PREFIX`` or as tables with these keys."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise InvalidArgumentError(f"{name}: {value!r} is no list of address pools")
+    return tuple(read_pool(_pool_fields(name, each)) for each in value)
+
+
+def _pool_fields(name: str, value: Any) -> dict[str, object]:
+    if isinstance(value, Mapping):
+        return {str(key): item for key, item in value.items()}
+    pairs = [field.partition("=") for field in text(name, value).split(",")]
+    return {key.strip().lower(): item.strip() for key, _, item in pairs}

@@ -59,6 +59,10 @@ class ContainerNetworks(Protocol):
         """Disconnect a running container from one of its networks. Returns what it has then."""
         ...
 
+    async def renamed(self, config: ContainerConfig) -> None:
+        """A container has a new name, by which others find it."""
+        ...
+
 
 class Stream(Protocol):
     """Input and output of an attach or an exec.

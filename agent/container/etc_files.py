@@ -28,7 +28,7 @@ def hosts(config: ContainerConfig, name: str, host_file: str) -> str:
         host, _, address = extra.partition(":")
         lines.append(f"{address}\t{host}")
     own = f"{name}.{config.domainname} {name}" if config.domainname else name
-    lines += [f"{n.ip}\t{own}" for n in config.networks if n.ip]
+    lines += [f"{address}\t{own}" for each in config.networks for address in (each.ip, each.ip6) if address]
     return "\n".join(lines) + "\n"
 
 

@@ -50,8 +50,9 @@ def extra_hosts(config: ContainerConfig, connection: NetworkConnection, find: Fi
             resolved.append(f"{name}:{connection.host_gateway}")
     for link in config.links if is_on_default_bridge(config) else ():
         resolved += _linked_names(config, link, find)
+    resolved_by_name = {item.name for item in connection.endpoints if item.driver not in {"", "overlay"}}
     for request in config.requested_networks:
-        for link in request.links:
+        for link in request.links if request.network not in resolved_by_name else ():
             resolved += _names_on_network(request, link, find)
     return tuple(dict.fromkeys(resolved))
 

@@ -133,21 +133,36 @@ class NetworkRequest(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[str, ...] = ()
     """"container:alias" names."""
     ip: str = ""
+    ip6: str = ""
+    link_local_ips: tuple[str, ...] = ()
     mac: str = ""
     driver_options: dict[str, str] = msgspec.field(default_factory=dict)
+    gateway_priority: int = 0
+    """The network with the highest one gives the default route; among equals the first by name."""
 
 
 class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """A network endpoint of the container. /etc/hosts gets its address; the other fields are for inspection only."""
+    """A network endpoint of the container. A new daemon finds the endpoint in the kernel by these fields."""
 
     name: str
+    driver: str = ""
+    """The network's driver; empty in data of earlier versions."""
     network_id: str = ""
     endpoint_id: str = ""
     ip: str = ""
     prefix: int = 0
     mac: str = ""
     gateway: str = ""
+    ip6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
+    link_local_ips: tuple[str, ...] = ()
+    gateway_priority: int = 0
+    sysctls: dict[str, str] = msgspec.field(default_factory=dict)
+    """Kernel parameters of the interface, by their path below /proc/sys."""
     aliases: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    """"container:alias" names that the container resolves on this network."""
     interface: str = ""
     """Name of the interface in the container's namespace."""
     ports: dict[str, str] = msgspec.field(default_factory=dict)

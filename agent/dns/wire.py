@@ -10,6 +10,7 @@ Layout: RFC 1035 section 4 and RFC 6891.
 from __future__ import annotations
 
 import struct
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
@@ -89,9 +90,10 @@ def read_question(packet: bytes) -> Question:
 
 
 def address_reply(question: Question, found: tuple[bytes, ...], max_bytes: int) -> bytes:
-    """The reply, without its id, with packed IPv4 addresses. Cut to `max_bytes` bytes with the truncation bit set."""
-    head = _RECORD.pack(_POINTER, A, 1, TTL_SECONDS, 4)
-    fits = (max_bytes - 12 - len(question.raw) - (len(_OPT_RECORD) if question.has_edns else 0)) // (len(head) + 4)
+    """The reply, without its id, with packed addresses of one family. Cut to `max_bytes` bytes with the truncation bit set."""
+    size = len(found[0]) if found else 4
+    head = _RECORD.pack(_POINTER, A if size == 4 else AAAA, 1, TTL_SECONDS, size)
+    fits = (max_bytes - 12 - len(question.raw) - (len(_OPT_RECORD) if question.has_edns else 0)) // (len(head) + size)
     records = [head + address for address in found[:fits]]
     return reply(question, NOERROR, records, truncated=len(found) > fits)
 
@@ -136,10 +138,19 @@ def is_reply_to(question_packet: bytes, raw: bytes, packet: bytes) -> bool:
 
 
 def reverse_address(name: bytes) -> str:
-    """The IPv4 address of a reverse name: `5.1.0.10.in-addr.arpa` gives `10.0.1.5`, anything else an empty string."""
+    """The address of a reverse name: `5.1.0.10.in-addr.arpa` gives `10.0.1.5`, anything else but one of ip6.arpa an empty string."""
+    if name.endswith(b".ip6.arpa"):
+        return _reverse_address6(name.removesuffix(b".ip6.arpa").split(b"."))
     if not name.endswith(b".in-addr.arpa"):
         return ""
     octets = name.removesuffix(b".in-addr.arpa").split(b".")
     if len(octets) != 4 or not all(octet.isdigit() and int(octet) < 256 for octet in octets):
         return ""
     return ".".join(str(int(octet)) for octet in reversed(octets))
+
+
+def _reverse_address6(digits: list[bytes]) -> str:
+    """The IPv6 address in its usual form, from 32 hexadecimal digits, the last one first."""
+    if len(digits) != 32 or not all(len(digit) == 1 and digit in b"0123456789abcdef" for digit in digits):
+        return ""
+    return str(IPv6Address(int(b"".join(reversed(digits)), 16)))

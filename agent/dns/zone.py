@@ -11,6 +11,7 @@ Invariant: zones are immutable. A change of a network builds its zone again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from agent.dns import wire
@@ -25,6 +26,13 @@ class NetworkZone(NamedTuple):
     name: bytes
     forward: Mapping[bytes, tuple[bytes, ...]]
     reverse: Mapping[str, bytes]
+
+
+class LocalMember(NamedTuple):
+    """A container on a network of this host: its names, of which the first is its own, and its addresses of both families."""
+
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
 
 
 class ZoneAnswer(NamedTuple):
@@ -74,6 +82,25 @@ def build_network_zone(
     return NetworkZone(network, {label: tuple(found) for label, found in forward.items()}, reverse)
 
 
+def build_local_zone(name: str, members: Iterable[LocalMember]) -> NetworkZone:
+    """Build the zone of a network of this host. The first name of a member is the one that its addresses point to."""
+    forward: dict[bytes, dict[bytes, None]] = {}
+    reverse: dict[str, bytes] = {}
+    for member in members:
+        for label in filter(None, member.names):
+            slot = forward.setdefault(label.lower().encode(), {})
+            slot.update((ip_address(address).packed, None) for address in member.addresses)
+        for address in member.addresses:
+            reverse[address] = f"{member.names[0]}.{name}".encode()
+    return NetworkZone(name.lower().encode(), {label: tuple(found) for label, found in forward.items()}, reverse)
+
+
+def with_links(zone: NetworkZone, links: Iterable[tuple[str, str]]) -> NetworkZone:
+    """The zone as one container sees it that links to others: (alias, name) pairs. An alias of an unknown name is left out."""
+    found = {alias.lower().encode(): zone.forward.get(name.lower().encode(), ()) for alias, name in links}
+    return zone._replace(forward={**zone.forward, **{alias: items for alias, items in found.items() if items}})
+
+
 class Zone:
     """The view of one container: the zones of its networks, in the order of its interfaces."""
 
@@ -96,8 +123,16 @@ class Zone:
             if found is None and name.endswith(b"." + network.name):
                 found = network.forward.get(name[: -len(network.name) - 1])
             if found is not None:
-                return ZoneAnswer(addresses=found if kind in {wire.A, wire.ANY} else ())
+                return ZoneAnswer(addresses=_of_kind(found, kind))
         return None
+
+
+def _of_kind(found: tuple[bytes, ...], kind: int) -> tuple[bytes, ...]:
+    """The addresses of the family that a question asks for; for one of any kind those of IPv4, if there are any."""
+    if kind == wire.ANY:
+        return _of_kind(found, wire.A) or _of_kind(found, wire.AAAA)
+    size = {wire.A: 4, wire.AAAA: 16}.get(kind, 0)
+    return tuple(each for each in found if len(each) == size)
 
 
 def _packed(address: str) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Protocol
@@ -23,8 +24,19 @@ from agent.container.model import (
     NetworkRequest,
 )
 from agent.endpoint.attachments import Attachments, HeldAttachment
-from agent.endpoint.plan import BRIDGE, PREDEFINED, PREDEFINED_BRIDGE, InterfacePlan, plan_interfaces
-from agent.network.model import Attachment, BridgeEndpoint, mac_address
+from agent.endpoint.local_endpoints import LocalEndpoints
+from agent.endpoint.plan import (
+    BRIDGE,
+    InterfacePlan,
+    PlannedInterface,
+    interface_name,
+    leads_out,
+    network_name,
+    plan_interfaces,
+    usable,
+)
+from agent.local_network.model import GATEWAY, LocalNetwork, is_local_id
+from agent.network.model import Attachment, mac_address
 from covey.errors import CoveyError, InvalidArgumentError
 from covey.ids import endpoint_id
 from covey.objects import Network
@@ -33,7 +45,7 @@ log = logging.getLogger(__name__)
 
 RESOLVER_ADDRESS = "127.0.0.11"
 LOOPBACK = "127.0.0.1"
-GATEWAY_NETWORK = "docker_gwbridge"
+_OVERLAY = "overlay"
 
 
 class SandboxDriver(Protocol):
@@ -41,13 +53,8 @@ class SandboxDriver(Protocol):
 
     async def create_sandbox(self, container_id: str, *, nameservers: Sequence[str] = ()) -> str: ...
     async def attach(self, container_id: str, attachment: Attachment) -> None: ...
-    async def attach_outbound(
-        self, container_id: str, interface: str, *, isolated: bool = True, mac: str = ""
-    ) -> BridgeEndpoint: ...
     async def detach(self, container_id: str, network_id: str) -> None: ...
-    async def detach_outbound(self, container_id: str, interface: str) -> None: ...
     async def destroy_sandbox(self, container_id: str) -> None: ...
-    async def bridge_range(self) -> tuple[str, str]: ...
     async def adopt(
         self, container_id: str, attachments: Sequence[Attachment], *, nameservers: Sequence[str] = ()
     ) -> str: ...
@@ -56,8 +63,14 @@ class SandboxDriver(Protocol):
 class EndpointOwner:
     """One per daemon. ``host_nameservers`` returns the host's nameservers each time it is called."""
 
-    def __init__(self, driver: SandboxDriver, host_nameservers: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        driver: SandboxDriver,
+        local: LocalEndpoints,
+        host_nameservers: Callable[[], Sequence[str]],
+    ) -> None:
         self.attachments = Attachments()
+        self.local = local
         self._driver = driver
         self._host_nameservers = host_nameservers
         self._networks: dict[str, Network] = {}
@@ -74,16 +87,12 @@ class EndpointOwner:
         """The networks of the cluster that this node knows, because its containers use them."""
         return tuple(self._networks.values())
 
-    async def bridge_range(self) -> tuple[str, str]:
-        """Subnet and gateway of the network `bridge`."""
-        return await self._driver.bridge_range()
-
     async def connect(self, config: ContainerConfig) -> NetworkConnection:
         """Create the container's sandbox with its interfaces, if they do not exist yet."""
         known = self._connections.get(config.id)
         if known is not None:
             return known
-        plan = plan_interfaces(await self._with_addresses(config), self._networks)
+        plan = plan_interfaces(await self._with_addresses(config), self._networks, self.local.networks.find)
         if plan.on_host:
             return NetworkConnection(netns_path=HOST_NETWORK, host_gateway=LOOPBACK)
         if plan.loopback_only:
@@ -100,6 +109,7 @@ class EndpointOwner:
         """Remove the container's sandbox, if it has one."""
         self._connections.pop(container_id, None)
         self.attachments.release(container_id)
+        await self.local.detach_all(container_id)
         await self._driver.destroy_sandbox(container_id)
 
     async def adopt(self, config: ContainerConfig) -> None:
@@ -112,62 +122,46 @@ class EndpointOwner:
             log.warning("container %s: its network could not be adopted: %s", config.id[:12], error)
             return
         for item in config.networks if not config.task_id else ():
-            if item.network_id:
+            if item.network_id and not is_local_id(item.network_id):
                 self.attachments.hold(HeldAttachment(config.id, item.network_id, f"{item.ip}/{item.prefix}"))
-        self._connections[config.id] = NetworkConnection(
-            netns_path=path,
-            endpoints=config.networks,
-            resolver=config.resolver,
-            host_gateway=next((each.gateway for each in config.networks if each.gateway), ""),
-        )
+        await self.local.adopt(config, [item for item in config.networks if is_local_id(item.network_id)])
+        await self.local.settle(config, config.networks)
+        self._remember(config, config.networks, netns_path=path)
 
     async def join(self, config: ContainerConfig, request: NetworkRequest) -> NetworkConnection:
-        """Connect a running container to one more network. On an overlay network it asks the sandbox's resolver from now on."""
-        if request.network in PREDEFINED_BRIDGE:
-            return await self._join_bridge(config, request)
-        held = await self.attachments.attach(config, request)
-        attachment = Attachment(held.network_id, held.address, _free_interface(config), request.aliases)
-        try:
-            await self._driver.attach(config.id, attachment)
-        except BaseException:
-            self.attachments.release(config.id, held.network_id)
-            raise
-        endpoints = (*config.networks, self._overlay_endpoint(config, attachment))
-        return self._remember(config, endpoints, RESOLVER_ADDRESS)
+        """Connect a running container to one more network."""
+        local = self.local.networks.find(network_name(request.network))
+        used = [item.interface for item in config.networks if item.name != GATEWAY]
+        if local is not None:
+            _check_address(local, request)
+            name = interface_name(request, local, [item.interface for item in config.networks])
+            endpoint = await self.local.attach(config, usable(local), request, name)
+        else:
+            held = await self.attachments.attach(config, request)
+            name = interface_name(request, None, [*used, *(item.interface for item in config.networks)])
+            attachment = Attachment(held.network_id, held.address, name, request.aliases)
+            try:
+                await self._driver.attach(config.id, attachment)
+            except BaseException:
+                self.attachments.release(config.id, held.network_id)
+                raise
+            endpoint = self._overlay_endpoint(config, attachment, request)
+        return await self._settled(config, (*config.networks, endpoint))
 
     async def leave(self, config: ContainerConfig, endpoint: EndpointSettings) -> NetworkConnection:
-        """Disconnect a running container from one of its networks. Without the bridge, overlay networks keep a way out."""
+        """Disconnect a running container from one of its networks. Overlay networks keep a way out."""
         endpoints = tuple(item for item in config.networks if item != endpoint)
-        if endpoint.network_id:
+        if is_local_id(endpoint.network_id):
+            await self.local.detach(config.id, endpoint.network_id)
+        else:
             await self._driver.detach(config.id, endpoint.network_id)
             self.attachments.release(config.id, endpoint.network_id)
-            gateway = next((item for item in endpoints if item.name == GATEWAY_NETWORK), None)
-            if gateway is not None and not self._need_gateway(endpoints):
-                await self._driver.detach_outbound(config.id, gateway.interface)
-                endpoints = tuple(item for item in endpoints if item is not gateway)
-            return self._remember(config, endpoints, config.resolver)
-        await self._driver.detach_outbound(config.id, endpoint.interface)
-        if self._need_gateway(endpoints):
-            bridge = await self._driver.attach_outbound(config.id, endpoint.interface, isolated=True)
-            endpoints = (*endpoints, _bridge_endpoint(config, GATEWAY_NETWORK, endpoint.interface, bridge))
-        return self._remember(config, endpoints, config.resolver)
+        return await self._settled(config, endpoints)
 
-    def _need_gateway(self, endpoints: Iterable[EndpointSettings]) -> bool:
-        """Whether one of the overlay networks lets its containers out."""
-        open_networks = {network.id for network in self.networks if not network.spec.internal}
-        return any(item.network_id in open_networks for item in endpoints)
-
-    async def _join_bridge(self, config: ContainerConfig, request: NetworkRequest) -> NetworkConnection:
-        """Connect to the bridge, in place of the isolated way out that overlay networks have."""
-        interface = _free_interface(config)
-        for item in config.networks:
-            if item.name == GATEWAY_NETWORK:
-                await self._driver.detach_outbound(config.id, item.interface)
-                interface = item.interface
-        bridge = await self._driver.attach_outbound(config.id, interface, isolated=False, mac=request.mac)
-        others = tuple(item for item in config.networks if item.name != GATEWAY_NETWORK)
-        endpoints = (*others, _bridge_endpoint(config, BRIDGE, interface, bridge))
-        return self._remember(config, endpoints, config.resolver)
+    async def renamed(self, config: ContainerConfig) -> None:
+        """A running container has a new name, by which others find it."""
+        if config.id in self._connections:
+            await self.local.settle(config, config.networks)
 
     async def restore(self, lost: HeldAttachment, config: ContainerConfig) -> bool:
         """Ask for the address that the managers withdrew from a running container. Returns False if it must leave the network."""
@@ -182,14 +176,35 @@ class EndpointOwner:
             return False
         return True
 
+    async def _settled(self, config: ContainerConfig, endpoints: tuple[EndpointSettings, ...]) -> NetworkConnection:
+        """The connection of a running container with these endpoints, with or without the way out that overlay networks need."""
+        gateway = next((item for item in endpoints if item.name == GATEWAY), None)
+        needed = self._needs_gateway(endpoints)
+        if gateway is not None and not needed:
+            await self.local.detach(config.id, gateway.network_id)
+            endpoints = tuple(item for item in endpoints if item is not gateway)
+        if gateway is None and needed:
+            name = interface_name(None, None, [item.interface for item in endpoints])
+            endpoints = (*endpoints, await self._attach_gateway(config, name))
+        await self.local.settle(config, endpoints)
+        return self._remember(config, endpoints)
+
+    def _needs_gateway(self, endpoints: Iterable[EndpointSettings]) -> bool:
+        """Whether one of the overlay networks lets its containers out, and no network of the host does."""
+        open_ids = {network.id for network in self.networks if not network.spec.internal}
+        own = [self.local.networks.find(item.network_id) for item in endpoints if item.name != GATEWAY]
+        if any(network is not None and leads_out(network) for network in own):
+            return False
+        return any(item.network_id in open_ids for item in endpoints)
+
     def _remember(
-        self, config: ContainerConfig, endpoints: tuple[EndpointSettings, ...], resolver: str
+        self, config: ContainerConfig, endpoints: tuple[EndpointSettings, ...], *, netns_path: str = ""
     ) -> NetworkConnection:
         connection = NetworkConnection(
-            netns_path=config.netns_path,
+            netns_path=netns_path or config.netns_path,
             endpoints=endpoints,
-            resolver=resolver,
-            host_gateway=next((item.gateway for item in endpoints if item.gateway), ""),
+            resolver=RESOLVER_ADDRESS if self._needs_resolver(config, endpoints) else "",
+            host_gateway=host_gateway(endpoints),
         )
         self._connections[config.id] = connection
         return connection
@@ -198,12 +213,12 @@ class EndpointOwner:
         """The configuration of a single container with an address for each network of the cluster that it asks for."""
         if config.task_id or config.network_disabled:
             return config
-        if any(request.ip for request in config.requested_networks if request.network in PREDEFINED):
-            raise InvalidArgumentError("user specified IP address is supported on user defined networks only")
         requests = []
         try:
             for request in config.requested_networks:
-                if request.network in PREDEFINED:
+                local = self.local.networks.find(network_name(request.network))
+                if local is not None:
+                    _check_address(local, request)
                     requests.append(request)
                     continue
                 held = await self.attachments.attach(config, request)
@@ -215,50 +230,62 @@ class EndpointOwner:
 
     async def _create(self, config: ContainerConfig, plan: InterfacePlan) -> NetworkConnection:
         path = await self._driver.create_sandbox(config.id, nameservers=config.dns)
-        endpoints = []
-        host_gateway = ""
-        for attachment in plan.attachments:
-            await self._driver.attach(config.id, attachment)
-            endpoints.append(self._overlay_endpoint(config, attachment))
-        if plan.outbound:
-            bridge = await self._driver.attach_outbound(config.id, plan.outbound, isolated=plan.isolated, mac=plan.mac)
-            name = GATEWAY_NETWORK if plan.isolated else BRIDGE
-            endpoints.append(_bridge_endpoint(config, name, plan.outbound, bridge))
-            host_gateway = bridge.gateway
-        resolver = RESOLVER_ADDRESS if self._needs_resolver(config, plan) else ""
-        return NetworkConnection(
-            netns_path=path, endpoints=tuple(endpoints), resolver=resolver, host_gateway=host_gateway
-        )
+        endpoints = [await self._attach(config, interface) for interface in plan.interfaces]
+        if plan.gateway:
+            endpoints.append(await self._attach_gateway(config, plan.gateway))
+        await self.local.settle(config, tuple(endpoints))
+        return self._remember(config, tuple(endpoints), netns_path=path)
 
-    def _needs_resolver(self, config: ContainerConfig, plan: InterfacePlan) -> bool:
+    async def _attach(self, config: ContainerConfig, planned: PlannedInterface) -> EndpointSettings:
+        if planned.local is not None:
+            return await self.local.attach(config, planned.local, planned.request, planned.name)
+        assert planned.attachment is not None  # noqa: S101 (the plan names one of the two)
+        await self._driver.attach(config.id, planned.attachment)
+        return self._overlay_endpoint(config, planned.attachment, planned.request)
+
+    async def _attach_gateway(self, config: ContainerConfig, interface: str) -> EndpointSettings:
+        network = await self.local.gateway_network(time.time_ns())
+        return await self.local.attach(config, network, NetworkRequest(network=GATEWAY), interface)
+
+    def _needs_resolver(self, config: ContainerConfig, endpoints: Iterable[EndpointSettings]) -> bool:
         """Whether the container asks the sandbox's resolver. As in Docker, one on the default bridge asks the servers themselves.
 
         A nameserver on the host's loopback can be reached through the resolver alone.
         """
-        if plan.attachments or config.task_id:
+        if config.task_id or any(item.name != BRIDGE for item in endpoints):
             return True
         return not config.dns and all(
             ip_address(each.partition("%")[0]).is_loopback for each in self._host_nameservers()
         )
 
-    def _overlay_endpoint(self, config: ContainerConfig, attachment: Attachment) -> EndpointSettings:
+    def _overlay_endpoint(
+        self, config: ContainerConfig, attachment: Attachment, request: NetworkRequest
+    ) -> EndpointSettings:
         address, _, prefix = attachment.address.partition("/")
         network = self._networks[attachment.network_id]
         return EndpointSettings(
             name=network.spec.annotations.name,
+            driver=_OVERLAY,
             network_id=network.id,
             endpoint_id=endpoint_id(config.id, network.id),
             ip=address,
             prefix=int(prefix or 32),
             mac=mac_address(address),
             aliases=attachment.aliases,
+            links=request.links,
             interface=attachment.interface,
         )
 
 
-def _free_interface(config: ContainerConfig) -> str:
-    used = {item.interface for item in config.networks}
-    return next(name for number in range(len(used) + 1) if (name := f"eth{number}") not in used)
+def host_gateway(endpoints: Iterable[EndpointSettings]) -> str:
+    """The address by which a container reaches its host, "" if there is none."""
+    return next((item.gateway for item in endpoints if item.gateway and item.driver == BRIDGE), "")
+
+
+def _check_address(network: LocalNetwork, request: NetworkRequest) -> None:
+    """Refuse a fixed address on a predefined network, in Docker's words."""
+    if network.is_predefined and (request.ip or request.ip6):
+        raise InvalidArgumentError("user specified IP address is supported on user defined networks only")
 
 
 def _attachments(config: ContainerConfig) -> tuple[Attachment, ...]:
@@ -266,18 +293,5 @@ def _attachments(config: ContainerConfig) -> tuple[Attachment, ...]:
     return tuple(
         Attachment(item.network_id, f"{item.ip}/{item.prefix}", item.interface or f"eth{number}", item.aliases)
         for number, item in enumerate(config.networks)
-        if item.network_id
-    )
-
-
-def _bridge_endpoint(config: ContainerConfig, name: str, interface: str, bridge: BridgeEndpoint) -> EndpointSettings:
-    ip, _, prefix = bridge.address.partition("/")
-    return EndpointSettings(
-        name=name,
-        endpoint_id=endpoint_id(config.id, name),
-        ip=ip,
-        prefix=int(prefix or 32),
-        mac=bridge.mac,
-        gateway=bridge.gateway,
-        interface=interface,
+        if item.network_id and not is_local_id(item.network_id)
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,10 +21,19 @@ from agent.background_tasks import BackgroundTasks
 from agent.dns.forwarder import DnsForwarder
 from agent.dns.resolv_conf import host_nameservers
 from agent.dns.resolvers import ContainerResolvers
+from agent.dns.zone import NetworkZone
 from agent.network import netns
 from agent.network.host_networks import HostNetworks
 from agent.network.kernel_thread import KernelThread
-from agent.network.model import VXLAN_PORT, Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure, TunnelEndpoint
+from agent.network.model import (
+    VXLAN_PORT,
+    Attachment,
+    HostRoute,
+    LocalAttachment,
+    NetworkChanges,
+    NetworkFailure,
+    TunnelEndpoint,
+)
 from agent.network.namespace_state import container_key, network_key
 from agent.network.netns import Namespace
 from agent.network.reconciler import Reconciler
@@ -123,25 +132,10 @@ class NetworkDriver:
         host = self._started()
         await self._change(lambda: host.attach(container_id, attachment))
 
-    async def attach_outbound(
-        self, container_id: str, interface: str, *, isolated: bool = True, mac: str = ""
-    ) -> BridgeEndpoint:
-        """Give the container outbound access: its last interface, with the default route.
-
-        `isolated=False` is the plain `bridge` network, whose containers reach each other.
-        """
-        host = self._started()
-        return await self._thread.run(lambda: host.attach_outbound(container_id, interface, isolated=isolated, mac=mac))
-
     async def detach(self, container_id: str, network_id: str) -> None:
         """Remove the container's interface on an overlay network, if it has one."""
         host = self._started()
         await self._change(lambda: host.detach(container_id, network_id))
-
-    async def detach_outbound(self, container_id: str, interface: str) -> None:
-        """Remove the container's interface on the gateway bridge, if it has one."""
-        host = self._started()
-        await self._thread.run(lambda: host.detach_outbound(container_id, interface))
 
     async def destroy_sandbox(self, container_id: str) -> None:
         """Remove the container's namespace and its devices, if it exists."""
@@ -160,9 +154,19 @@ class NetworkDriver:
         host = self._started()
         return await self._open_sandbox(container_id, lambda: host.adopt(container_id, attachments), nameservers)
 
-    async def bridge_range(self) -> tuple[str, str]:
-        """Subnet and gateway of the bridge for outbound NAT; before its first use those that it would get."""
-        return await self._thread.run(self._started().bridge_range)
+    async def set_local_names(self, zones: Mapping[str, NetworkZone | None]) -> None:
+        """Set the names on networks of this host alone, by network id; None for a network that is gone."""
+        host = self._started()
+        await self._change(lambda: host.set_local_names(zones))
+
+    async def set_local_attachments(self, container_id: str, attachments: Sequence[LocalAttachment]) -> None:
+        """Set the networks of this host whose names a container resolves."""
+        host = self._started()
+        await self._change(lambda: host.set_local_attachments(container_id, attachments))
+
+    async def host_routes(self) -> tuple[HostRoute, ...]:
+        """The routes of the host, without default routes."""
+        return await self._thread.run(self._started().routes)
 
     async def clean(self) -> tuple[str, ...]:
         """Remove the sandboxes and networks that this process neither created nor adopted. Returns their names.
@@ -182,7 +186,7 @@ class NetworkDriver:
         return removed
 
     async def remove_everything(self) -> None:
-        """Remove all sandboxes, networks, the gateway bridge and its rules. For a node that leaves its cluster."""
+        """Remove all sandboxes and networks of the cluster. For a node that leaves its cluster."""
         host = self._started()
         for sandbox in tuple(host.sandboxes):
             await self._dns.stop(sandbox.container_id)

@@ -28,6 +28,8 @@ _INFO = struct.Struct("=32s I 5I 5I I I")
 _ENTRIES_HEAD_BYTES = 40
 _VERDICT_OFFSET = 112 + 32  # after an entry without matches and the header of its target
 _FORWARD = 2
+DEVICE_BEGINNINGS = ("br-", "cv")
+"""How the names of devices begin that carry containers' traffic beside the default bridge: networks of users, and ways out."""
 _DROP = -1
 
 
@@ -58,13 +60,17 @@ def dropping_chains(listing: str) -> tuple[ForwardChain, ...]:
 def warning_text(bridge: str, chain: ForwardChain) -> str:
     """The warning for users: which chain drops, and the command that lets containers through. Pure."""
     if chain.name == "FORWARD" and chain.family == "ip":
-        accept = (
-            f"iptables -I FORWARD -i {bridge} -j ACCEPT; "
-            f"iptables -I FORWARD -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+        accept = "; ".join(
+            f"iptables -I FORWARD -i {device} -j ACCEPT; "
+            f"iptables -I FORWARD -o {device} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+            for device in (bridge, *(f"{beginning}+" for beginning in DEVICE_BEGINNINGS))
         )
     else:
         rule = f"nft insert rule {chain.family} {chain.table} {chain.name}"
-        accept = f"{rule} iifname {bridge} accept; {rule} oifname {bridge} ct state related,established accept"
+        devices = ", ".join(f'"{each}"' for each in (bridge, *(f"{beginning}*" for beginning in DEVICE_BEGINNINGS)))
+        accept = (
+            f"{rule} iifname {{ {devices} }} accept; {rule} oifname {{ {devices} }} ct state related,established accept"
+        )
     return (
         f"WARNING: containers may have no outbound access: the chain {chain.name} of the firewall table {chain.family} "
         f"{chain.table} on this host drops forwarded packets, and no rule there names {bridge}. Allow them: {accept}"

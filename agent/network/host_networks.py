@@ -9,15 +9,21 @@ Called by `driver` alone, on the driver's thread and never on the event loop's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from agent.dns.zone import Zone
-from agent.network import fdb, firewall, netns
+from agent.dns.zone import NetworkZone, Zone
+from agent.network import fdb, firewall, links, netns
 from agent.network.container_sandboxes import ContainerSandboxes
-from agent.network.model import Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure, TunnelEndpoint
+from agent.network.model import (
+    Attachment,
+    HostRoute,
+    LocalAttachment,
+    NetworkChanges,
+    NetworkFailure,
+    TunnelEndpoint,
+)
 from agent.network.netns import Namespace
-from agent.network.outbound_nat import OutboundNat
 from agent.network.overlays import Overlays
 from agent.network.sandbox import Sandbox
 from agent.network.service_discovery import ServiceDiscovery
@@ -28,13 +34,12 @@ logger = logging.getLogger(__name__)
 
 
 class HostNetworks:
-    """Joins the state, the overlays, the container sandboxes, service discovery and outbound NAT of one host."""
+    """Joins the state, the overlays, the container sandboxes and service discovery of one host."""
 
     def __init__(self, host_address: str, run_dir: Path, gateway_bridge: str, host_netns: str) -> None:
         self.namespace = Namespace(host_netns) if host_netns else netns.current_namespace()
         self.sandboxes = ContainerSandboxes(run_dir / "netns" / "containers")
         self.overlays = Overlays(run_dir / "netns" / "networks", self.namespace, host_address)
-        self._outbound_nat = OutboundNat(self.namespace, gateway_bridge)
         self._gateway_bridge = gateway_bridge
         self._state = NetworkState()
         self._discovery = ServiceDiscovery()
@@ -45,8 +50,6 @@ class HostNetworks:
         """Find what an earlier process left, and check the host's firewall."""
         self.overlays.prepare()
         self.sandboxes.prepare()
-        self._outbound_nat.adopt_bridge()
-        self._outbound_nat.restore_addresses(self.sandboxes.paths())
         self.warnings = self._firewall_warnings()
         for text in self.warnings:
             logger.warning("%s", text.removeprefix("WARNING: "))
@@ -104,10 +107,6 @@ class HostNetworks:
         sandbox.attachments[network.id] = attachment
         self._reconcile_network(network.id)
 
-    def attach_outbound(self, container_id: str, interface: str, *, isolated: bool, mac: str) -> BridgeEndpoint:
-        namespace = self.sandboxes.get(container_id).namespace
-        return self._outbound_nat.attach(namespace, container_id, interface, isolated=isolated, mac=mac)
-
     def detach(self, container_id: str, network_id: str) -> None:
         sandbox = self.sandboxes.get(container_id)
         attachment = sandbox.attachments.pop(network_id, None)
@@ -115,18 +114,11 @@ class HostNetworks:
             self._detach(container_id, attachment)
             self._update_backends(sandbox)
 
-    def detach_outbound(self, container_id: str, interface: str) -> None:
-        self._outbound_nat.detach(self.sandboxes.get(container_id).namespace, container_id, interface)
-
-    def bridge_range(self) -> tuple[str, str]:
-        return self._outbound_nat.address_range()
-
     def destroy_sandbox(self, container_id: str) -> None:
         sandbox = self.sandboxes.remove(container_id)
         if sandbox is not None:
             for attachment in sandbox.attachments.values():
                 self._detach(container_id, attachment)
-        self._outbound_nat.release_address(container_id)
 
     def clean(self) -> tuple[str, ...]:
         """Remove sandboxes that were not adopted and networks that are neither known nor used. Returns their names.
@@ -145,20 +137,32 @@ class HostNetworks:
         return unused
 
     def remove_everything(self) -> None:
-        """Remove all containers' sandboxes, all networks and outbound NAT."""
+        """Remove all containers' sandboxes and all networks of the cluster."""
         for container_id in self.sandboxes.paths():
             self.destroy_sandbox(container_id)
         self._state = NetworkState()
         for network_id in self.overlays.ids():
             self.overlays.remove(network_id)
         self.clean()
-        if self._outbound_nat.subnet is not None:
-            self._outbound_nat.remove()
+
+    def set_local_names(self, zones: Mapping[str, NetworkZone | None]) -> None:
+        """Set the names on networks of this host alone, by network id; None for one that is gone."""
+        for network_id, zone in zones.items():
+            self._discovery.set_local_zone(network_id, zone)
+
+    def set_local_attachments(self, container_id: str, attachments: Sequence[LocalAttachment]) -> None:
+        """Set the networks of this host whose names a container resolves."""
+        self.sandboxes.get(container_id).local_attachments = tuple(attachments)
+
+    def routes(self) -> tuple[HostRoute, ...]:
+        """The routes of the host's main table, with their devices; without default routes."""
+        return links.run_in_namespace(self.namespace, "read the routes", links.host_routes)
 
     def zones(self) -> dict[str, Zone]:
         """The DNS zone of each container, by container id."""
         return {
-            sandbox.container_id: self._discovery.zone_of(sandbox.attachments.values()) for sandbox in self.sandboxes
+            sandbox.container_id: self._discovery.zone_of((*sandbox.attachments.values(), *sandbox.local_attachments))
+            for sandbox in self.sandboxes
         }
 
     def _reconcile(self, network_ids: Iterable[str]) -> tuple[NetworkFailure, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.network import netns
-from agent.network.model import TunnelEndpoint, mac_address
+from agent.network.model import HostRoute, TunnelEndpoint, mac_address
 from agent.network.netns import Namespace
 from agent.network.pyroute import IPRoute, NetlinkError
 from covey.errors import UnavailableError, UnsupportedError
@@ -102,6 +102,17 @@ def underlay_device(route: Any, address: str) -> tuple[str, int]:
         link = route.get_links(index)[0]
         return str(link.get_attr("IFLA_IFNAME")), int(link.get_attr("IFLA_MTU"))
     return "the network", 1500
+
+
+def host_routes(route: Any) -> tuple[HostRoute, ...]:
+    """The routes of the main table in both families, without default routes."""
+    names = {link["index"]: str(link.get_attr("IFLA_IFNAME")) for link in route.get_links()}
+    return tuple(
+        HostRoute(f"{item.get_attr('RTA_DST')}/{item['dst_len']}", names.get(item.get_attr("RTA_OIF"), ""))
+        for family in (2, 10)
+        for item in route.get_routes(family=family, table=254)
+        if item.get_attr("RTA_DST") and not str(item.get_attr("RTA_DST")).startswith("fe80:")
+    )
 
 
 def ensure_address(route: Any, index: int, address: str) -> None:

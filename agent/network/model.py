@@ -17,6 +17,13 @@ from covey.objects.assignment import NetworkEndpoint, VirtualService
 VXLAN_PORT = 4789
 
 
+class HostRoute(NamedTuple):
+    """A route of the host in CIDR notation, and its device."""
+
+    destination: str
+    device: str
+
+
 class TunnelEndpoint(NamedTuple):
     """This host's end of the VXLAN tunnels: its address, empty while it has none, and the UDP port of all hosts."""
 
@@ -57,12 +64,12 @@ class Attachment(msgspec.Struct, frozen=True):
         return self.address.partition("/")[0]
 
 
-class BridgeEndpoint(msgspec.Struct, frozen=True):
-    """A container's interface on the gateway bridge. `address` has its prefix length, `gateway` has none."""
+class LocalAttachment(msgspec.Struct, frozen=True):
+    """A container's interface on a network of this host alone. `links` are (alias, name) pairs that only this container resolves."""
 
-    address: str
-    gateway: str
-    mac: str
+    network_id: str
+    interface: str
+    links: tuple[tuple[str, str], ...] = ()
 
 
 class NetworkChanges(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from pathlib import Path
 from agent.dns.server import RESOLVER_ADDRESS, ResolverSockets, open_sockets
 from agent.network import conntrack, links, netns, vip_lb
 from agent.network.backends import BackendTable, loses_backend
-from agent.network.model import Attachment
+from agent.network.model import Attachment, LocalAttachment
 from agent.network.netns import Namespace
 from agent.network.nftables import NftablesContext
 
@@ -29,6 +29,7 @@ class Sandbox:
         self.container_id = container_id
         self._path = path
         self.attachments: dict[str, Attachment] = {}
+        self.local_attachments: tuple[LocalAttachment, ...] = ()
         self.sockets: ResolverSockets | None = None
         netns.create(path)
         self.namespace = Namespace(str(path))

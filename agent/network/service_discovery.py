@@ -13,7 +13,7 @@ from agent.dns import zone
 from agent.dns.zone import NetworkZone, Zone
 from agent.network import backends
 from agent.network.backends import BackendTable
-from agent.network.model import Attachment
+from agent.network.model import Attachment, LocalAttachment
 from agent.network.state import NetworkState
 
 
@@ -36,10 +36,25 @@ class ServiceDiscovery:
         aliases = [(alias, attachment.ip) for attachment in local for alias in attachment.aliases]
         self._zones[network_id] = zone.build_network_zone(network.name, endpoints, services, aliases)
 
-    def zone_of(self, attachments: Iterable[Attachment]) -> Zone:
+    def set_local_zone(self, network_id: str, found: NetworkZone | None) -> None:
+        """Set the zone of a network of this host alone; None for one without names."""
+        if found is None:
+            self._zones.pop(network_id, None)
+        else:
+            self._zones[network_id] = found
+
+    def zone_of(self, attachments: Iterable[Attachment | LocalAttachment]) -> Zone:
         """The zone of a container: its networks in the order of its interfaces."""
         ordered = sorted(attachments, key=lambda item: (len(item.interface), item.interface))
-        return Zone(tuple(self._zones[item.network_id] for item in ordered if item.network_id in self._zones))
+        return Zone(
+            tuple(
+                zone.with_links(self._zones[item.network_id], item.links)
+                if isinstance(item, LocalAttachment) and item.links
+                else self._zones[item.network_id]
+                for item in ordered
+                if item.network_id in self._zones
+            )
+        )
 
     def backends_of(self, network_ids: Iterable[str]) -> BackendTable:
         """The backends of a container with these networks."""

@@ -9,8 +9,8 @@ from cli.client import path_segment
 from cli.command import command, option
 from cli.format.sorting import natural_sort_key
 from cli.parse.key_values import parse_key_values
+from cli.parse.network_subnets import subnet_configs
 from cli.rows import network as rows
-from covey.errors import InvalidArgumentError
 
 
 @command()
@@ -72,20 +72,18 @@ def prune(force: bool, filters: tuple[str, ...]) -> None:
 @command()
 @click.argument("name", metavar="NETWORK")
 @option("--attachable", is_flag=True, help="Enable manual container attachment")
-@option(
-    "--aux-address", multiple=True, metavar="map", help="Auxiliary IPv4 addresses that are in use outside of the swarm"
-)
-@option("--config-from", default="", supported=False, help="The network from which to copy the configuration")
-@option("--config-only", is_flag=True, supported=False, help="Create a configuration only network")
-@option("-d", "--driver", default="overlay", help="Driver to manage the network")
-@option("--gateway", multiple=True, help="IPv4 gateway of each subnet")
+@option("--aux-address", multiple=True, metavar="map", help="Auxiliary IPv4 or IPv6 addresses used by Network driver")
+@option("--config-from", default="", help="The network from which to copy the configuration")
+@option("--config-only", is_flag=True, help="Create a configuration only network")
+@option("-d", "--driver", default="bridge", help="Driver to manage the network")
+@option("--gateway", multiple=True, help="IPv4 or IPv6 Gateway for the master subnet")
 @option("--ingress", is_flag=True, supported=False, help="Create swarm routing-mesh network")
 @option("--internal", is_flag=True, help="Restrict external access to the network")
 @option("--ip-range", multiple=True, help="Allocate container IP from a sub-range")
 @option("--ipam-driver", default="default", help="IP Address Management Driver")
-@option("--ipam-opt", multiple=True, metavar="map", supported=False, help="Set IPAM driver specific options")
+@option("--ipam-opt", multiple=True, metavar="map", help="Set IPAM driver specific options")
 @option("--ipv4/--no-ipv4", default=True, negation=False, help="Enable or disable IPv4 address assignment")
-@option("--ipv6", is_flag=True, supported=False, help="Enable or disable IPv6 address assignment")
+@option("--ipv6/--no-ipv6", default=False, negation=False, help="Enable or disable IPv6 address assignment")
 @option("--label", "labels", multiple=True, help="Set metadata on a network")
 @option("-o", "--opt", multiple=True, metavar="map", help="Set driver specific options")
 @option("--scope", default="", help="Control the network's scope")
@@ -103,14 +101,10 @@ def network_body(name: str, **settings: Any) -> dict[str, Any]:
     """The body of /networks/create.
 
     Raises:
-        InvalidArgumentError: a gateway or range without its subnet.
+        InvalidArgumentError: a gateway, range or address without its subnet.
     """
-    config: list[dict[str, Any]] = [{"Subnet": subnet} for subnet in settings["subnet"]]
-    for key, values in (("Gateway", settings["gateway"]), ("IPRange", settings["ip_range"])):
-        for index, value in enumerate(values):
-            if index >= len(config):
-                raise InvalidArgumentError(f"{value}: give as many --subnet as there are gateways and ranges")
-            config[index][key] = value
+    auxiliary = parse_key_values(settings["aux_address"])
+    config = subnet_configs(settings["subnet"], settings["ip_range"], settings["gateway"], auxiliary)
     body: dict[str, Any] = {
         "Name": name,
         "Driver": settings["driver"],
@@ -132,8 +126,4 @@ def network_body(name: str, **settings: Any) -> dict[str, Any]:
         body["ConfigFrom"] = {"Network": settings["config_from"]}
     if settings["scope"]:
         body["Scope"] = settings["scope"]
-    if settings["aux_address"]:
-        if not config:
-            raise InvalidArgumentError("--aux-address needs a --subnet")
-        config[0]["AuxiliaryAddresses"] = parse_key_values(settings["aux_address"])
     return body

@@ -1,34 +1,43 @@
-"""Routes for networks: the predefined ones of every host, and the cluster's overlay networks.
+"""Routes for networks: those of this host, and the cluster's.
 
-A worker knows only the networks that its own containers use.
+A worker knows only the networks of the cluster that its own containers use.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
-from agent.container.model import Container
-from covey.errors import NotFoundError, PermissionDeniedError
+from agent.local_network.model import PREDEFINED, LocalNetwork
+from covey.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    CoveyError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnavailableError,
+)
 from covey.network_options import PREDEFINED_LABEL
 from covey.objects import Network
 from covey.states import TaskState
+from engine.interfaces import LocalNodeState
 from engine.prune import NETWORK, pruning
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import filters, local_network
 from engine.translate import network as network_json
 from engine.translate.api_versions import shape
-from engine.translate.container_create.networking import read_connect, read_disconnect
 from engine.translate.filters import Filters
 from engine.translate.json_fields import omit_empty
 from engine.translate.network_services import write_services
 from engine.translate.times import parse_moment
 
-MIN_ID_PREFIX = 12
 TYPES = ("builtin", "custom")
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+PRUNE_FILTERS = ("label", "label!", "until")
+_IN_USE = (PreconditionError, PermissionDeniedError, ConflictError, NotFoundError)
 
 
 async def list_networks(context: RequestContext) -> web.Response:
@@ -36,61 +45,58 @@ async def list_networks(context: RequestContext) -> web.Response:
     for kind in active_filters.get("type", ()):
         if kind not in TYPES:
             raise filters.invalid_filter("type", (kind,), f"use one of {', '.join(TYPES)}")
-    found = [await _write_predefined(context, name) for name in local_network.PREDEFINED]
-    found += [network_json.write(network) for network in await _cluster_networks(context)]
-    return json_response([shape("network", context.version, item) for item in found if _matches(active_filters, item)])
+    dangling = filters.filter_flag(active_filters, "dangling")
+    cluster_networks = await cluster_networks_known(context)
+    found = [local_network.write(network) for network in context.services.agent.endpoints.local.networks.list()]
+    found += [network_json.write(network) for network in cluster_networks]
+    used = await _used_ids(context) if dangling is not None else set()
+    return json_response(
+        [
+            shape("network", context.version, item)
+            for item in found
+            if _matches(active_filters, item) and (dangling is None or dangling is _is_dangling(item, used))
+        ]
+    )
 
 
 async def inspect(context: RequestContext) -> web.Response:
     scope, containers = context.query("scope"), context.services.agent.containers.list()
-    name = _predefined_name(context)
-    if name and scope in ("", "local"):
-        return json_response(shape("network", context.version, await _write_predefined(context, name, containers)))
+    local = context.services.agent.endpoints.local.networks.find(context.ref)
+    if local is not None and scope in ("", "local"):
+        on_network = local_network.containers_on(local.id, containers)
+        return json_response(shape("network", context.version, local_network.write(local, on_network)))
     # Clients ask for a predefined network in scope swarm before they attach a service to it.
-    network = None if scope == "local" else await _cluster_network(context, context.ref)
+    network = None if scope == "local" else await find_cluster_network(context, context.ref)
     if network is None:
         raise NotFoundError(f"network {context.ref} not found")
-    found = network_json.write(network, local_network.containers_on(name, network.id, containers))
+    found = network_json.write(network, local_network.containers_on(network.id, containers))
     if context.flag("verbose") and context.services.control_available:
         found |= await _verbose(context, network)
     return json_response(shape("network", context.version, found))
 
 
-async def connect(context: RequestContext) -> web.Response:
-    """Connect a container of this host to a network, at once if it runs."""
-    request, container = read_connect(await context.json())
-    name = _predefined_name(context)
-    containers = context.services.agent.containers
-    containers.get(container)
-    if not name:
-        network = await _cluster_network(context, context.ref)
-        if network is None and (context.services.control_available or not context.services.node.node_id):
-            raise NotFoundError(f"network {context.ref} not found")
-        name = network.spec.annotations.name if network else context.ref  # a worker's manager looks it up
-        _require_attachable(network)
-    await containers.connect_network(container, msgspec.structs.replace(request, network=name))
-    return empty_response()
-
-
-async def disconnect(context: RequestContext) -> web.Response:
-    container = read_disconnect(await context.json())
-    network = await _cluster_network(context, context.ref)
-    name = _predefined_name(context) or (network.spec.annotations.name if network else context.ref)
-    await context.services.agent.containers.disconnect_network(container, name)
-    return empty_response()
-
-
 async def create(context: RequestContext) -> web.Response:
+    """Create a network of the cluster or of this host, which the scope and the driver decide."""
     body = await context.json()
-    spec = network_json.read_spec(body)
-    network = await context.services.cluster.create_network(spec)
-    return json_response({"Id": network.id, "Warning": ""}, 201)
+    if local_network.is_swarm_request(body):
+        _require_swarm(context, body)
+        spec = network_json.read_spec(body)
+        if context.services.agent.endpoints.local.networks.find(spec.annotations.name) is not None:
+            raise AlreadyExistsError(f"network with name {spec.annotations.name} already exists")
+        network = await context.services.cluster.create_network(spec)
+        return json_response({"Id": network.id, "Warning": ""}, 201)
+    wanted = local_network.read_requirements(body)
+    if any(each.spec.annotations.name == wanted.name for each in await cluster_networks_known(context)):
+        raise AlreadyExistsError(f"network with name {wanted.name} already exists")
+    made = await context.services.agent.endpoints.local.create(wanted, context.services.clock())
+    return json_response({"Id": made.id, "Warning": ""}, 201)
 
 
 async def remove(context: RequestContext) -> web.Response:
-    name = _predefined_name(context)
-    if name:
-        raise PermissionDeniedError(f"{name} is a pre-defined network and cannot be removed")
+    local = context.services.agent.endpoints.local.networks.find(context.ref)
+    if local is not None:
+        await context.services.agent.endpoints.local.remove(local)
+        return empty_response(204)
     if not context.services.control_available:
         raise NotFoundError(f"network {context.ref} not found")
     await context.services.cluster.remove_network(context.ref)
@@ -98,40 +104,54 @@ async def remove(context: RequestContext) -> web.Response:
 
 
 async def prune(context: RequestContext) -> web.Response:
-    """Prune nothing: as in Docker, cluster networks are not pruned, and local ones cannot be created yet."""
-    for moment in context.filters("label", "label!", "until").get("until", ()):
-        parse_moment(moment, context.services.clock())
+    """Remove the networks that nothing uses, of this host and, on a manager, of the cluster."""
+    active = context.filters(*PRUNE_FILTERS)
+    until = [parse_moment(moment, context.services.clock()) for moment in active.get("until", ())]
     with pruning(context, NETWORK):
-        return json_response({"NetworksDeleted": []})
+        removed = await _prune_local(context, active, until)
+        if context.services.control_available:
+            removed += await _prune_cluster(context, active, until)
+    return json_response({"NetworksDeleted": removed})
 
 
-async def _write_predefined(context: RequestContext, name: str, containers: Sequence[Container] = ()) -> dict[str, Any]:
-    engine_id = context.services.node.engine_id
-    network_id = local_network.predefined_id(name, engine_id)
-    address_range = await context.services.agent.endpoints.bridge_range() if name == "bridge" else ("", "")
-    endpoints = local_network.containers_on(name, network_id, containers)
-    return local_network.write_predefined(name, engine_id, address_range, endpoints)
+async def _prune_local(context: RequestContext, active: Filters, until: Sequence[int]) -> list[str]:
+    local, removed = context.services.agent.endpoints.local, []
+    for network in local.networks.list():
+        fixed = network.config_only or network.is_predefined
+        if fixed or not _prunable(active, until, network.labels, network.created_at_ns):
+            continue
+        with contextlib.suppress(PermissionDeniedError):  # it is in use
+            await local.remove(network)
+            removed.append(network.name)
+    return removed
 
 
-def _predefined_name(context: RequestContext) -> str:
-    """The name of the predefined network in the path, "" if it is another one."""
-    for name in local_network.PREDEFINED:
-        network_id = local_network.predefined_id(name, context.services.node.engine_id)
-        if context.ref == name or (len(context.ref) >= MIN_ID_PREFIX and network_id.startswith(context.ref)):
-            return name
-    return ""
+async def _prune_cluster(context: RequestContext, active: Filters, until: Sequence[int]) -> list[str]:
+    removed = []
+    for network in await cluster_networks_known(context):
+        name, labels = network.spec.annotations.name, network.spec.annotations.labels
+        if network.spec.ingress or not _prunable(active, until, labels, network.meta.created_at_ns):
+            continue
+        with contextlib.suppress(*_IN_USE):
+            await context.services.cluster.remove_network(network.id)
+            removed.append(name)
+    return removed
 
 
-async def _cluster_networks(context: RequestContext) -> Sequence[Network]:
-    """The cluster's networks, on a worker those that its containers use."""
+async def cluster_networks_known(context: RequestContext) -> Sequence[Network]:
+    """The cluster's networks, on a worker those that its containers use; on a manager without a leader the latter too."""
     if context.services.control_available:
-        found: Sequence[Network] = await context.services.cluster.networks()
-    else:
-        found = context.services.agent.endpoints.networks
-    return [network for network in found if PREDEFINED_LABEL not in network.spec.annotations.labels]
+        with contextlib.suppress(UnavailableError):
+            return [network for network in await context.services.cluster.networks() if _is_users(network)]
+    return [network for network in context.services.agent.endpoints.networks if _is_users(network)]
 
 
-async def _cluster_network(context: RequestContext, ref: str) -> Network | None:
+def _is_users(network: Network) -> bool:
+    """Not one that stands for a predefined network of every node."""
+    return PREDEFINED_LABEL not in network.spec.annotations.labels
+
+
+async def find_cluster_network(context: RequestContext, ref: str) -> Network | None:
     """The network of the cluster with this name or id; None if this node knows none."""
     if context.services.control_available:
         try:
@@ -144,12 +164,36 @@ async def _cluster_network(context: RequestContext, ref: str) -> Network | None:
     return None
 
 
-def _require_attachable(network: Network | None) -> None:
-    if network is not None and not network.spec.attachable:
-        name = network.spec.annotations.name
-        raise PermissionDeniedError(
-            f"Could not attach to network {name}: rpc error: code = PermissionDenied desc = network {name} not manually attachable"
-        )
+def _require_swarm(context: RequestContext, body: Any) -> None:
+    """As in Docker, a scope that needs a cluster is refused otherwise than a driver that needs one."""
+    is_scope = isinstance(body, dict) and body.get("Driver") not in local_network.SWARM_DRIVERS
+    if is_scope and context.services.node.state is LocalNodeState.INACTIVE:
+        raise PermissionDeniedError("cannot create a swarm scoped network when swarm is not active")
+
+
+def _prunable(active: Filters, until: Sequence[int], labels: Mapping[str, str], created_at_ns: int) -> bool:
+    if any(created_at_ns > moment for moment in until):
+        return False
+    excluded = active.get("label!", ())
+    return filters.match_labels(active.get("label", ()), labels) and not (
+        excluded and any(filters.match_labels((each,), labels) for each in excluded)
+    )
+
+
+async def _used_ids(context: RequestContext) -> set[str]:
+    """The ids of the networks that a container of this host or a task of the cluster is on."""
+    local = context.services.agent.endpoints.local.networks
+    used = {network.id for network in local.list() if local.is_used(network)}
+    used |= {item.network_id for each in context.services.agent.containers.list() for item in each.config.networks}
+    if context.services.control_available:
+        with contextlib.suppress(CoveyError):
+            tasks = await context.services.cluster.tasks()
+            used |= {item.network_id for task in tasks for item in task.networks}
+    return used
+
+
+def _is_dangling(item: dict[str, Any], used: Collection[str]) -> bool:
+    return item["Name"] not in PREDEFINED and not item["Ingress"] and item["Id"] not in used
 
 
 async def _verbose(context: RequestContext, network: Network) -> dict[str, Any]:
@@ -169,7 +213,7 @@ async def _verbose(context: RequestContext, network: Network) -> dict[str, Any]:
 
 
 def _matches(active_filters: Filters, item: dict[str, Any]) -> bool:
-    kind = "builtin" if item["Name"] in local_network.PREDEFINED else "custom"
+    kind = "builtin" if item["Name"] in PREDEFINED else "custom"
     names = active_filters.get("name")
     return (
         (not names or any(name in item["Name"] for name in names))
@@ -181,16 +225,18 @@ def _matches(active_filters: Filters, item: dict[str, Any]) -> bool:
             if name in active_filters
         )
         and kind in active_filters.get("type", (kind,))
-        and not filters.filter_flag(active_filters, "dangling")
     )
+
+
+def local_or_none(context: RequestContext, ref: str) -> LocalNetwork | None:
+    """The network of this host with this name or id."""
+    return context.services.agent.endpoints.local.networks.find(ref)
 
 
 ROUTES = [
     Route("GET", "/networks", list_networks),
     Route("POST", "/networks/create", create),
     Route("POST", "/networks/prune", prune),
-    Route("POST", "/networks/{ref}/connect", connect),
-    Route("POST", "/networks/{ref}/disconnect", disconnect),
     Route("GET", "/networks/{ref}", inspect),
     Route("DELETE", "/networks/{ref}", remove),
 ]

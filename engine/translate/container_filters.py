@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from agent.container.model import Container, ContainerConfig, HealthStatus, RunStatus
+from agent.local_network.model import PREDEFINED, predefined_id
 from covey.errors import InvalidArgumentError, NotFoundError
 from engine.translate import filters
 from engine.translate.container_networks import network_mode
 from engine.translate.filters import Filters
-from engine.translate.local_network import PREDEFINED, predefined_id
 from engine.translate.times import parse_moment
 
 LIST_FILTERS = (

@@ -3,9 +3,8 @@
 from typing import Any
 
 from agent.container.model import Container, ContainerConfig, EndpointSettings, NetworkRequest
-from engine.translate.local_network import PREDEFINED, predefined_id
+from agent.local_network.model import GATEWAY, PREDEFINED, predefined_id
 
-_GATEWAY_NETWORK = "docker_gwbridge"
 _NAMES = {"default": "bridge", "": "bridge"}
 
 
@@ -25,7 +24,7 @@ def networks(container: Container, engine_id: str) -> dict[str, Any]:
     return {
         item.name: _endpoint(item, requests.get(item.name) or NetworkRequest(network=item.name), container, engine_id)
         for item in _endpoints(container)
-        if item.name != _GATEWAY_NETWORK  # as in Docker, which shows it nowhere in a container
+        if item.name != GATEWAY  # as in Docker, which shows it nowhere in a container
     }
 
 
@@ -47,24 +46,39 @@ def _endpoint(item: EndpointSettings, request: NetworkRequest, container: Contai
     network_id = item.network_id
     if item.name in PREDEFINED and (container.state.start_count or running):
         network_id = predefined_id(item.name, engine_id)
-    names = [container.name, *item.aliases, container.id[:12]] if item.network_id else []
+    has_names = item.network_id and item.name not in PREDEFINED
+    names = [container.name, *item.aliases, container.id[:12]] if has_names else []
     return {
-        "IPAMConfig": {"IPv4Address": request.ip} if request.ip and not container.config.task_id else None,
+        "IPAMConfig": None if container.config.task_id else _wanted_addresses(request),
         "Links": list(request.links) or None,
         "Aliases": list(item.aliases) or None,
         "MacAddress": item.mac if running else "",
         "DriverOpts": request.driver_options or None,
-        "GwPriority": 0,
+        "GwPriority": request.gateway_priority,
         "NetworkID": network_id,
         "EndpointID": item.endpoint_id if running else "",
-        "Gateway": item.gateway if running else "",
+        "Gateway": _shown_gateway(item.gateway) if running else "",
         "IPAddress": item.ip if running else "",
         "IPPrefixLen": item.prefix if running else 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "IPv6Gateway": _shown_gateway(item.gateway6) if running else "",
+        "GlobalIPv6Address": item.ip6 if running else "",
+        "GlobalIPv6PrefixLen": item.prefix6 if running else 0,
         "DNSNames": list(dict.fromkeys(names)) or None,
     }
+
+
+def _wanted_addresses(request: NetworkRequest) -> dict[str, Any] | None:
+    """The addresses that the user asked for; None for none."""
+    wanted: dict[str, Any] = {"IPv4Address": request.ip, "IPv6Address": request.ip6}
+    found = {key: value for key, value in wanted.items() if value}
+    if request.link_local_ips:
+        found["LinkLocalIPs"] = list(request.link_local_ips)
+    return found or None
+
+
+def _shown_gateway(address: str) -> str:
+    """A gateway that stands for none, because the link itself leads out, is not shown."""
+    return "" if address in {"0.0.0.0", "::"} else address
 
 
 def network_settings(container: Container, engine_id: str, ports: dict[str, Any]) -> dict[str, Any]:
@@ -81,9 +95,9 @@ def network_settings(container: Container, engine_id: str, ports: dict[str, Any]
         "IPAddress": bridge.get("IPAddress", ""),
         "IPPrefixLen": bridge.get("IPPrefixLen", 0),
         "MacAddress": bridge.get("MacAddress", ""),
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "IPv6Gateway": bridge.get("IPv6Gateway", ""),
+        "GlobalIPv6Address": bridge.get("GlobalIPv6Address", ""),
+        "GlobalIPv6PrefixLen": bridge.get("GlobalIPv6PrefixLen", 0),
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from agent.container.model import CONNECT_NETWORK, DISCONNECT_NETWORK, ContainerEvent
+from agent.local_network.model import NetworkEvent
 from agent.volume.model import VolumeEvent
 from covey.clock import SECOND
 from covey.objects import Cluster, Config, Network, Node, Secret, Service, Struct, Task
@@ -57,26 +58,31 @@ def from_volume(event: VolumeEvent) -> dict[str, Any]:
     return message("volume", event.action, event.name, event.attributes, event.time_ns)
 
 
+def from_network(event: NetworkEvent) -> dict[str, Any]:
+    """The event of a network of this host."""
+    return message("network", event.action, event.network_id, event.attributes, event.time_ns)
+
+
 def of_container(item: ContainerEvent, network_id: Callable[[str], str]) -> list[dict[str, Any]]:
     """The event of a container, with those of its networks as Docker orders them: connected before its start, disconnected after its
     end. ``network_id`` is the id of a predefined network.
     """
     if item.action in {CONNECT_NETWORK, DISCONNECT_NETWORK}:  # `docker network`, while the container runs
         name, key = item.attributes["network"], item.attributes["network_id"] or network_id(item.attributes["network"])
-        return [_of_network(item, item.action.partition("_")[0], name, key)]
+        return [_of_network(item, item.action.partition("_")[0], name, key, item.attributes.get("driver", ""))]
     own, action = from_container(item), _NETWORK_ACTIONS.get(item.action)
     if action is None:
         return [own]
     networks = [
-        _of_network(item, action, endpoint.name, endpoint.network_id or network_id(endpoint.name))
+        _of_network(item, action, endpoint.name, endpoint.network_id or network_id(endpoint.name), endpoint.driver)
         for endpoint in item.container.networks
         if endpoint.name != "docker_gwbridge"
     ]
     return [*networks, own] if action == "connect" else [own, *networks]
 
 
-def _of_network(item: ContainerEvent, action: str, name: str, network_id: str) -> dict[str, Any]:
-    attributes = {"container": item.container.id, "name": name, "type": _DRIVERS.get(name, "overlay")}
+def _of_network(item: ContainerEvent, action: str, name: str, network_id: str, driver: str) -> dict[str, Any]:
+    attributes = {"container": item.container.id, "name": name, "type": driver or _DRIVERS.get(name, "overlay")}
     return message("network", action, network_id, attributes, item.time_ns)
 
 

@@ -1,67 +1,93 @@
-"""Networks of this host as clients see them: the three predefined ones, and the containers of a network."""
+"""Networks of one host as Docker's JSON: requests to create them, the networks as clients see them, and the containers on them."""
 
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 from typing import Any
 
 from agent.container.model import Container
-from engine.translate.times import ZERO
+from agent.local_network.model import LocalNetwork, NetworkRequirements
+from covey.errors import PermissionDeniedError
+from covey.objects.network import IPAM
+from engine.translate.json_fields import JsonFields
+from engine.translate.network import IPAM_TABLE
+from engine.translate.times import rfc3339
 
-PREDEFINED = ("bridge", "host", "none")
-_LOCAL_DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
-_BRIDGE_OPTIONS = {
-    "com.docker.network.bridge.default_bridge": "true",
-    "com.docker.network.bridge.enable_icc": "true",
-    "com.docker.network.bridge.enable_ip_masquerade": "true",
-    "com.docker.network.bridge.name": "covey0",
-}
+SWARM_SCOPES = ("swarm", "global")
+SWARM_DRIVERS = ("overlay",)
 
 
-def containers_on(name: str, network_id: str, containers: Iterable[Container]) -> dict[str, Any]:
-    """``Containers`` of an inspected network: the endpoints of this host's running containers."""
-    found = {}
-    for container in containers:
-        for item in container.config.networks if container.state.running else ():
-            if item.network_id == network_id or (not item.network_id and item.name == name):
-                found[container.id] = {
-                    "Name": container.name,
-                    "EndpointID": item.endpoint_id,
-                    "MacAddress": item.mac,
-                    "IPv4Address": f"{item.ip}/{item.prefix}" if item.ip else "",
-                    "IPv6Address": "",
-                }
+def is_swarm_request(body: Any) -> bool:
+    """Whether a request to create a network means one of the cluster: by its scope, else by its driver."""
+    fields = JsonFields(body)
+    scope = fields.text("Scope")
+    if scope in SWARM_SCOPES:
+        return True
+    return fields.text("Driver") in SWARM_DRIVERS
+
+
+def read_requirements(body: Any) -> NetworkRequirements:
+    """The network of this host that a request asks for.
+
+    Raises:
+        InvalidArgumentError, UnsupportedError, PermissionDeniedError: names the field.
+    """
+    fields = JsonFields(body)
+    fields.raw("CheckDuplicate")
+    fields.raw("Scope")
+    if fields.flag("Ingress"):
+        raise PermissionDeniedError("Ingress network can only be global scope network")
+    config_from = fields.read("ConfigFrom", lambda source: source.text("Network"))
+    ipv4 = fields.raw("EnableIPv4")
+    found = NetworkRequirements(
+        name=fields.text("Name"),
+        driver=fields.text("Driver"),
+        options=dict(fields.text_map("Options")),
+        labels=dict(fields.text_map("Labels")),
+        internal=fields.flag("Internal"),
+        attachable=fields.flag("Attachable"),
+        ipv4=ipv4 is not False,
+        ipv6=fields.flag("EnableIPv6"),
+        ipam=fields.read("IPAM", IPAM_TABLE.read) or IPAM(),
+        config_only=fields.flag("ConfigOnly"),
+        config_from=config_from or "",
+    )
+    fields.refuse_unknown()
     return found
 
 
-def write_predefined(
-    name: str, engine_id: str, address_range: tuple[str, str] = ("", ""), containers: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """A predefined network of this host. ``address_range`` is the subnet and the gateway of ``bridge``."""
-    subnet, gateway = address_range
+def write(network: LocalNetwork, containers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A network as ``docker network ls`` and ``inspect`` show it, with the endpoints of running containers."""
     return {
-        "Name": name,
-        "Id": predefined_id(name, engine_id),
-        "Created": ZERO,
+        "Name": network.name,
+        "Id": network.id,
+        "Created": rfc3339(network.created_at_ns),
         "Scope": "local",
-        "Driver": _LOCAL_DRIVERS[name],
-        "EnableIPv4": True,
-        "EnableIPv6": False,
-        "IPAM": {
-            "Driver": "default",
-            "Options": None,
-            "Config": [{"Subnet": subnet, "Gateway": gateway}] if subnet else [],
-        },
-        "Internal": False,
-        "Attachable": False,
+        "Driver": network.driver,
+        "EnableIPv4": network.ipv4,
+        "EnableIPv6": network.ipv6,
+        "IPAM": IPAM_TABLE.write(network.ipam),
+        "Internal": network.internal,
+        "Attachable": network.attachable,
         "Ingress": False,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
+        "ConfigFrom": {"Network": network.config_from},
+        "ConfigOnly": network.config_only,
         "Containers": dict(containers or {}),
-        "Options": _BRIDGE_OPTIONS if name == "bridge" else {},
-        "Labels": {},
+        "Options": network.options,
+        "Labels": network.labels,
     }
 
 
-def predefined_id(name: str, engine_id: str) -> str:
-    """The id of a predefined network, which is stable on a host and differs between hosts."""
-    return sha256(f"{engine_id}/{name}".encode()).hexdigest()
+def containers_on(network_id: str, containers: Iterable[Container]) -> dict[str, Any]:
+    """``Containers`` of an inspected network: the endpoints of this host's running containers."""
+    return {
+        container.id: {
+            "Name": container.name,
+            "EndpointID": item.endpoint_id,
+            "MacAddress": item.mac,
+            "IPv4Address": f"{item.ip}/{item.prefix}" if item.ip else "",
+            "IPv6Address": f"{item.ip6}/{item.prefix6}" if item.ip6 else "",
+        }
+        for container in containers
+        if container.state.running
+        for item in container.config.networks
+        if item.network_id == network_id
+    }

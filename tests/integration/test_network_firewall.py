@@ -35,7 +35,7 @@ def nft(host: HostUnderTest, text: str) -> None:
 async def has_outbound_access(net: SwitchedHosts, seconds: float = 5) -> bool:
     """Whether a container on the first host can connect to an outside server. The bridge port may need a second to be up."""
     container = await net.run_task(net.hosts[0], 5)
-    await net.hosts[0].driver.attach_outbound(container.id, "eth1")
+    await net.hosts[0].connect(container.id, "bridge", "eth1")
     outside = net.switch.run(lambda: socket.create_server(("10.99.0.254", 0)))
     try:
         port = outside.getsockname()[1]
@@ -47,7 +47,7 @@ async def has_outbound_access(net: SwitchedHosts, seconds: float = 5) -> bool:
         return True
     finally:
         outside.close()
-        await net.hosts[0].driver.destroy_sandbox(container.id)
+        await net.hosts[0].disconnect(container.id)
 
 
 async def test_a_host_without_a_firewall_gets_no_warning(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 DAEMON = """
 import asyncio, pathlib, socket, sys
+from agent.network import links
 from agent.network.driver import NetworkDriver
 from agent.network.model import Attachment, NetworkChanges, OverlayNetwork
 from agent.network.netns import Namespace
@@ -34,7 +35,7 @@ async def main(first):
         await driver.attach("c1", Attachment("n", "10.0.1.5/24", "eth0"))
     else:
         path = await driver.adopt("c1", [Attachment("n", "10.0.1.5/24", "eth0")])
-    out = (await driver.attach_outbound("c1", "eth1")).address
+    out = links.run_in_namespace(Namespace(path), "read", lambda route: links.link_mac(route, links.index_of(route, "eth0")))
     inside = Namespace(path)
     server = inside.run(lambda: socket.create_server(("0.0.0.0", 80)))
     link = inside.run(lambda: socket.create_connection(("10.0.1.100", 80), timeout=3))

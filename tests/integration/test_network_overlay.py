@@ -285,8 +285,6 @@ async def test_a_restarted_driver_adopts_running_containers_and_cleans_the_rest(
         await net.serve(task, greeting="hello")
         link = await client.connect(VIP)
         assert await receive(link) == b"hello"
-        await host.driver.attach_outbound(orphan.id, "eth1")
-        outbound = (await host.driver.attach_outbound(client.id, "eth1")).address
 
         await host.driver.close()
         link.send(b"while it is dead")
@@ -305,7 +303,6 @@ async def test_a_restarted_driver_adopts_running_containers_and_cleans_the_rest(
         assert await receive(link) == b"adopted"
         assert await client.fetch(VIP) == "hello"
         assert await client.addresses("web") == [VIP]
-        assert (await host.driver.attach_outbound(client.id, "eth1")).address == outbound
 
         net.networks = net.networks[:1]
         del net.endpoints["task51"]
@@ -503,9 +500,9 @@ async def test_outbound_traffic_is_masqueraded_and_containers_are_isolated(tmp_p
         net.networks.append(overlay())
         await net.apply()
         one, two = await net.run_task(net.hosts[0], 5), await net.run_task(net.hosts[0], 6)
-        driver = net.hosts[0].driver
-        await driver.attach_outbound(one.id, "eth1")
-        address = (await driver.attach_outbound(two.id, "eth1")).address.partition("/")[0]
+        host, driver = net.hosts[0], net.hosts[0].driver
+        await host.connect(one.id, "docker_gwbridge", "eth1")
+        address = (await host.connect(two.id, "docker_gwbridge", "eth1")).ip
         outside = net.switch.run(lambda: socket.create_server(("10.99.0.254", 8000)))
         link = await one.connect("10.99.0.254", 8000)
         peer, seen = outside.accept()
@@ -517,7 +514,7 @@ async def test_outbound_traffic_is_masqueraded_and_containers_are_isolated(tmp_p
             await one.fetch(address)
         plain = [f"plain{i}" for i in range(2)]
         paths = [await driver.create_sandbox(name) for name in plain]
-        ips = [(await driver.attach_outbound(name, "eth0", isolated=False)).address.partition("/")[0] for name in plain]
+        ips = [(await host.connect(name, "bridge", "eth0")).ip for name in plain]
         spaces = [netns.Namespace(path) for path in paths]
         server = spaces[1].run(lambda: socket.create_server((ips[1], 80)))
         spaces[0].run(lambda: socket.create_connection((ips[1], 80), timeout=3)).close()

@@ -21,6 +21,7 @@ import msgspec
 from agent.container.service import ContainerService
 from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
+from agent.local_network.networks import LocalNetworks
 from agent.volume.local import VolumeStore
 from covey.clock import wall_clock
 from covey.errors import ConflictError, CoveyError, UnavailableError
@@ -48,7 +49,8 @@ from manager.caller import Caller
 from manager.control.servicer import ControlServicer
 from manager.store import MemoryConsensus, Store
 from node.membership import ALREADY_MEMBER, NOT_MEMBER
-from tests.support.loopback_networks import LoopbackNetworks, NoLocalNetworks
+from tests.support.local_networks import HostNetworks, RecordedFragments, RecordedNetworks, open_local
+from tests.support.loopback_networks import LoopbackNetworks
 
 CLI_SECONDS = 60
 
@@ -134,7 +136,7 @@ class AgentParts(msgspec.Struct):
     registries: RegistryService
     containers: ContainerService
     volumes: VolumeStore
-    endpoints: NoLocalNetworks = NoLocalNetworks()
+    endpoints: HostNetworks
     warnings: tuple[str, ...] = ()
 
 
@@ -234,8 +236,10 @@ async def running(folder: Path) -> AsyncIterator[Daemon]:
         folder / "state", folder / "run", f"/covey-test-{secrets.token_hex(4)}", images, LoopbackNetworks()
     )
     registries = RegistryService(images.repository)
-    parts = AgentParts(images, registries, containers, containers.volumes)
     node, store, logs = FakeNode(folder / "state"), Store(MemoryConsensus), FakeLogBroker()
+    registry = LocalNetworks(folder / "state/networks.db", engine_id=node.engine_id, bridge="covey0")
+    local = await open_local(folder, RecordedNetworks(), RecordedFragments(), registry)
+    parts = AgentParts(images, registries, containers, containers.volumes, HostNetworks(local))
     manager = folder / "manager.sock"
     server = grpc.aio.server(interceptors=[AuthorizationInterceptor("", lambda peer: peer.caller, Caller.LOCAL)])
     control_pb2_grpc.add_ControlServicer_to_server(ControlServicer(store, logs), server)
@@ -252,5 +256,6 @@ async def running(folder: Path) -> AsyncIterator[Daemon]:
         await control.close()
         await server.stop(0)
         await containers.close()
+        await local.close()
         await registries.close()
         await images.close()

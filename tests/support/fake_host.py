@@ -1,17 +1,18 @@
 """Fake host in memory for unit tests of the worker: containers, images and networks with the worker's interfaces."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import msgspec
 
 from agent.container.api import EventQueue
 from agent.container.model import Container, ContainerConfig, ContainerEvent, ContainerState, RunStatus
+from agent.dns.zone import NetworkZone
 from agent.event_bus import EventBus
 from agent.image.model import Image, ImageConfig
 from agent.logs.entry import LogEntry
-from agent.network.model import Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure
+from agent.network.model import Attachment, HostRoute, LocalAttachment, NetworkChanges, NetworkFailure
 from covey.errors import NotFoundError, UnavailableError
 
 IMAGE = Image(
@@ -127,6 +128,8 @@ class FakeNetworks:
         self.calls: list[tuple[object, ...]] = []
         self.sandboxes: set[str] = set()
         self.left_over: tuple[str, ...] = ()
+        self.zones: dict[str, NetworkZone | None] = {}
+        self.local_attachments: dict[str, tuple[LocalAttachment, ...]] = {}
         self.failures: tuple[NetworkFailure, ...] = ()
         self.broken = False
 
@@ -144,11 +147,17 @@ class FakeNetworks:
     async def attach(self, container_id: str, attachment: Attachment) -> None:
         self.calls.append(("attach", container_id, attachment.network_id, attachment.interface))
 
-    async def attach_outbound(
-        self, container_id: str, interface: str, *, isolated: bool = True, mac: str = ""
-    ) -> BridgeEndpoint:
-        self.calls.append(("outbound", container_id, interface, isolated))
-        return BridgeEndpoint("172.20.0.5/16", "172.20.0.1", mac or "02:42:ac:14:00:05")
+    async def detach(self, container_id: str, network_id: str) -> None:
+        self.calls.append(("detach", container_id, network_id))
+
+    async def set_local_names(self, zones: Mapping[str, NetworkZone | None]) -> None:
+        self.zones.update(zones)
+
+    async def set_local_attachments(self, container_id: str, attachments: Sequence[LocalAttachment]) -> None:
+        self.local_attachments[container_id] = tuple(attachments)
+
+    async def host_routes(self) -> tuple[HostRoute, ...]:
+        return ()
 
     async def destroy_sandbox(self, container_id: str) -> None:
         self.sandboxes.discard(container_id)

@@ -7,7 +7,6 @@ from agent.container.model import (
     NetworkConnection,
     NetworkRequest,
 )
-from covey.objects import Network
 
 
 class LoopbackNetworks:
@@ -31,11 +30,5 @@ class LoopbackNetworks:
         kept = tuple(item for item in config.networks if item != endpoint)
         return NetworkConnection(netns_path=config.netns_path, endpoints=kept)
 
-
-class NoLocalNetworks:
-    """Implements `engine.interfaces.LocalNetworks` for a host without containers on networks of a cluster."""
-
-    networks: tuple[Network, ...] = ()
-
-    async def bridge_range(self) -> tuple[str, str]:
-        return "172.18.0.0/16", "172.18.0.1"
+    async def renamed(self, config: ContainerConfig) -> None:
+        return

@@ -17,8 +17,12 @@ from typing import Any
 import dnslib
 import msgspec
 
+from agent.container.model import ContainerConfig, EndpointSettings, NetworkRequest
+from agent.endpoint.local_endpoints import LocalEndpoints
+from agent.local_network.model import GATEWAY
+from agent.local_network.networks import LocalNetworks
 from agent.network import links, netns
-from agent.network.driver import NetworkDriver
+from agent.network.driver import GATEWAY_BRIDGE, NetworkDriver
 from agent.network.model import Attachment, NetworkChanges, OverlayNetwork
 from agent.network.netns import Namespace
 from covey.objects.assignment import NetworkEndpoint, VirtualService
@@ -38,10 +42,36 @@ class HostUnderTest:
     def __init__(self, name: str, address: str, folder: Path, namespace: Namespace, dns_port: int) -> None:
         self.name, self.address, self.folder, self.namespace = name, address, folder, namespace
         self.driver = self.new_driver()
+        self._local: tuple[NetworkDriver, LocalEndpoints] | None = None
+
+    async def connect(self, container_id: str, network: str, interface: str) -> EndpointSettings:
+        """Connect a container to a network of this host alone, or to `docker_gwbridge`, the way out of overlay networks."""
+        local = await self._local_endpoints()
+        found = await local.gateway_network(7) if network == GATEWAY else local.networks.get(network)
+        config = ContainerConfig(id=container_id, name=container_id, image="", image_id="", args=())
+        endpoint = await local.attach(config, found, NetworkRequest(network=network), interface)
+        await local.settle(config, (endpoint,))
+        return endpoint
+
+    async def disconnect(self, container_id: str) -> None:
+        """Disconnect a container from the networks of this host, and remove its sandbox."""
+        await (await self._local_endpoints()).detach_all(container_id)
+        await self.driver.destroy_sandbox(container_id)
+
+    async def _local_endpoints(self) -> LocalEndpoints:
+        if self._local is None or self._local[0] is not self.driver:
+            registry = LocalNetworks(self.folder / "networks.db", engine_id=self.name, bridge=GATEWAY_BRIDGE)
+            self._local = (self.driver, LocalEndpoints(registry, self.driver, self.driver.reconciler, GATEWAY_BRIDGE))
+            await self._local[1].open()
+        return self._local[1]
 
     def new_driver(self) -> NetworkDriver:
         return NetworkDriver(
-            self.address, self.folder, lambda: ("10.99.0.254",), gateway_bridge="covey0", host_netns=self.namespace.path
+            self.address,
+            self.folder,
+            lambda: ("10.99.0.254",),
+            gateway_bridge=GATEWAY_BRIDGE,
+            host_netns=self.namespace.path,
         )
 
 

@@ -20,9 +20,11 @@ from pathlib import Path
 
 from agent.container.service import ContainerService
 from agent.endpoint.container_networks import EndpointOwner
+from agent.endpoint.local_endpoints import LocalEndpoints
 from agent.image.model import Image
 from agent.image.store import ImageStore
-from agent.network.driver import NetworkDriver
+from agent.local_network.networks import LocalNetworks
+from agent.network.driver import GATEWAY_BRIDGE, NetworkDriver
 from agent.worker.worker import Worker
 from covey.objects import (
     Annotations,
@@ -121,7 +123,9 @@ async def worker_node(folder: Path, cgroup_parent: str, netns: str, address: str
     state, run = folder / "state", folder / "run"
     images = ImageStore(state)
     networks = NetworkDriver(address, run, lambda: ("10.99.0.254",), host_netns=netns)
-    endpoints = EndpointOwner(networks, lambda: ("10.99.0.254",))
+    registry = LocalNetworks(state / "networks.db", engine_id="worker", bridge=GATEWAY_BRIDGE)
+    local = LocalEndpoints(registry, networks, networks.reconciler, GATEWAY_BRIDGE)
+    endpoints = EndpointOwner(networks, local, lambda: ("10.99.0.254",))
     containers = ContainerService(state, run, cgroup_parent, images, endpoints)
     worker = Worker(
         state,
@@ -135,6 +139,7 @@ async def worker_node(folder: Path, cgroup_parent: str, netns: str, address: str
     made = WorkerNode(images, containers, networks, worker)
     await images.start()
     await networks.start()
+    await local.open()
     await containers.open()
     await worker.start()
     listening = asyncio.create_task(made.record_statuses())
@@ -144,6 +149,7 @@ async def worker_node(folder: Path, cgroup_parent: str, netns: str, address: str
         listening.cancel()
         await worker.close()
         await containers.close()
+        await local.close()
         await networks.close()
         await images.close()
 

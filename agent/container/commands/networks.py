@@ -18,7 +18,7 @@ from agent.container.namespaces import joined_container
 from agent.container.record import ContainerRecord
 from covey.errors import ConflictError, InvalidArgumentError, PermissionDeniedError
 
-_NONE = "none"
+_NONE, _GATEWAY = "none", "docker_gwbridge"
 
 
 async def connect_network(host: ContainerHost, ref: str, request: NetworkRequest) -> None:
@@ -29,9 +29,11 @@ async def connect_network(host: ContainerHost, ref: str, request: NetworkRequest
         _check_connect(config, request)
         requests = (*config.requested_networks, request)
         if record.state.running:
+            known = {item.network_id for item in config.networks}
             connection = await host.networks.join(config, request)
             config = _connected(host, record, connection)
-            _emit(host, record, CONNECT_NETWORK, connection.endpoints[-1])
+            new = next(item for item in connection.endpoints if item.network_id not in known and item.name != _GATEWAY)
+            _emit(host, record, CONNECT_NETWORK, new)
         host.index.set_config(record, msgspec.structs.replace(config, requested_networks=requests))
 
 
@@ -78,7 +80,7 @@ def _connected(host: ContainerHost, record: ContainerRecord, connection: Network
 
 
 def _emit(host: ContainerHost, record: ContainerRecord, action: str, endpoint: EndpointSettings) -> None:
-    host.index.emit(record, action, network=endpoint.name, network_id=endpoint.network_id)
+    host.index.emit(record, action, network=endpoint.name, network_id=endpoint.network_id, driver=endpoint.driver)
 
 
 def _check_connect(config: ContainerConfig, request: NetworkRequest) -> None:

@@ -24,3 +24,4 @@ async def rename_container(host: ContainerHost, ref: str, name: str) -> None:
         ) from None
     host.index.set_config(record, msgspec.structs.replace(record.config, name=name))
     host.index.emit(record, "rename", oldName=f"/{old_name}")
+    await host.networks.renamed(record.config)

@@ -1,6 +1,7 @@
 """nft commands that carry out the differences of a namespace's tables, for one transaction. Pure.
 
 Order: what refers to others goes first and comes last. Elements may name chains, rules name sets and chains.
+Chains come before maps, because nft sends the elements of an interval map together with the map.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def commands(differences: Sequence[Difference], *, grouped: bool = True) -> list
         *(_command(f"delete {_set_kind(one.found)} {_name(one)}", one) for one in sets if one.found is not None),
         *(Command(f"delete table {table}", (("table", table),)) for table in sorted(gone)),
         *(_command(f"add table {one.item[1]}", one) for one in by_kind["table"] if one.wanted is not None),
-        *(_add_set(one) for one in sets if isinstance(one.wanted, NftSet)),
         *(_add_chain(one) for one in chains if isinstance(one.wanted, NftChain)),
+        *(_add_set(one) for one in sets if isinstance(one.wanted, NftSet)),
         *_elements("add", [one for one in elements if one.wanted is not None], size),
         *(command for one in chains for command in _rules(one)),
     ]

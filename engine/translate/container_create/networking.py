@@ -61,13 +61,13 @@ def read_connect(body: Any) -> tuple[NetworkRequest, str]:
     return request or NetworkRequest(network=""), container
 
 
-def read_disconnect(body: Any) -> str:
-    """The container of `POST /networks/NAME/disconnect`."""
+def read_disconnect(body: Any) -> tuple[str, bool]:
+    """The container and `Force` of `POST /networks/NAME/disconnect`."""
     fields = JsonFields(body)
     container = _container(fields)
-    fields.flag("Force")
+    force = fields.flag("Force")
     fields.refuse_unknown()
-    return container
+    return container, force
 
 
 def _container(fields: JsonFields) -> str:
@@ -183,28 +183,41 @@ def _endpoint(network: str, fields: JsonFields) -> NetworkRequest:
         "GlobalIPv6PrefixLen", "DNSNames",
     ):  # fmt: skip
         fields.raw(name)
-    fields.constant("GwPriority", 0)
-    ip = ""
+    ip, ip6 = "", ""
+    link_local: tuple[str, ...] = ()
     ipam = fields.child("IPAMConfig")
     if ipam is not None:
-        ip = ipam.text("IPv4Address")
+        ip, ip6, link_local = ipam.text("IPv4Address"), ipam.text("IPv6Address"), ipam.text_list("LinkLocalIPs")
         ipam.refuse_unknown()
     mac = fields.text("MacAddress")
     return NetworkRequest(
         network=network,
         aliases=fields.text_list("Aliases"),
         links=fields.text_list("Links"),
-        ip=_address(ip),
+        ip=_address(ip, 4),
+        ip6=_address(ip6, 6),
+        link_local_ips=tuple(_link_local(each) for each in link_local),
+        gateway_priority=fields.number("GwPriority"),
         mac=_mac(mac) if mac else "",
         driver_options=fields.text_map("DriverOpts"),
     )
 
 
-def _address(text: str) -> str:
+def _address(text: str, version: int) -> str:
     try:
-        return str(ipaddress.IPv4Address(text)) if text else ""
+        address = ipaddress.ip_address(text) if text else None
     except ValueError:
-        raise InvalidArgumentError(f"invalid IPv4 address: {text}") from None
+        address = None
+    if text and (address is None or address.version != version):
+        raise InvalidArgumentError(f"invalid IPv{version} address: {text}")
+    return str(address) if address else ""
+
+
+def _link_local(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise InvalidArgumentError(f"invalid link-local IP address: {text}") from None
 
 
 def _mac(text: str) -> str:

@@ -14,10 +14,10 @@ from agent.container.model import (
     NetworkRequest,
     RunStatus,
 )
+from agent.local_network.model import predefined_id
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError, NotFoundError
 from engine.translate.container_filters import ContainerFilter, matches_prune
-from engine.translate.local_network import predefined_id
 
 HOUR = 3600 * SECOND
 NOW = 100 * HOUR

@@ -37,4 +37,5 @@ def test_only_ipv4_forward_chains_with_a_drop_policy_are_found() -> None:
 def test_the_warning_uses_the_commands_of_the_tool_that_created_the_chain() -> None:
     docker, own = (warning_text("covey0", chain) for chain in dropping_chains(LISTING))
     assert "iptables -I FORWARD -i covey0 -j ACCEPT; iptables -I FORWARD -o covey0" in docker
-    assert "nft insert rule inet own through iifname covey0 accept" in own
+    assert 'nft insert rule inet own through iifname { "covey0", "br-*", "cv*" } accept' in own
+    assert "iptables -I FORWARD -i br-+ -j ACCEPT" in docker

@@ -1,7 +1,7 @@
 """The executor over a host in memory: what it creates for a task, what it observes, and that each step can be repeated."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from agent.container.model import ContainerHealth, HealthStatus, RunStatus
 from agent.container.recovery import START_INTERRUPTED
 from agent.endpoint.container_networks import RESOLVER_ADDRESS, EndpointOwner
+from agent.endpoint.local_endpoints import LocalEndpoints
 from agent.secret.store import SecretStore
 from agent.task.state_machine import ContainerPhase, Observation, TaskRecord
 from agent.worker.executor import Executor
@@ -32,6 +33,7 @@ from covey.objects import (
 from covey.placeholders import NodeFacts
 from covey.states import TaskState
 from tests.support.fake_host import FakeContainers, FakeImages, FakeNetworks
+from tests.support.local_networks import RecordedFragments, open_local
 
 CONTAINER = "c" * 64
 
@@ -39,10 +41,11 @@ CONTAINER = "c" * 64
 class Parts:
     """An executor with its neighbours."""
 
-    def __init__(self, run: Path) -> None:
-        self.containers, self.networks, self.secrets = FakeContainers(), FakeNetworks(), SecretStore(run)
+    def __init__(self, run: Path, local: LocalEndpoints, networks: FakeNetworks, fragments: RecordedFragments) -> None:
+        self.fragments = fragments
+        self.containers, self.networks, self.secrets = FakeContainers(), networks, SecretStore(run)
         self.secrets.open()
-        self.endpoints = EndpointOwner(self.networks, lambda: ("9.9.9.9",))
+        self.endpoints = EndpointOwner(networks, local, lambda: ("9.9.9.9",))
         self.executor = Executor(
             containers=self.containers, images=FakeImages(), endpoints=self.endpoints, secrets=self.secrets,
             node=lambda: NodeFacts(id="n" * 25, hostname="host-1"), clock=lambda: 7,
@@ -53,9 +56,12 @@ class Parts:
 
 
 @pytest.fixture
-def parts() -> Iterator[Parts]:
+async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
+    networks, fragments = FakeNetworks(), RecordedFragments()
+    local = await open_local(tmp_path, networks, fragments)
     with tempfile.TemporaryDirectory(dir="/dev/shm") as run:
-        yield Parts(Path(run))
+        yield Parts(Path(run), local, networks, fragments)
+    local.networks.close()
 
 
 def network(name: str, *, driver: str = "overlay", internal: bool = False) -> Network:
@@ -86,7 +92,6 @@ async def test_a_task_on_networks_gets_an_interface_on_each_and_a_way_out_last(p
         ("create", CONTAINER, ("9.9.9.9",)),
         ("attach", CONTAINER, "front", "eth0"),
         ("attach", CONTAINER, "back", "eth1"),
-        ("outbound", CONTAINER, "eth2", True),
     ]
     config = parts.containers.get(CONTAINER).config
     assert config.netns_path == f"/run/netns/{CONTAINER}"
@@ -94,13 +99,14 @@ async def test_a_task_on_networks_gets_an_interface_on_each_and_a_way_out_last(p
     assert [(each.name, each.ip, each.prefix) for each in config.networks] == [
         ("name-front", "10.0.0.5", 24),
         ("name-back", "10.0.1.5", 24),
-        ("docker_gwbridge", "172.20.0.5", 16),
+        ("docker_gwbridge", "172.18.0.2", 16),
     ]
 
 
 async def test_a_task_on_an_internal_network_alone_gets_no_way_out(parts: Parts) -> None:
     await parts.executor.prepare(record("inside"))
     assert [call[0] for call in parts.networks.calls] == ["create", "attach"]
+    assert not any("endpoint" in key for key in parts.fragments.wanted)
 
 
 async def test_a_task_on_the_hosts_network_gets_no_namespace(parts: Parts) -> None:
@@ -125,7 +131,7 @@ async def test_a_missing_image_fails_before_anything_is_made(parts: Parts) -> No
 
 
 async def test_a_network_that_is_not_assigned_is_named_and_nothing_is_created(parts: Parts) -> None:
-    with pytest.raises(NotFoundError, match="network nowhere not found: it left this node"):
+    with pytest.raises(NotFoundError, match="network nowhere not found"):
         await parts.executor.prepare(record("nowhere"))
     assert (parts.networks.calls, parts.containers.list()) == ([], [])
 

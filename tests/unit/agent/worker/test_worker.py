@@ -34,6 +34,7 @@ from covey.objects.base import replace
 from covey.placeholders import NodeFacts
 from covey.states import TaskState
 from tests.support.fake_host import FakeContainers, FakeImages, FakeNetworks
+from tests.support.local_networks import RecordedFragments, open_local
 
 KINDS = {Task: AssignmentKind.TASK, Network: AssignmentKind.NETWORK, Secret: AssignmentKind.SECRET}
 
@@ -49,7 +50,8 @@ class Host:
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[Worker]:
         """One run of the worker, with a reader of its statuses."""
-        endpoints = EndpointOwner(self.networks, lambda: ("9.9.9.9",))
+        local = await open_local(self.state, self.networks, RecordedFragments())
+        endpoints = EndpointOwner(self.networks, local, lambda: ("9.9.9.9",))
         worker = Worker(
             self.state, self.run, containers=self.containers, images=self.images, networks=self.networks, endpoints=endpoints,
             node=lambda: NodeFacts(id="n" * 25, hostname="host-1"),
@@ -62,6 +64,7 @@ class Host:
             finally:
                 await worker.close()
                 reader.cancel()
+                local.networks.close()
 
     async def _read_statuses(self, worker: Worker) -> None:
         while True:

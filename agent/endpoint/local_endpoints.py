@@ -1,0 +1,255 @@
+"""Endpoints of containers on the networks of this host: their addresses, their fragments in the kernel, and their names.
+
+Invariant: an endpoint holds its addresses from `attach` to `detach`. Invariant: everything can be repeated; `adopt` puts the fragment that
+`attach` put, from what the container's configuration says.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from agent.container.links import parse_link
+from agent.container.model import ContainerConfig, EndpointSettings, NetworkRequest
+from agent.dns.zone import LocalMember, build_local_zone
+from agent.endpoint import kernel_plans
+from agent.endpoint.fragments import Fragments, LocalDriver
+from agent.local_network.addresses import plain
+from agent.local_network.model import (
+    BRIDGE,
+    GATEWAY,
+    ID_DIGITS,
+    EndpointAddresses,
+    LocalNetwork,
+    NetworkRequirements,
+)
+from agent.local_network.networks import LocalNetworks
+from agent.network.model import LocalAttachment
+from agent.network.plan.bridge import plan_default_routes
+from covey.errors import CoveyError, InvalidArgumentError
+from covey.ids import endpoint_id
+
+log = logging.getLogger(__name__)
+
+IFNAME_OPTION = "com.docker.network.endpoint.ifname"
+SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
+_OPEN_LINK = {4: "0.0.0.0", 6: "::"}
+
+
+class LocalEndpoints:
+    """One per daemon. `prefix` begins the names of the daemon's tables."""
+
+    def __init__(self, networks: LocalNetworks, driver: LocalDriver, fragments: Fragments, prefix: str) -> None:
+        self.networks = networks
+        self._driver = driver
+        self._fragments = fragments
+        self._prefix = prefix
+        self._members: dict[str, dict[str, LocalMember]] = {}
+        self._ready: set[str] = set()
+
+    async def open(self) -> None:
+        """Load the networks and make those that users created. One that the kernel refuses now is tried again."""
+        self.networks.open(await self._driver.host_routes())
+        for network in self.networks.list():
+            if network.is_predefined or network.name == GATEWAY:
+                continue
+            try:
+                await self._make(network)
+            except CoveyError as error:
+                log.warning("network %s: %s", network.name, error)
+
+    async def close(self) -> None:
+        """Close the store. Networks and endpoints stay."""
+        self.networks.close()
+
+    async def create(self, wanted: NetworkRequirements, now_ns: int) -> LocalNetwork:
+        """Create a network. If the kernel refuses it, nothing is left."""
+        network = self.networks.plan(wanted, await self._driver.host_routes(), now_ns)
+        try:
+            await self._make(network)
+            self.networks.add(network)
+        except BaseException:
+            await self._unmake(network)
+            raise
+        return network
+
+    async def remove(self, network: LocalNetwork) -> None:
+        """Remove a network that nothing uses."""
+        self.networks.check_removable(network)
+        self.networks.remove(network)
+        await self._unmake(network)
+        await self._driver.set_local_names({network.id: None})
+
+    async def remove_stale(self, network: LocalNetwork, container: str) -> bool:
+        """Remove the endpoint of a container that is gone, by its id. Returns False if there is none."""
+        holders = [each for each in self.networks.addresses.holders(network.id) if each.startswith(container)]
+        if len(holders) != 1 or not container:
+            return False
+        await self.detach(holders[0], network.id)
+        return True
+
+    async def gateway_network(self, now_ns: int) -> LocalNetwork:
+        """The network that gives containers on overlay networks a way out, made at its first use."""
+        found = self.networks.find(GATEWAY)
+        if found is not None:
+            return found
+        options = {
+            "com.docker.network.bridge.enable_icc": "false",
+            "com.docker.network.bridge.enable_ip_masquerade": "true",
+            "com.docker.network.bridge.name": GATEWAY,
+        }
+        return await self.create(NetworkRequirements(name=GATEWAY, driver=BRIDGE, options=options), now_ns)
+
+    async def attach(
+        self, config: ContainerConfig, network: LocalNetwork, request: NetworkRequest, interface: str
+    ) -> EndpointSettings:
+        """Connect a container, with addresses of its own. Its default route and names are set by `settle`."""
+        await self._make(network)
+        given = self.networks.addresses.allocate(network, config.id, request.ip, request.ip6)
+        try:
+            endpoint = self._endpoint(config, network, request, interface, given)
+            fragment = kernel_plans.endpoint_fragment(network, config.id, endpoint, self._prefix)
+            await self._fragments.put(kernel_plans.endpoint_key(config.id, network.id), fragment)
+        except BaseException:
+            await self._detach(config.id, network.id)
+            raise
+        return endpoint
+
+    async def settle(self, config: ContainerConfig, endpoints: tuple[EndpointSettings, ...]) -> None:
+        """Set the default routes of a container that has these endpoints, the names that it has and those that it resolves."""
+        gateways = kernel_plans.default_gateways(endpoints)
+        fragment = plan_default_routes(config.id, gateways)
+        await self._fragments.put(kernel_plans.routes_key(config.id), fragment)
+        named = [each for each in endpoints if self._has_names(each)]
+        left = {key for key, members in self._members.items() if config.id in members} - {
+            each.network_id for each in named
+        }
+        for each in named:
+            self._members.setdefault(each.network_id, {})[config.id] = _member(config, each)
+        for network_id in left:
+            self._members[network_id].pop(config.id)
+        await self._publish_names({each.network_id for each in named} | left)
+        await self._driver.set_local_attachments(
+            config.id, [LocalAttachment(each.network_id, each.interface, _links(each)) for each in named]
+        )
+
+    async def detach(self, container_id: str, network_id: str) -> None:
+        """Disconnect a container from a network. Nothing happens if it is not connected."""
+        await self._detach(container_id, network_id)
+        if self._members.get(network_id, {}).pop(container_id, None) is not None:
+            await self._publish_names({network_id})
+
+    async def detach_all(self, container_id: str) -> None:
+        """Disconnect a container that has ended."""
+        for network in self.networks.list():
+            if container_id in self.networks.addresses.holders(network.id):
+                await self.detach(container_id, network.id)
+        await self._fragments.drop(kernel_plans.routes_key(container_id))
+
+    async def adopt(self, config: ContainerConfig, endpoints: Sequence[EndpointSettings]) -> None:
+        """After a restart of the daemon: take over the endpoints of a container."""
+        for endpoint in endpoints:
+            network = self.networks.find(endpoint.network_id)
+            if network is None:
+                continue
+            self.networks.addresses.adopt(network.id, config.id, endpoint.ip, endpoint.ip6)
+            try:
+                await self._make(network)
+                fragment = kernel_plans.endpoint_fragment(network, config.id, endpoint, self._prefix)
+                await self._fragments.put(kernel_plans.endpoint_key(config.id, network.id), fragment)
+            except CoveyError as error:
+                log.warning("container %s on network %s: %s", config.name, network.name, error)
+
+    async def _make(self, network: LocalNetwork) -> None:
+        """Bring the network itself into the kernel, once in the life of this process."""
+        fragment = kernel_plans.network_fragment(network, self._prefix)
+        if fragment is None or network.id in self._ready:
+            return
+        await self._fragments.put(kernel_plans.network_key(network.id), fragment)
+        self._ready.add(network.id)
+
+    async def _unmake(self, network: LocalNetwork) -> None:
+        self._ready.discard(network.id)
+        self._members.pop(network.id, None)
+        await self._fragments.drop(kernel_plans.network_key(network.id))
+
+    async def _detach(self, container_id: str, network_id: str) -> None:
+        await self._fragments.drop(kernel_plans.endpoint_key(container_id, network_id))
+        self.networks.addresses.release(network_id, container_id)
+
+    def _endpoint(
+        self,
+        config: ContainerConfig,
+        network: LocalNetwork,
+        request: NetworkRequest,
+        interface: str,
+        given: EndpointAddresses,
+    ) -> EndpointSettings:
+        ip, ip6 = plain(given.ipv4), plain(given.ipv6)
+        return EndpointSettings(
+            name=network.name,
+            driver=network.driver,
+            network_id=network.id,
+            endpoint_id=endpoint_id(config.id, network.id),
+            ip=ip,
+            prefix=int(given.ipv4.partition("/")[2] or 0),
+            mac=request.mac or kernel_plans.choose_mac(ip, config.id, network.id),
+            gateway=_gateway(network, given.gateway4, 4),
+            ip6=ip6,
+            prefix6=int(given.ipv6.partition("/")[2] or 0),
+            gateway6=_gateway(network, given.gateway6, 6),
+            link_local_ips=request.link_local_ips,
+            gateway_priority=request.gateway_priority,
+            sysctls=read_sysctls(request.driver_options, interface),
+            aliases=request.aliases,
+            links=request.links,
+            interface=interface,
+        )
+
+    def _has_names(self, endpoint: EndpointSettings) -> bool:
+        """Names resolve on the networks that users create, as in Docker, not on the default bridge."""
+        network = self.networks.find(endpoint.network_id)
+        return network is not None and not network.is_predefined and network.name != GATEWAY
+
+    async def _publish_names(self, network_ids: set[str]) -> None:
+        zones = {}
+        for network_id in sorted(network_ids):
+            network = self.networks.find(network_id)
+            if network is not None:
+                members = self._members.get(network_id, {})
+                zones[network_id] = build_local_zone(network.name, [members[key] for key in sorted(members)])
+        if zones:
+            await self._driver.set_local_names(zones)
+
+
+def read_sysctls(options: Mapping[str, str], interface: str) -> dict[str, str]:
+    """The kernel parameters that a request sets on its interface, which they name IFNAME, by their path below /proc/sys."""
+    found = {}
+    for entry in filter(None, options.get(SYSCTLS_OPTION, "").split(",")):
+        name, separator, value = entry.partition("=")
+        parts = name.split(".")
+        if not separator or len(parts) < 5 or parts[0] != "net" or parts[3] != "IFNAME" or not all(parts):
+            raise InvalidArgumentError(
+                f"invalid endpoint settings: unrecognised sysctl '{entry}': use net.FAMILY.KIND.IFNAME.NAME=VALUE"
+            )
+        found["/".join(interface if part == "IFNAME" else part for part in parts)] = value
+    return found
+
+
+def _gateway(network: LocalNetwork, address: str, version: int) -> str:
+    """The gateway of a network's endpoints: none on an internal one, and the link itself where a driver has none."""
+    if network.internal:
+        return ""
+    if not address and network.driver == "ipvlan" and (network.ipv4 if version == 4 else network.ipv6):
+        return _OPEN_LINK[version]
+    return address
+
+
+def _member(config: ContainerConfig, endpoint: EndpointSettings) -> LocalMember:
+    names = dict.fromkeys((config.name, *endpoint.aliases, config.id[:12], config.hostname))
+    return LocalMember(tuple(filter(None, names)), tuple(filter(None, (endpoint.ip, endpoint.ip6))))
+
+
+def _links(endpoint: EndpointSettings) -> tuple[tuple[str, str], ...]:
+    pairs = [parse_link(link) for link in endpoint.links]
+    return tuple((alias, name[:12] if len(name) == ID_DIGITS else name) for name, alias in pairs)

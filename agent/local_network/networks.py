@@ -1,0 +1,168 @@
+"""The networks of this host: lookup, creation, removal and prune, and which container uses which.
+
+Invariant: a network exists once its row is written. A network with an endpoint or a dependent network is not removed.
+Called by `agent.endpoint`, which owns the kernel's side, and through it by the Engine API.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.event_bus import EventBus
+from agent.local_network import creation, subnets
+from agent.local_network.addresses import AddressBook
+from agent.local_network.creation import HostFacts
+from agent.local_network.model import (
+    BRIDGE,
+    BRIDGE_NAME,
+    PREDEFINED,
+    PREDEFINED_DRIVERS,
+    LocalNetwork,
+    NetworkEvent,
+    NetworkRequirements,
+    device_name,
+    predefined_id,
+)
+from agent.local_network.options import DEFAULT_BRIDGE
+from agent.local_network.store import LocalNetworkStore
+from agent.network.model import HostRoute
+from covey.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
+from covey.network_pools import AddressPool
+from covey.objects.network import IPAM, IPAMConfig
+
+
+class LocalNetworks:
+    """One per daemon. `bridge` is the device of the network of that name; `pools` replace Docker's default address pools."""
+
+    def __init__(self, path: Path, *, engine_id: str, bridge: str, pools: Sequence[AddressPool] = ()) -> None:
+        self._engine_id = engine_id
+        self._pool6 = subnets.unique_local_pool(engine_id)
+        self._path = path
+        self._bridge = bridge
+        self._pools = tuple(pools)
+        self._store: LocalNetworkStore | None = None
+        self._networks: dict[str, LocalNetwork] = {}
+        self.addresses = AddressBook()
+        self.events = EventBus[NetworkEvent]()
+
+    def open(self, routes: Sequence[HostRoute]) -> None:
+        """Load the networks; at the first start make the predefined ones."""
+        self._store = LocalNetworkStore(self._path)
+        self._networks = {network.id: network for network in self._store.load()}
+        names = {network.name for network in self._networks.values()}
+        for name in PREDEFINED:
+            if name not in names:
+                self._insert(self._predefined(name, routes))
+
+    def close(self) -> None:
+        self.events.close()
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def list(self) -> list[LocalNetwork]:
+        return list(self._networks.values())
+
+    def get(self, ref: str) -> LocalNetwork:
+        """The network with this id, name or unique beginning of an id. Raises NotFoundError, InvalidArgumentError."""
+        found = self.find(ref)
+        if found is None:
+            raise NotFoundError(f"network {ref} not found")
+        return found
+
+    def find(self, ref: str) -> LocalNetwork | None:
+        """As `get`, but None if there is none."""
+        if ref in self._networks:
+            return self._networks[ref]
+        named = [each for each in self._networks.values() if each.name == ref]
+        if named:
+            return named[0]
+        begun = [each for each in self._networks.values() if ref and each.id.startswith(ref)]
+        if len(begun) > 1:
+            raise InvalidArgumentError(f"network {ref} is ambiguous ({len(begun)} matches found based on ID prefix)")
+        return begun[0] if begun else None
+
+    def plan(self, wanted: NetworkRequirements, routes: Sequence[HostRoute], now_ns: int) -> LocalNetwork:
+        """The network that `add` would make. Raises CoveyError in Docker's words."""
+        facts = HostFacts(
+            networks=self.list(),
+            routes=self._foreign(routes),
+            pools4=[pool for pool in self._pools if ":" not in pool.base] or subnets.DEFAULT_POOLS,
+            pools6=[*(pool for pool in self._pools if ":" in pool.base), self._pool6],
+        )
+        return creation.plan_network(wanted, facts, network_id=secrets.token_hex(32), now_ns=now_ns)
+
+    def add(self, network: LocalNetwork) -> None:
+        self._insert(network)
+        self.emit("create", network)
+
+    def check_removable(self, network: LocalNetwork) -> None:
+        """Raises PermissionDeniedError in Docker's words if it is predefined or in use."""
+        if network.is_predefined:
+            raise PermissionDeniedError(f"{network.name} is a pre-defined network and cannot be removed")
+        if network.config_only and self.dependents(network):
+            raise PermissionDeniedError(f'configuration network "{network.name}" is in use')
+        if self.addresses.holders(network.id):
+            raise PermissionDeniedError(
+                f"error while removing network: network {network.name} id {network.id} has active endpoints"
+            )
+
+    def is_used(self, network: LocalNetwork) -> bool:
+        """Whether a container is connected to it, or another network depends on it."""
+        return bool(self.addresses.holders(network.id) or self.dependents(network))
+
+    def dependents(self, network: LocalNetwork) -> tuple[LocalNetwork, ...]:
+        """The networks that have their configuration from this one."""
+        return tuple(each for each in self._networks.values() if each.config_from == network.name)
+
+    def remove(self, network: LocalNetwork) -> None:
+        self._opened().delete(network.id)
+        del self._networks[network.id]
+        self.addresses.forget(network.id)
+        self.emit("destroy", network)
+
+    def emit(self, action: str, network: LocalNetwork, attributes: Mapping[str, str] | None = None) -> None:
+        """Publish an event."""
+        own = {"name": network.name, "type": network.driver}
+        self.events.emit(NetworkEvent(time.time_ns(), action, network.id, {**(attributes or {}), **own}))
+
+    def _insert(self, network: LocalNetwork) -> None:
+        self._opened().insert(network)
+        self._networks[network.id] = network
+
+    def _foreign(self, routes: Sequence[HostRoute]) -> tuple[HostRoute, ...]:
+        """The routes of others: not those of this host's networks."""
+        own = {device_name(network) for network in self._networks.values()}
+        return tuple(route for route in routes if route.device not in own)
+
+    def _predefined(self, name: str, routes: Sequence[HostRoute]) -> LocalNetwork:
+        found = LocalNetwork(
+            id=predefined_id(name, self._engine_id),
+            name=name,
+            driver=PREDEFINED_DRIVERS[name],
+            created_at_ns=time.time_ns(),
+        )
+        if name != BRIDGE:
+            return found
+        pools = [pool for pool in self._pools if ":" not in pool.base] or subnets.DEFAULT_POOLS
+        subnet = subnets.choose_subnet(pools, creation.network_subnets(self.list()), self._foreign(routes))
+        config = subnets.complete(IPAMConfig(subnet=str(subnet)), with_gateway=True)
+        options = {
+            DEFAULT_BRIDGE: "true",
+            "com.docker.network.bridge.enable_icc": "true",
+            "com.docker.network.bridge.enable_ip_masquerade": "true",
+            "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
+            BRIDGE_NAME: self._bridge,
+            "com.docker.network.driver.mtu": "1500",
+        }
+        return msgspec.structs.replace(found, ipam=IPAM(configs=(config,)), options=options)
+
+    def _opened(self) -> LocalNetworkStore:
+        if self._store is None:
+            raise RuntimeError("the networks of this host are not open")
+        return self._store
