@@ -514,7 +514,7 @@ async def test_overlays_join_the_predefined_networks_in_the_list(daemon: Daemon)
     _, err = await daemon.docker("network", "create", "-d", "overlay", "--subnet", "10.9.0.0/16", "other", check=1)
     assert "overlap" in err.lower()
     for flags, words in (
-        (["-d", "bridge"], "use --driver overlay"),
+        (["-d", "bridge", "--scope", "swarm"], "bridge"),
         (["-d", "overlay", "--opt", "encrypted"], "'encrypted' is not supported"),
         (["-d", "overlay", "--ipv4=false"], "IPv4 cannot be disabled in a Swarm scoped network"),
         (["-d", "overlay", "--ipam-driver", "dhcp"], "IPAM driver dhcp is not supported"),

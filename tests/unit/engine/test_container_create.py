@@ -215,7 +215,6 @@ def test_bad_values_are_refused_in_dockers_words(body: dict[str, Any], message: 
         (host(Surprise=1), "HostConfig.Surprise"),
         ({"Surprise": 1}, "Surprise"),
         ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"GwWeight": 1}}}}, "GwWeight"),
-        ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"GwPriority": 1}}}}, "GwPriority"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(body: dict[str, Any], name: str) -> None:
