@@ -127,7 +127,8 @@ def change_link(
     if alias:
         parts.append(attribute(_ALIAS, alias.encode()))
     change = _UP if "up" in fields else 0
-    head = IFINFO.pack(0, 0, index, _UP if link.up else 0, change)
+    # Without a mask the kernel takes the flags as all flags of the device, and MULTICAST would go.
+    head = IFINFO.pack(0, 0, index, _UP if link.up and change else 0, change)
     return message(NEW_LINK, REQUEST | ACK, head + b"".join(parts))
 
 
