@@ -62,28 +62,6 @@ def parse_network(text: str, identifier: dict[str, str]) -> SpecPart:
     return result
 
 
-def parse_port(text: str) -> SpecPart:
-    """A published port from ``8080:80/tcp``, ``80`` or ``published=,target=,protocol=,mode=``."""
-    if "=" in text:
-        known = {name: name for name in ("published", "target", "protocol", "mode")}
-        values = parse_fields(text, "publish", known)
-    else:
-        numbers, _, protocol = text.partition("/")
-        published, _, target = numbers.rpartition(":")
-        values = {"published": published, "target": target, "protocol": protocol or "tcp"}
-    try:
-        result: SpecPart = {
-            "TargetPort": int(values["target"]),
-            "Protocol": values.get("protocol", "tcp"),
-            "PublishMode": values.get("mode", "ingress"),
-        }
-        if values.get("published"):
-            result["PublishedPort"] = int(values["published"])
-    except (KeyError, ValueError):
-        raise InvalidArgumentError(f"--publish {text}: write PUBLISHED:TARGET[/PROTOCOL], such as 8080:80") from None
-    return result
-
-
 def parse_placement_preference(text: str) -> SpecPart:
     """A placement preference from ``spread=LABEL``."""
     strategy, _, descriptor = text.partition("=")

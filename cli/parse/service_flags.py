@@ -24,6 +24,7 @@ from cli.parse.service_choices import (
     RESTART_CONDITIONS,
     ROLLBACK_FAILURE_ACTIONS,
 )
+from cli.parse.service_ports import expand_ports, parse_port, port_identity, port_reference
 from covey.errors import InvalidArgumentError
 
 Path = tuple[str, ...]
@@ -78,9 +79,9 @@ class ListFlag(msgspec.Struct, frozen=True):
     """A flag that adds entries to a list of the spec; ``service update`` has it as ``--NAME-add`` and ``--NAME-rm``.
 
     ``parse`` makes an entry from the flag's text. ``identity`` is the text that tells entries apart; ``--NAME-rm`` takes it, or a text
-    that ``reference`` turns into it. ``noun`` names one
-    entry in the help of ``update``, ``removed_by`` says what ``--NAME-rm`` takes. ``completion`` is the kind of object whose names the
-    shell completes.
+    that ``reference`` turns into it; ``removal_identity`` is what it compares, if that is less. ``expand`` makes several texts of one, such
+    as a range of ports. ``noun`` names one entry in the help of ``update``, ``removed_by`` says what ``--NAME-rm`` takes. ``completion`` is
+    the kind of object whose names the shell completes.
     """
 
     name: str
@@ -90,6 +91,8 @@ class ListFlag(msgspec.Struct, frozen=True):
     parse: Callable[[str, ObjectIds], Any] = lambda text, _: text
     identity: Callable[[Any], str] = str
     reference: Callable[[str, ObjectIds], str] = lambda text, _: text
+    removal_identity: Callable[[Any], str] | None = None
+    expand: Callable[[str], list[str]] = lambda text: [text]
     short: str = ""
     metavar: str = "list"
     removed_by: str = ""
@@ -353,13 +356,14 @@ LISTS: tuple[ListFlag, ...] = (
         "Publish a port as a node port",
         "published port",
         ("EndpointSpec", "Ports"),
-        lambda text, _: values.parse_port(text),
-        lambda item: f"{item['TargetPort']}/{item.get('Protocol', 'tcp')}",
-        reference=lambda text, _: text if "/" in text else f"{text}/tcp",
+        lambda text, _: parse_port(text),
+        port_identity,
+        reference=lambda text, _: port_reference(parse_port(text)),
+        removal_identity=port_reference,
+        expand=expand_ports,
         short="-p",
         metavar="port",
         removed_by="target port",
-        supported=False,
     ),
     ListFlag(
         "secret",

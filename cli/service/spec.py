@@ -37,7 +37,7 @@ def new_spec(image: str, args: Sequence[str], flags: Flags, ids: ObjectIds) -> S
         if isinstance(flag, MapFlag):
             _update_map(spec, flag, texts, ())
         else:
-            _add(spec, flag, [flag.parse(text, ids) for text in texts])
+            _add(spec, flag, _parsed(flag, texts, ids))
     add, drop = effective(flags.get("cap_add") or (), flags.get("cap_drop") or ())
     _capabilities(spec, add, drop)
     _scalars(spec, flags)
@@ -62,7 +62,7 @@ def updated_spec(spec: Mapping[str, Any], flags: Flags, ids: ObjectIds) -> Spec:
             _update_map(result, flag, added, removed)
         else:
             _remove(result, flag, removed, ids)
-            _add(result, flag, [flag.parse(text, ids) for text in added])
+            _add(result, flag, _parsed(flag, added, ids))
     _change_capabilities(result, flags)
     _scalars(result, flags)
     if flags.get("force"):
@@ -128,10 +128,15 @@ def _add(spec: Spec, flag: ListFlag, items: Sequence[Any]) -> None:
     _put(spec, flag.path, list(entries.values()))
 
 
+def _parsed(flag: ListFlag, texts: Sequence[str], ids: ObjectIds) -> list[Any]:
+    return [flag.parse(each, ids) for text in texts for each in flag.expand(text)]
+
+
 def _remove(spec: Spec, flag: ListFlag, texts: Sequence[str], ids: ObjectIds) -> None:
-    for text in texts:
+    identity = flag.removal_identity or flag.identity
+    for text in [one for each in texts for one in flag.expand(each)]:
         items = _get(spec, flag.path) or []
-        left = [item for item in items if flag.identity(item) not in (text, flag.reference(text, ids))]
+        left = [item for item in items if identity(item) not in (text, flag.reference(text, ids))]
         if len(left) == len(items):
             raise InvalidArgumentError(f"--{flag.name}-rm {text}: the service has no such entry")
         _put(spec, flag.path, left)

@@ -10,6 +10,7 @@ from cli.parse.param_types import BYTES, DURATION
 from cli.parse.service_flags import FLAGS, Flag
 from cli.stack.deploy_section import legacy_restart_policy, read_deploy_section
 from cli.stack.mounts import ManifestPaths, service_mounts
+from cli.stack.ports import published_ports
 from cli.stack.section import Section
 from covey.errors import InvalidArgumentError
 
@@ -17,7 +18,6 @@ DEFAULT_FILE_MODE = 0o444
 HINTS = {
     "build": "build the image first, then name it with image",
     "depends_on": "services start together; let them retry, and remove it",
-    "ports": "published ports are not supported yet; remove it and reach the service by its name on an overlay network",
     "container_name": "tasks get their names from the service; remove it",
     "network_mode": "attach the service to networks instead",
     "links": "services on one network reach each other by name; remove it",
@@ -80,6 +80,7 @@ def service_spec(
             key
         )  # the caller reads the first two; expose has no effect because all ports are open within a network
     attachments = network_attachments(service, name, networks)
+    ports = published_ports(service)
     policy = deploy.restart or legacy_restart_policy(service)
     service.reject_unread(HINTS)
     return {
@@ -92,7 +93,7 @@ def service_spec(
             **without_empty({"RestartPolicy": policy, "Networks": attachments}),
         },
         **without_empty({"UpdateConfig": deploy.update, "RollbackConfig": deploy.rollback}),
-        "EndpointSpec": without_empty({"Mode": deploy.endpoint_mode}),
+        "EndpointSpec": without_empty({"Mode": deploy.endpoint_mode, "Ports": ports}),
         "Mode": deploy.mode,
     }
 

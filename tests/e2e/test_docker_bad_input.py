@@ -126,10 +126,10 @@ BAD_REQUESTS: list[tuple[str, str, Any, int, str]] = [
     # not supported yet
     (
         "POST /services/create",
-        "a published port",
-        spec(EndpointSpec={"Ports": [{"TargetPort": 80}]}),
-        501,
-        "published ports",
+        "an ingress port with dnsrr",
+        spec(EndpointSpec={"Mode": "dnsrr", "Ports": [{"TargetPort": 80}]}),
+        400,
+        "dnsrr mode",
     ),
     ("POST /services/create", "a job", spec(Mode={"ReplicatedJob": {}}), 501, "job"),
     ("POST /services/create", "a field that nobody knows", spec(Wings=2), 501, "Wings"),

@@ -105,11 +105,16 @@ def test_a_stack_is_deployed_redeployed_updated_and_removed(lab: LabCluster, fol
     assert lab.docker("stack", "ls", "--format", "{{.Name}}").lines == []
 
 
-def test_published_ports_in_a_stack_are_refused_as_not_supported(lab: LabCluster, folder: Path) -> None:
-    (folder / "stack.yaml").write_text(f"services:\n  web:\n    image: {IMAGE}\n    ports: ['8080:80']\n")
-    refused = lab.docker(
-        "stack", "deploy", "-d", "--resolve-image", "never", "-c", str(folder / "stack.yaml"), "shop", check=1
-    )
-    assert "published ports" in refused.err
-    assert lab.get("/services") == []
+def test_ports_of_a_stack_are_published_and_change_without_a_restart(lab: LabCluster, folder: Path) -> None:
+    def deploy(ports: str) -> list[tuple[int, int]]:
+        text = f"services:\n  web:\n    image: {IMAGE}\n    command: sleep 1000\n    ports: {ports}\n"
+        (folder / "stack.yaml").write_text(text)
+        lab.docker("stack", "deploy", "--resolve-image", "never", "-c", str(folder / "stack.yaml"), "shop")
+        shown = lab.get("/services/shop_web")["Endpoint"]["Ports"]
+        return [(port["PublishedPort"], port["TargetPort"]) for port in shown]
+
+    assert deploy("['8080:80']") == [(8080, 80)]
+    task = lab.running("shop_web", 1)[0]["ID"]
+    assert deploy("[{published: 8081, target: 80}, '9000-9001:90-91']") == [(8081, 80), (9000, 90), (9001, 91)]
+    assert lab.running("shop_web", 1)[0]["ID"] == task
     lab.docker("stack", "rm", "shop")

@@ -144,7 +144,7 @@ def test_choices_and_the_limits_of_the_issue_are_worded_as_in_docker() -> None:
     maximum = "Maximum number of replicas per node (0 means unlimited) (default 0)"
     assert create["--replicas-max-per-node"] == f"uint {maximum}"
     assert '("none", "on-failure", "any") (default "any")' in create["--restart-condition"]
-    assert create["--publish"].endswith("(not supported yet)")
+    assert create["--publish"] == "port Publish a port as a node port"
     assert "not supported" not in create["--with-registry-auth"]
     assert "not supported" not in create["--secret"]
     assert "(or --no-init)" in create["--init"]

@@ -122,7 +122,8 @@ def test_a_missing_required_variable_is_an_error_with_path_and_reason() -> None:
     ("keys", "path"),
     [
         ("build: .", "services.web.build is not supported by stack deploy: build the image first"),
-        ("ports: ['80:80']", "services.web.ports"),
+        ("ports: [{target: 80, host_ip: 127.0.0.1}]", r"services.web.ports\[0\].host_ip"),
+        ("ports: [{target: 80, nonsense: 1}]", r"services.web.ports\[0\].nonsense"),
         ("depends_on: [db]", "services.web.depends_on"),
         ("privileged: true", "services.web.privileged"),
         ("nonsense: 1", "services.web.nonsense"),
@@ -295,3 +296,40 @@ def test_the_output_of_stack_config_deploys_the_same_stack() -> None:
     assert again["services"]["web"]["volumes"] == ["/folder/d:/d", "v:/v"]
     assert again["services"]["web"]["env_file"] == "/folder/web.env"
     assert interpolate(again, SHELL)["services"]["web"]["environment"] == {"A": "$SET"}
+
+
+def test_ports_have_short_and_long_forms_and_ranges() -> None:
+    keys = """ports:
+  - 90
+  - "8080:80"
+  - "53:53/udp"
+  - "7000-7001:70-71"
+  - {target: 443, published: "8443", protocol: tcp, mode: host, name: tls, app_protocol: https}"""
+    ports = web(keys)["EndpointSpec"]["Ports"]
+    assert [(p.get("PublishedPort"), p["TargetPort"], p["Protocol"], p["PublishMode"]) for p in ports] == [
+        (53, 53, "udp", "ingress"),
+        (7000, 70, "tcp", "ingress"),
+        (7001, 71, "tcp", "ingress"),
+        (8080, 80, "tcp", "ingress"),
+        (None, 90, "tcp", "ingress"),
+        (8443, 443, "tcp", "host"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("port", "words"),
+    [
+        ("'127.0.0.1:80:80'", "a service is published on all addresses of its nodes; leave 127.0.0.1 out"),
+        ("'80:80/icmp'", "invalid proto: icmp"),
+        ("'80-82:80-81'", "invalid ranges specified"),
+        ("'99999:80'", "invalid hostPort: 99999"),
+        ("'x'", "invalid containerPort: x"),
+        ("{published: 80}", "missing mandatory field 'target'"),
+        ("{target: 80, mode: mesh}", "invalid publish mode value"),
+    ],
+)
+def test_a_wrong_port_is_refused_by_its_path(port: str, words: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        web(f"ports: [{port}]")
+    assert refused.value.message.startswith("services.web.ports[0]: ")
+    assert words in refused.value.message
