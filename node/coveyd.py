@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("coveyd")
 
 GROUP = "covey"
+_LOCK_SECONDS = 2.0
+"""A killed daemon holds the lock until its last thread has ended, which takes a moment on a busy host."""
+_LOCK_RETRY_SECONDS = 0.05
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -48,14 +52,26 @@ def acquire_lock(options: DaemonOptions) -> IO[str]:
         directory.chmod(0o700)
     _grant_group_access(options.run_dir)
     lock = (options.state_dir / "coveyd.lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not lock_within(lock, _LOCK_SECONDS):
         raise AlreadyExistsError(
             f"another coveyd uses {options.state_dir}: stop it, or give this one a --state-dir of its own"
-        ) from None
+        )
     (options.run_dir / "coveyd.pid").write_text(f"{os.getpid()}\n")
     return lock
+
+
+def lock_within(file: IO[str], seconds: float) -> bool:
+    """Lock a file exclusively. Returns False if another process holds the lock for all the time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOCK_RETRY_SECONDS)
+        else:
+            return True
 
 
 def _grant_group_access(run_dir: Path) -> None:

@@ -147,7 +147,9 @@ def crash_daemon(host: LabHost) -> None:
     if pid is None:
         raise NotFoundError(f"no coveyd runs on host {host.name}")
     subprocess.run(command_inside(host, ["kill", "-KILL", str(pid)]), check=True, cwd="/")
-    wait_until(lambda: daemon_pid(host) is None, f"the end of coveyd on {host.name}", STOP_SECONDS)
+    # The kernel empties the command line first and unlocks the files later, when the last thread has ended.
+    process = Path(f"/proc/{init_pid(host)}/root/proc/{pid}")
+    wait_until(lambda: not process.exists(), f"the end of coveyd on {host.name}", STOP_SECONDS)
 
 
 def power_off(host: LabHost) -> None:
