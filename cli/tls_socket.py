@@ -48,6 +48,7 @@ class TlsSocket:
         self._plain = b""
         self._unsent = b""
         self._accepted = 0
+        self._has_broken = False
         self._shake_hands()
 
     def __enter__(self) -> Self:
@@ -128,20 +129,25 @@ class TlsSocket:
     def _decrypt(self, flags: int) -> bytes:
         while True:
             try:
-                return self._session.read(READ_BYTES)
+                data = self._session.read(READ_BYTES)
+                break
             except ssl.SSLWantReadError:
-                self._flush(flags)
+                with contextlib.suppress(BlockingIOError):  # reading never waits for a peer that does not read
+                    self._flush(socket.MSG_DONTWAIT)
                 self._fill(flags)
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLEOFError:
-                raise ConnectionResetError("the TLS connection ended without notice") from None
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                data = b""
+                break
+        if not data and self._has_broken:  # TCP ended without the peer's close_notify
+            raise ConnectionResetError("the TLS connection ended without notice")
+        return data
 
     def _fill(self, flags: int) -> None:
         data = self._sock.recv(READ_BYTES, flags)
         if data:
             self._incoming.write(data)
         else:
+            self._has_broken = True
             self._incoming.write_eof()
 
     def _flush(self, flags: int) -> None:

@@ -159,6 +159,7 @@ async def start_without_runtime(service: ContainerService, container_id: str) ->
         made.id,
         made.name,
         bundle,
+        runtime=service.runtimes.for_start(made.config),
         log=LogFile(service.paths.log(made.id), 1 << 20),
         terminal=False,
         stdin=False,
@@ -188,7 +189,7 @@ async def test_a_start_completed_but_not_recorded_is_adopted(host: Host) -> None
         made = await service.create(host.config("/bin/sleep", "1000"))
         state = await start_without_runtime(service, made.id)
         service.index._store.save_state(made.id, state, starting=True)
-        await service.runtime.start(made.id)
+        await service.runtimes.of(made.id).start(made.id)
     async with running(host) as service:
         found = service.get(made.id).state
         assert (found.status, found.pid) == (RunStatus.RUNNING, state.pid)

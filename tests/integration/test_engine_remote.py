@@ -208,25 +208,17 @@ def test_coveys_streams_over_tls_are_half_closed_and_complete(daemon: CoveydProc
     if "box" not in covey(daemon, "images", "--format", "{{.Repository}}")[0]:
         daemon.docker("import", "-", "box", stdin=root_file_system())
     data = bytes(range(256)) * 20_000
-    script = "cat >/tmp/in; sleep 0.2; cat /tmp/in; exit 3"
-    process = ["--", *("sh", "-c", script)]
-    program = [
-        str(Path(sys.executable).with_name("covey")),
-        "run",
-        "--rm",
-        "-i",
-        "--network",
-        "none",
-        "box",
-        *process[1:],
-    ]
-    done = subprocess.run(
-        ["nsenter", "--net", "--target", str(daemon.process.pid), "--", *program],
-        input=data, capture_output=True, timeout=60, check=False,
-        env={"PATH": "/usr/bin:/bin:/usr/sbin", "COVEY_HOST": URL, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(daemon.folder / "tls")},
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (3, b"")
-    assert done.stdout == data
+    scripts = ("cat >/tmp/in; sleep 0.2; cat /tmp/in; exit 3", "cat; exit 3")
+    program = str(Path(sys.executable).with_name("covey"))
+    variables = {"COVEY_HOST": URL, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(daemon.folder / "tls")}
+    for script in scripts:  # the second one answers while it reads, so that both directions are full
+        command = [program, "run", "--rm", "-i", "--network", "none", "box", "sh", "-c", script]
+        done = subprocess.run(
+            ["nsenter", "--net", "--target", str(daemon.process.pid), "--", *command],
+            input=data, capture_output=True, timeout=60, check=False, env={"PATH": "/usr/bin:/bin:/usr/sbin", **variables},
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (3, b"")
+        assert done.stdout == data
     covey(daemon, "run", "-d", "--name", "far", "--network", "none", "box", "sleep", "1000")
     out, err = covey(daemon, "exec", "-i", "far", "sh", "-c", "cat; echo to-stderr >&2", stdin=b"from-stdin\n")
     assert (out, err) == ("from-stdin\n", "to-stderr\n")
@@ -234,6 +226,16 @@ def test_coveys_streams_over_tls_are_half_closed_and_complete(daemon: CoveydProc
     assert "root" in (daemon.folder / "copied").read_text()
     assert covey(daemon, "logs", "far")[0] == ""
     covey(daemon, "rm", "-f", "far")
+
+
+def test_covey_reaches_a_daemon_over_plain_tcp(tmp_path: Path) -> None:
+    hosts = ("--host", f"unix://{tmp_path}/run/covey.sock", "--host", "tcp://127.0.0.1:7000", "--insecure-tcp")
+    with running(tmp_path, *hosts) as started:
+        program = str(Path(sys.executable).with_name("covey"))
+        out, _ = started.inside(program, "version", "--format", "{{.Server.Os}}", DOCKER_HOST="tcp://127.0.0.1:7000")
+        assert out == "linux\n"
+        _, err = started.inside(program, "-H", "tcp://127.0.0.1:7000", "--tls", "ps", check=1)
+        assert "does it use TLS at this port?" in err or "TLS: " in err
 
 
 def test_a_terminal_over_tls_echoes_and_ends(daemon: CoveydProcess) -> None:
