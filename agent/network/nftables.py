@@ -40,7 +40,7 @@ class NftablesContext:
         library.nft_ctx_buffer_error(self._context)
 
     def run(self, commands: str) -> str:
-        """Run commands as one transaction. Returns their output."""
+        """Run commands as one transaction. Returns their output. Raises UnavailableError or UnsupportedError with the reason."""
         with _lock:
             return self._run(commands, 0)
 
@@ -49,8 +49,11 @@ class NftablesContext:
         with _lock:
             return self._run(command, _JSON | _STATELESS | (_TERSE if terse else 0)).encode()
 
-    def locate_errors(self, commands: str) -> list[tuple[int, CoveyError]]:
-        """Run commands as one transaction. Returns the number of each line that was refused, counted from 0, and why."""
+    def locate_errors(self, commands: str) -> list[tuple[int, str]]:
+        """Run commands as one transaction. Returns the number of each line that was refused, counted from 0, and why.
+
+        The number is -1 for a refusal that names no line.
+        """
         library = _library()
         with _lock:
             descriptor = os.memfd_create("nft")
@@ -64,7 +67,8 @@ class NftablesContext:
             finally:
                 os.close(descriptor)
         text = message.decode(errors="replace")
-        return [(int(line) - 1, self._error(reason)) for line, reason in _LOCATION.findall(text)]
+        located = [(int(line) - 1, reason) for line, reason in _LOCATION.findall(text)]
+        return located or [(-1, text.strip().partition("\n")[0] or "no reason was given")]
 
     def close(self) -> None:
         if self._context:

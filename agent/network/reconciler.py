@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from agent.network.kernel.outcome import Outcome
 from agent.network.kernel.refusal import place
 from agent.network.kernel.target import Target
 from agent.network.kernel.threads import KernelThreads
-from agent.network.namespace_state import HOST, Fragment
+from agent.network.namespace_state import HOST, Fragment, Link, VethPeer
 from agent.network.namespace_worker import NamespaceWorker
 from agent.network.netns import Namespace
 from agent.network.plan.diff import Difference
@@ -91,9 +91,12 @@ class Reconciler:
     def open_namespace(self, key: str, path: Path) -> None:
         """Register a sandbox. What is wanted in it is applied, now and later."""
         self.close_namespace(key)
-        worker = self._add(key, Namespace(str(path)))
-        if self.wanted.items(key):
-            worker.request(read=True)
+        self._add(key, Namespace(str(path)))
+        for worker in self._workers.values():
+            if (worker.key == key and self.wanted.items(key)) or any(
+                value.namespace == key for value in self._peers_of_failed_links(worker)
+            ):
+                worker.request(read=True)
 
     def close_namespace(self, key: str) -> None:
         """Forget a sandbox that is about to be removed. What is wanted in it stays wanted."""
@@ -133,6 +136,8 @@ class Reconciler:
                 continue
             for namespace, items in changed.items():
                 touched.setdefault(namespace, set()).update(items)
+            for namespace, item in self._failed_items(key):
+                touched.setdefault(namespace, set()).add(item)
         await self._settle(touched)
         for key, fragment in fragments.items():
             failure = self._failure(key) if fragment is not None and key not in errors else None
@@ -196,6 +201,18 @@ class Reconciler:
             await _all(waiting)
         again = [worker for key in involved if (worker := self._workers.get(key)) is not None and not worker.is_idle]
         await _all([worker.request() for worker in again if worker.failures])
+
+    def _failed_items(self, key: str) -> Iterator[tuple[str, Item]]:
+        """The items of a fragment that the last pass could not bring about."""
+        for namespace, item in self.wanted.fragment_items(key):
+            worker = self._workers.get(namespace)
+            if worker is not None and item in worker.failures:
+                yield namespace, item
+
+    def _peers_of_failed_links(self, worker: NamespaceWorker) -> Iterator[VethPeer]:
+        for value in self.wanted.select(worker.key, set(worker.failures)).values():
+            if isinstance(value, Link) and value.peer is not None:
+                yield value.peer
 
     def _failure(self, key: str) -> CoveyError | None:
         """Why a fragment is not applied, if it is not."""

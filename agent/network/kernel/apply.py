@@ -16,7 +16,7 @@ from agent.network.kernel.netlink import NetlinkSocket
 from agent.network.kernel.nft_commands import with_dependents
 from agent.network.kernel.nft_tables import NftTables, Owners
 from agent.network.kernel.outcome import Outcome
-from agent.network.kernel.refusal import refusal
+from agent.network.kernel.refusal import nft_refusal, refusal
 from agent.network.kernel.sysctls import device_of_sysctl, read_sysctls, write_sysctl
 from agent.network.kernel.target import Target
 from agent.network.namespace_state import PolicyRule, Route
@@ -67,7 +67,8 @@ def _apply_nft(
     full = with_dependents(concerned, wanted)
     try:
         with NftTables(target.scratch) as tables:
-            outcome.failures |= tables.apply(full, owners)
+            refused = tables.apply(full, owners)
+        outcome.failures |= {item: nft_refusal(target.key, item, reason) for item, reason in refused.items()}
     except CoveyError as error:
         outcome.failures |= {one.item: error for one in full}
 

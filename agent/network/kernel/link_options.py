@@ -134,7 +134,7 @@ def parse_port_options(data: Attributes) -> dict[str, int]:
 def _unprefixed(kind: str, options: Mapping[str, int | str]) -> dict[str, int | str]:
     """Options by the names of the table, with an IPv6 `local` under its own attribute."""
     table = KIND_OPTIONS.get(kind, {})
-    result = {name if name in table else f"{kind}_{name}": value for name, value in options.items()}
+    result = {f"{kind}_{name}" if f"{kind}_{name}" in table else name: value for name, value in options.items()}
     if ":" in str(result.get("vxlan_local", "")):
         result["vxlan_local6"] = result.pop("vxlan_local")
     return result

@@ -20,6 +20,7 @@ _HEADER_BYTES = 4
 _TABLE, _PROCESS_NAME = 1, 3
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _MAX_READS = 64
+_SO_RCVBUFFORCE = 33
 
 
 class NftMonitor:
@@ -33,7 +34,7 @@ class NftMonitor:
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
         )
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
             self._socket.bind((0, 0))
             self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP)
         except BaseException:

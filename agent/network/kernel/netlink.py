@@ -22,7 +22,7 @@ NESTED, _TYPE_MASK = 0x8000, 0x3FFF
 _ERROR, _DONE, _OVERRUN = 2, 3, 4
 _DUMP_INTERRUPTED = 0x10
 _EXTENDED_ACK, _GET_STRICT_CHECK = 11, 12
-_SOL_NETLINK = 270
+_SOL_NETLINK, _SO_RCVBUFFORCE = 270, 33
 _BATCH_BYTES = 24_000  # of requests per send, so that the acknowledgements fit the receive buffer
 _TIMEOUT_SECONDS = 10.0
 _DUMP_ATTEMPTS = 5
@@ -93,7 +93,7 @@ class NetlinkSocket:
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 20)
             for option in (_EXTENDED_ACK, _GET_STRICT_CHECK):
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
             self._socket.settimeout(_TIMEOUT_SECONDS)

@@ -58,8 +58,8 @@ def commands(differences: Sequence[Difference], *, grouped: bool = True) -> list
     return [
         *_elements("delete", old, size),
         *(_command(f"flush chain {_name(one)}", one) for one in chains if one.found is not None),
-        *(_command(f"delete chain {_name(one)}", one) for one in chains if _is_remade(one)),
         *(_command(f"delete {_set_kind(one.found)} {_name(one)}", one) for one in sets if one.found is not None),
+        *(_command(f"delete chain {_name(one)}", one) for one in chains if _is_remade(one)),
         *(Command(f"delete table {table}", (("table", table),)) for table in sorted(gone)),
         *(_command(f"add table {one.item[1]}", one) for one in by_kind["table"] if one.wanted is not None),
         *(_add_chain(one) for one in chains if isinstance(one.wanted, NftChain)),

@@ -72,16 +72,17 @@ class NftScratch:
         loaded = [Difference("", DifferenceKind.MISSING, ("table", table), "", None)]
         for item, value in parts.items():
             loaded.append(Difference("", DifferenceKind.MISSING, item, value, None))
-        try:
-            context.run("\n".join(command.line for command in commands(loaded)))
+        try:  # whoever loads what is refused here reports why
+            refused = _carry_out(context, loaded, lambda _: ())
+            if ("table", table) in refused:
+                return
             listed = parse_table(context.list_json(f"list table {table}"))
-        except CoveyError:  # the reload of what stays unknown reports what the kernel refuses
-            return
         finally:
             context.run("flush ruleset")
         for item, value in parts.items():
-            found = listed.chains[item[2]] if item[0] == "chain" else listed.sets[item[2]].digest
-            self._known[_source(family, value)] = found
+            if item not in refused:
+                found = listed.chains[item[2]] if item[0] == "chain" else listed.sets[item[2]].digest
+                self._known[_source(family, value)] = found
 
 
 class NftTables:
@@ -110,35 +111,12 @@ class NftTables:
                 found |= self._table(table, listed, by_table.get(table, {}))
         return found
 
-    def apply(self, differences: Sequence[Difference], owners: Owners) -> dict[Item, CoveyError]:
-        """Carry out differences in one transaction. Returns the items that were not, and why.
+    def apply(self, differences: Sequence[Difference], owners: Owners) -> dict[Item, str]:
+        """Carry out differences in one transaction. Returns the items that were not, and the kernel's reasons.
 
-        What the kernel refuses is left out, with all that belongs to the same fragments, and the rest is carried out.
+        What is refused is left out, with all that belongs to the same fragments, and the rest is carried out.
         """
-        failures: dict[Item, CoveyError] = {}
-        rest = list(differences)
-        try:
-            self._context.run(_text(commands(rest)))
-        except CoveyError as error:
-            refusal = error
-        else:
-            return failures
-        for _ in range(_MAX_ATTEMPTS):
-            lines = commands(rest, grouped=False)
-            if not lines:
-                return failures
-            refused = self._context.locate_errors(_text(lines))
-            if not refused:
-                try:  # a refusal without a line, or none at all this time
-                    self._context.run(_text(lines))
-                except CoveyError as error:
-                    refusal = error
-                    break
-                return failures
-            refusal = refused[0][1]
-            reasons = {item: reason for line, reason in refused if line < len(lines) for item in lines[line].items}
-            rest = _without(rest, reasons, owners, failures)
-        return failures | {one.item: refusal for one in rest}
+        return _carry_out(self._context, differences, owners)
 
     def _table(self, table: str, listed: ListedTable, wanted: Items) -> Items:
         found: Items = {("table", table): ""}
@@ -177,14 +155,38 @@ def _text(lines: Sequence[Command]) -> str:
     return "\n".join(command.line for command in lines) + "\n"
 
 
+def _carry_out(context: NftablesContext, differences: Sequence[Difference], owners: Owners) -> dict[Item, str]:
+    """Carry out differences in one transaction. What is refused is left out, with the rest of its fragments. Returns it, and why."""
+    failures: dict[Item, str] = {}
+    rest = list(differences)
+    try:
+        if lines := commands(rest):
+            context.run(_text(lines))
+    except CoveyError as error:
+        refusal = error.message
+    else:
+        return failures
+    for _ in range(_MAX_ATTEMPTS):
+        lines = commands(rest, grouped=False)
+        refused = context.locate_errors(_text(lines)) if lines else []
+        if not refused:
+            return failures
+        refusal = refused[0][1]
+        reasons = {item: reason for line, reason in refused if 0 <= line < len(lines) for item in lines[line].items}
+        if not reasons:
+            break
+        rest = _without(rest, reasons, owners, failures)
+    return failures | {one.item: refusal for one in rest}
+
+
 def _without(
     differences: Sequence[Difference],
-    reasons: Mapping[Item, CoveyError],
+    reasons: Mapping[Item, str],
     owners: Owners,
-    failures: dict[Item, CoveyError],
+    failures: dict[Item, str],
 ) -> list[Difference]:
     """The differences without the refused ones and without the rest of their fragments. Records why, in `failures`."""
-    blamed: dict[str, CoveyError] = {}
+    blamed: dict[str, str] = {}
     for item, reason in reasons.items():
         failures[item] = reason
         blamed |= dict.fromkeys(owners(item), reason)

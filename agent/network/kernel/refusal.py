@@ -20,6 +20,18 @@ def refusal(namespace: str, item: Item, value: Value | None, number: int, words:
     return UnsupportedError(message) if number in _UNSUPPORTED else UnavailableError(message)
 
 
+def nft_refusal(namespace: str, item: Item, reason: str) -> CoveyError:
+    """`reason` are the words of nftables."""
+    message = f"nftables refused the {describe(item)} {place(namespace)}: {reason}"
+    if "Operation not supported" in reason:
+        return UnsupportedError(
+            f"{message}; this kernel lacks a part of nftables that it needs (nat, numgen, reject, fib)"
+        )
+    if "No such file or directory" in reason:
+        message += "; what it names does not exist, or this kernel lacks a part of nftables that it needs"
+    return UnavailableError(message)
+
+
 def place(namespace: str) -> str:
     """A namespace in words: `on this host`, `of container 0123456789ab`."""
     kind, _, name = namespace.partition("/")
