@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 IFNAME_OPTION = "com.docker.network.endpoint.ifname"
 SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
+_IFNAME = "IFNAME"  # clients write it in lower case too
 _OPEN_LINK = {4: "0.0.0.0", 6: "::"}
 
 
@@ -152,7 +153,7 @@ class LocalEndpoints:
             network = self.networks.find(endpoint.network_id)
             if network is None:
                 continue
-            self.networks.addresses.adopt(network.id, config.id, endpoint.ip, endpoint.ip6)
+            self.networks.addresses.adopt(network, config.id, endpoint.ip, endpoint.ip6)
             try:
                 await self._make(network)
                 fragment = kernel_plans.endpoint_fragment(network, config.id, endpoint, self._prefix)
@@ -228,11 +229,11 @@ def read_sysctls(options: Mapping[str, str], interface: str) -> dict[str, str]:
     for entry in filter(None, options.get(SYSCTLS_OPTION, "").split(",")):
         name, separator, value = entry.partition("=")
         parts = name.split(".")
-        if not separator or len(parts) < 5 or parts[0] != "net" or parts[3] != "IFNAME" or not all(parts):
+        if not separator or len(parts) < 5 or parts[0] != "net" or parts[3].upper() != _IFNAME or not all(parts):
             raise InvalidArgumentError(
                 f"invalid endpoint settings: unrecognised sysctl '{entry}': use net.FAMILY.KIND.IFNAME.NAME=VALUE"
             )
-        found["/".join(interface if part == "IFNAME" else part for part in parts)] = value
+        found["/".join(interface if part.upper() == _IFNAME else part for part in parts)] = value
     return found
 
 

@@ -36,10 +36,18 @@ class AddressBook:
             raise
         return EndpointAddresses(ipv4=found4[0], gateway4=found4[1], ipv6=found6[0], gateway6=found6[1])
 
-    def adopt(self, network_id: str, holder: str, *addresses: str) -> None:
-        """Record what a container of an earlier daemon has."""
-        held = self._holders.setdefault(network_id, {})
-        held.update((address, holder) for address in addresses if address)
+    def adopt(self, network: LocalNetwork, holder: str, *addresses: str) -> None:
+        """Record what a container of an earlier daemon has. The next addresses are those after the highest of them."""
+        held = self._holders.setdefault(network.id, {})
+        for address in map(ip_address, filter(None, addresses)):
+            held[str(address)] = holder
+            for config in network.ipam.configs:
+                subnet = ip_network(config.subnet)
+                if address in subnet:
+                    number = int(address) - int(subnet.network_address)
+                    key = network.id, config.subnet
+                    if number in offsets(config):
+                        self._last[key] = max(number, self._last.get(key, number))
 
     def release(self, network_id: str, holder: str) -> None:
         held = self._holders.get(network_id, {})

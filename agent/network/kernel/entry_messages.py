@@ -52,6 +52,11 @@ _SELF, _MASTER, _PROXY = 0x02, 0x04, 0x08
 _UNICAST, _UNREACHABLE, _BLACKHOLE = 1, 7, 6
 _ROUTE_KINDS = {"unicast": _UNICAST, "unreachable": _UNREACHABLE, "blackhole": _BLACKHOLE, "prohibit": 8}
 _KIND_NAMES = {number: name for name, number in _ROUTE_KINDS.items()}
+_ADDRESS_PROTOCOL, _KERNEL_LINK_LOCAL = (
+    11,
+    3,
+)  # since Linux 5.18; before, an address made from the MAC is told by its form
+_EUI64_MIDDLE = b"\xff\xfe"
 _ONLINK = 4
 _CLONED = 0x200
 _KERNEL_PROTOCOLS = {1, 2, 9}  # redirect, kernel, router advertisement
@@ -73,7 +78,10 @@ def parse_address(body: bytes, devices: Mapping[int, str]) -> Item | None:
     family, prefix, _, _, index = _IFADDR.unpack_from(body)
     found = attributes(body, _IFADDR.size)
     address = ip_address(found.get(2) or found[1])
-    if index not in devices or (family == socket.AF_INET6 and address.is_link_local):
+    by_kernel = (
+        to_int(found.get(_ADDRESS_PROTOCOL, b"")) == _KERNEL_LINK_LOCAL or address.packed[11:13] == _EUI64_MIDDLE
+    )
+    if index not in devices or (family == socket.AF_INET6 and address.is_link_local and by_kernel):
         return None
     return ("address", devices[index], f"{address}/{prefix}")
 

@@ -31,7 +31,6 @@ from agent.network.overlay import port_name
 NAT, NAT_UNPROTECTED, ROUTED, ISOLATED = "nat", "nat-unprotected", "routed", "isolated"
 OPEN_PORTS = {4: "open_ports4", 6: "open_ports6"}
 """Sets of `address . protocol . port` that the outside may reach without translation, on networks in gateway mode routed."""
-_LINK_LOCAL_GATEWAY = "fe80::1/64"
 
 
 class BridgeNetwork(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +83,6 @@ def plan_bridge(network: BridgeNetwork, prefix: str) -> Fragment:
             f"net/ipv6/conf/{device}/disable_ipv6": "0",
             "net/ipv6/conf/all/forwarding": "1",
         }
-        addresses.add((device, _LINK_LOCAL_GATEWAY))
     return {
         HOST: NamespaceState(
             links={device: Link(kind="bridge", mtu=network.mtu)},

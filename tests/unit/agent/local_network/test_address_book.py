@@ -65,9 +65,9 @@ def test_both_families_and_all_subnets_are_used_and_a_failure_gives_nothing():
 
 def test_addresses_of_an_earlier_daemon_stay_with_their_containers():
     book = AddressBook()
-    book.adopt(SMALL.id, "old", "10.0.0.2", "")
-    assert book.allocate(SMALL, "new").ipv4 == "10.0.0.3/29"
-    assert book.allocate(SMALL, "old").ipv4 == "10.0.0.2/29"
+    book.adopt(SMALL, "old", "10.0.0.3", "")
+    assert book.allocate(SMALL, "new").ipv4 == "10.0.0.5/29"
+    assert book.allocate(SMALL, "old").ipv4 == "10.0.0.3/29"
 
 
 @pytest.mark.parametrize(("subnet", "usable"), [("10.0.0.0/31", 2), ("10.0.0.0/32", 1), ("fd00::/127", 2)])

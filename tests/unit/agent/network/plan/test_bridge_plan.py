@@ -30,7 +30,7 @@ def test_a_network_is_a_bridge_with_its_gateway_and_forwarding():
     assert host.addresses == {("br-a", "10.0.0.1/24")}
     assert host.sysctls == {"net/ipv4/ip_forward": "1"}
     dual = plan_bridge(DUAL, "covey0")[HOST]
-    assert {("br-a", "fd00::1/64"), ("br-a", "fe80::1/64")} < dual.addresses
+    assert ("br-a", "fd00::1/64") in dual.addresses
     assert dual.sysctls["net/ipv6/conf/all/forwarding"] == "1"
 
 
