@@ -42,6 +42,13 @@ def network_fragment(network: LocalNetwork, prefix: str) -> Fragment | None:
     return vlan.plan_parent(_vlan(network), prefix)
 
 
+def probe_fragment(network: LocalNetwork) -> Fragment | None:
+    """What tells at the creation of a network that the kernel cannot make its interfaces; None where nothing needs to."""
+    if network.config_only or network.driver not in {"macvlan", "ipvlan"}:
+        return None
+    return vlan.plan_probe(_vlan(network))
+
+
 def endpoint_fragment(network: LocalNetwork, container_id: str, endpoint: EndpointSettings, prefix: str) -> Fragment:
     """What a container's interface on the network needs, without its default route."""
     addresses = endpoint_addresses(endpoint)

@@ -68,6 +68,7 @@ class LocalEndpoints:
         network = self.networks.plan(wanted, await self._driver.host_routes(), now_ns)
         try:
             await self._make(network)
+            await self._probe(network)
             self.networks.add(network)
         except BaseException:
             await self._unmake(network)
@@ -168,6 +169,17 @@ class LocalEndpoints:
             return
         await self._fragments.put(kernel_plans.network_key(network.id), fragment)
         self._ready.add(network.id)
+
+    async def _probe(self, network: LocalNetwork) -> None:
+        """Find out whether the kernel can make interfaces on the network. Raises the error that names what it lacks."""
+        fragment = kernel_plans.probe_fragment(network)
+        if fragment is None:
+            return
+        key = f"probe/{network.id}"
+        try:
+            await self._fragments.put(key, fragment)
+        finally:
+            await self._fragments.drop(key)
 
     async def _unmake(self, network: LocalNetwork) -> None:
         self._ready.discard(network.id)

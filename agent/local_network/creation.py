@@ -48,6 +48,7 @@ def plan_network(wanted: NetworkRequirements, facts: HostFacts, *, network_id: s
     if not wanted.ipv4 and not wanted.ipv6:
         raise InvalidArgumentError("IPv4 or IPv6 must be enabled")
     with_gateways = _check_options(driver, wanted)
+    _check_parent(wanted, driver, facts.networks)
     if wanted.ipam.driver.name not in {"", "default"}:
         raise NotFoundError(f'plugin "{wanted.ipam.driver.name}" not found')
     subnets.check_ipam(wanted.ipam.configs, ipv6=wanted.ipv6)
@@ -137,6 +138,20 @@ def _check_options(driver: str, wanted: NetworkRequirements) -> tuple[bool, bool
     vlan = options.read_vlan_options(driver, wanted.options)
     has_gateway = not wanted.internal and (driver == "macvlan" or vlan.mode == "l2")
     return has_gateway, has_gateway
+
+
+def _check_parent(wanted: NetworkRequirements, driver: str, networks: Sequence[LocalNetwork]) -> None:
+    """A parent in mode passthru belongs to one network alone."""
+    parent, mode = wanted.options.get(options.PARENT, ""), wanted.options.get(options.MACVLAN_MODE, "")
+    for other in networks:
+        if driver != "macvlan" or other.driver != driver or not parent or other.options.get(options.PARENT) != parent:
+            continue
+        if "passthru" in {mode, other.options.get(options.MACVLAN_MODE)}:
+            raise PermissionDeniedError(
+                f"cannot use mode passthru, macvlan network {other.name} is already using parent interface {parent}"
+                if mode == "passthru"
+                else f"macvlan network {other.name} is already using parent interface {parent} in mode passthru"
+            )
 
 
 def _complete_ipam(

@@ -231,6 +231,50 @@ def test_a_container_on_the_network_of_another_and_a_config_only_network(lab: La
     assert "is in use" in lab.docker("network", "rm", settings, check=1).err
 
 
+def test_macvlan_networks_put_containers_on_the_hosts_own_link(lab: LabCluster) -> None:
+    subnet = f"{lab[1].address.rpartition('.')[0]}.0/24"
+    flags = ("-d", "macvlan", "-o", "parent=eth0", "--subnet", subnet, "--ip-range", subnet.replace(".0/24", ".128/28"))
+    net = network(lab, *flags, "--gateway", subnet.replace(".0/24", ".254"))
+    first, second = container(lab, "--network", net), container(lab, "--network", net)
+    assert reaches(lab, first, second)
+    assert reaches(lab, first, lab[2].address)
+    assert address(lab, first, net).endswith(".128")
+    lab_cluster.crash(lab[1])
+    lab_cluster.start(lab.lab, lab[1])
+    assert reaches(lab, first, second)
+    for mode in ("private", "vepa"):
+        lab.docker("rm", "-f", *lab.docker("ps", "-aq").lines)
+        lab.docker("network", "rm", net)
+        net = network(lab, *flags, "-o", f"macvlan_mode={mode}")
+        first, second = container(lab, "--network", net), container(lab, "--network", net)
+        assert reaches(lab, first, lab[2].address)
+        assert not reaches(lab, first, address(lab, second, net))
+    inner = network(lab, "-d", "macvlan", "--internal")
+    one, other = container(lab, "--network", inner), container(lab, "--network", inner)
+    assert reaches(lab, one, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-d", "ipvlan", "-o", "parent=eth0"), "this kernel has no ipvlan devices"),
+        (("-d", "macvlan", "-o", "parent=eth0.50"), "this kernel has no vlan devices"),
+        (("-d", "macvlan", "-o", "parent=eth9"), "there is no parent device eth9"),
+        (("-d", "macvlan", "-o", "macvlan_mode=l2"), "requested macvlan mode 'l2' is not valid"),
+    ],
+)
+def test_what_the_host_cannot_do_is_refused_by_name_and_leaves_nothing(
+    lab: LabCluster, options: tuple[str, ...], words: str
+) -> None:
+    before = lab.inside(lab[1], "ip", "-o", "link").out
+    refused = lab.docker("network", "create", *options, "new", check=None)
+    if refused.code == 0 and "this kernel" in words:
+        pytest.skip(f"the kernel of this machine can do what the test wants refused: {' '.join(options)}")
+    assert words in refused.err
+    assert lab.inside(lab[1], "ip", "-o", "link").out == before
+    assert lab.docker("network", "ls", "-q", "--filter", "type=custom").lines == []
+
+
 def test_nothing_of_a_network_is_left_behind(lab: LabCluster) -> None:
     before = lab.inside(lab[1], "sh", "-c", "ip -o link | cut -d: -f2 | sort; nft list ruleset").out
     net = network(lab, "--ipv6")

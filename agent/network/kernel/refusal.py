@@ -43,10 +43,16 @@ def _named(item: Item, value: Value | None) -> str:
     return kind + describe(item)
 
 
+_MODULES = {"vlan": "8021q"}
+
+
 def _remedy(item: Item, value: Value | None, number: int) -> str:
     link = value if isinstance(value, Link) else None
     if link is not None and number in _UNSUPPORTED:
-        return f"; this kernel has no {link.kind} devices: load its module (modprobe {link.kind}) or use another driver"
+        module = _MODULES.get(link.kind, link.kind)
+        return f"; this kernel has no {link.kind} devices: load its module (modprobe {module}) or use another driver"
+    if link is not None and link.parent and number == errno.ENODEV:
+        return f"; there is no parent device {link.parent} on this host"
     if link is not None and number == errno.EEXIST:
         if link.kind == "vxlan":
             return f"; VXLAN id {link.options.get('vxlan_id')} or the name {item[1]} is in use on this host by another daemon or tool"

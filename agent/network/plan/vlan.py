@@ -51,20 +51,25 @@ def plan_parent(network: VlanNetwork, prefix: str) -> Fragment | None:
     }
 
 
+def plan_probe(network: VlanNetwork) -> Fragment:
+    """A fragment that fails where the kernel cannot make the network's interfaces: one on the parent, without a container.
+
+    It is put and dropped again when the network is created. In mode passthru the parent may have one interface alone.
+    """
+    name, options = f"cv{network.id[:12]}", _options(network)
+    link = Link(kind=network.driver, up=False, parent=parent_device(network), made_in=HOST, options=options)
+    return {HOST: NamespaceState(links={name: link})}
+
+
 def plan_port(port: VlanPort, network: VlanNetwork) -> Fragment:
     """The fragment of a container's interface."""
-    options: dict[str, int | str] = {"mode": network.mode}
-    mac = port.mac
-    if network.driver == "ipvlan":
-        options["flag"] = network.flag
-        mac = ""
     link = Link(
         kind=network.driver,
-        mac=mac,
+        mac="" if network.driver == "ipvlan" else port.mac,
         mtu=network.mtu,
         parent=parent_device(network),
         made_in=HOST,
-        options=options,
+        options=_options(network),
     )
     return {
         container_key(port.container_id): NamespaceState(
@@ -73,3 +78,8 @@ def plan_port(port: VlanPort, network: VlanNetwork) -> Fragment:
             sysctls=interface_sysctls(port.interface, port.addresses) | port.sysctls,
         )
     }
+
+
+def _options(network: VlanNetwork) -> dict[str, int | str]:
+    flag: dict[str, int | str] = {"flag": network.flag} if network.driver == "ipvlan" else {}
+    return {"mode": network.mode} | flag

@@ -153,3 +153,20 @@ def test_vlan_options_name_a_mode_and_a_parent():
     ):
         with pytest.raises(InvalidArgumentError):
             read_vlan_options(driver, options)
+
+
+def test_a_parent_in_mode_passthru_belongs_to_one_network_alone():
+    first = plan("first", subnet("10.1.0.0/24"), driver="macvlan", options={"parent": "eth7"})
+    facts = HostFacts(networks=[first])
+    assert (
+        plan("second", subnet("10.2.0.0/24"), driver="macvlan", options={"parent": "eth7"}, facts=facts).driver
+        == "macvlan"
+    )
+    with pytest.raises(PermissionDeniedError, match="cannot use mode passthru, macvlan network first"):
+        plan(
+            "third",
+            subnet("10.3.0.0/24"),
+            driver="macvlan",
+            options={"parent": "eth7", "macvlan_mode": "passthru"},
+            facts=facts,
+        )

@@ -1,7 +1,7 @@
 """Fragments of macvlan and ipvlan networks."""
 
 from agent.network.namespace_state import HOST, Link, container_key
-from agent.network.plan.vlan import VlanNetwork, VlanPort, plan_parent, plan_port
+from agent.network.plan.vlan import VlanNetwork, VlanPort, plan_parent, plan_port, plan_probe
 
 ID = "c" * 64
 PORT = VlanPort(container_id=ID, interface="eth0", mac="02:42:0a:00:00:02", addresses=("10.0.0.2/24",))
@@ -29,3 +29,12 @@ def test_a_parent_of_the_host_is_left_alone_and_a_vlan_or_an_internal_one_is_mad
     assert internal is not None
     assert list(internal[HOST].links) == ["dm-111111111111"]
     assert link(driver="macvlan").parent == "dm-111111111111"
+
+
+def test_a_probe_is_an_interface_on_the_parent_without_a_container():
+    probe = plan_probe(VlanNetwork(id="1" * 64, driver="ipvlan", parent="eth7", mode="l2", flag="bridge"))[HOST]
+    assert probe.links == {
+        "cv111111111111": Link(
+            kind="ipvlan", up=False, parent="eth7", made_in=HOST, options={"mode": "l2", "flag": "bridge"}
+        )
+    }
