@@ -82,6 +82,9 @@ class AddressSource:
         """
         network = self.network(network_id)
         fixed = {parse_address(text)[0]: text for text in wanted}
+        for family, text in fixed.items():
+            if family not in self._index.pools[network_id]:
+                raise _foreign_address(network, text)
         given = {
             family: self._take_fixed(network, pool, fixed[family], holder)
             if family in fixed
@@ -93,10 +96,7 @@ class AddressSource:
     def _take_fixed(self, network: Network, pool: AddressPool, text: str, holder: Holder) -> str:
         _, address = parse_address(text)
         if not pool.admits(address):
-            raise AllocationBlocked(
-                f"invalid address {text}: It does not belong to any of the subnets of network {network.spec.annotations.name}",
-                ("network", network.id),
-            )
+            raise _foreign_address(network, text)
         claim = (network.id, pool.family, address)
         if pool.holders.get(address, set()) - {holder} or claim in self._requested:
             raise AllocationBlocked(f"Address already in use: {text}", ("network", network.id))
@@ -120,6 +120,13 @@ def fixed_addresses(addresses: Iterable[str], slot: int) -> tuple[str, ...]:
         of_family = [text for text in addresses if parse_address(text)[0] == family]
         found += of_family[at : at + 1]
     return tuple(found)
+
+
+def _foreign_address(network: Network, text: str) -> AllocationBlocked:
+    name = network.spec.annotations.name
+    return AllocationBlocked(
+        f"invalid address {text}: It does not belong to any of the subnets of network {name}", ("network", network.id)
+    )
 
 
 def _exhausted_message(network: Network, pool: AddressPool) -> str:

@@ -19,6 +19,8 @@ from covey.errors import (
     PermissionDeniedError,
     TooLargeError,
 )
+from covey.mac_address import checked_mac
+from covey.network_options import MAC_OPTION
 from covey.objects import (
     Annotations,
     ContainerSpec,
@@ -30,7 +32,7 @@ from covey.objects import (
     TaskStatus,
 )
 from covey.states import TaskState
-from covey.task_predicates import is_attachment
+from covey.task_predicates import has_ended, is_attachment
 from coveypb.v1 import dispatcher_pb2
 from manager.store import Store, Tx, View
 
@@ -58,7 +60,9 @@ async def attach(
     except BaseException:
         await asyncio.shield(_abandon(store, request.task_id))
         raise
-    return dispatcher_pb2.AttachNetworkResponse(network_id=attachment.network_id, address=attachment.address)
+    return dispatcher_pb2.AttachNetworkResponse(
+        network_id=attachment.network_id, address=attachment.address, address6=attachment.address6, mac=attachment.mac
+    )
 
 
 def create_attachment(tx: Tx, node_id: str, request: dispatcher_pb2.AttachNetworkRequest, now_ns: int) -> None:
@@ -75,10 +79,14 @@ def create_attachment(tx: Tx, node_id: str, request: dispatcher_pb2.AttachNetwor
     held = [task for task in tx.tasks.by_node(node_id) if is_attachment(task) and not task.status.state.terminal]
     if len(held) >= MAX_ATTACHMENTS_PER_NODE:
         raise TooLargeError(f"node {node_id} has {MAX_ATTACHMENTS_PER_NODE} network attachments, which is the limit")
+    mac = checked_mac(request.mac, request.address) if request.mac else ""
+    if mac:
+        _require_unused_mac(tx, network, mac)
     target = NetworkAttachmentConfig(
         target=network.id,
         aliases=tuple(request.aliases),
-        addresses=(request.address,) if request.address else (),
+        addresses=tuple([text for text in (request.address, request.address6) if text]),
+        driver_options={MAC_OPTION: mac} if mac else {},
     )
     tx.create(
         Task(
@@ -117,11 +125,27 @@ def _require_valid(request: dispatcher_pb2.AttachNetworkRequest) -> None:
         raise InvalidArgumentError(
             f"an attachment needs a container id, at most {MAX_ALIASES} aliases and no name longer than {MAX_TEXT_CHARACTERS} characters"
         )
-    if request.address:
-        try:
-            ipaddress.IPv4Address(request.address)
-        except ValueError:
-            raise InvalidArgumentError(f"invalid address {request.address}: an IPv4 address is needed") from None
+    for family, text in ((4, request.address), (6, request.address6)):
+        _require_family(family, text)
+
+
+def _require_family(family: int, text: str) -> None:
+    """Refuses a requested address that is none of this family; empty is any."""
+    try:
+        matches = not text or ipaddress.ip_address(text).version == family
+    except ValueError:
+        matches = False
+    if not matches:
+        raise InvalidArgumentError(f"invalid address {text}: an IPv{family} address is needed")
+
+
+def _require_unused_mac(tx: Tx, network: Network, mac: str) -> None:
+    for task in tx.tasks.by_network(network.id):
+        requested = [config.driver_options.get(MAC_OPTION, "") for config in task.spec.networks]
+        if not has_ended(task) and mac in requested:
+            raise ConflictError(
+                f"the MAC address {mac} is used by container {task.annotations.name} on network {network.spec.annotations.name}"
+            )
 
 
 async def _wait_for(store: Store, probe: Callable[[View], NetworkAttachment | None]) -> NetworkAttachment:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError, NotFoundError, PermissionDeniedError
+from covey.mac_address import derived_mac
 from covey.objects import Annotations, Cluster, Network, NetworkSpec, Node, NodeStatus, TaskStatus, replace
 from covey.states import NodeState, TaskState
 from coveypb.v1 import dispatcher_pb2
@@ -80,9 +81,30 @@ async def test_a_container_may_ask_for_an_address_that_is_free(store: Store) -> 
     assert len(store.view().tasks) == 1, "a call that fails leaves nothing"
 
 
+async def test_a_container_may_ask_for_addresses_of_both_families_and_a_mac(store: Store) -> None:
+    dual = NetworkSpec(annotations=Annotations(name="dual"), attachable=True, ipv6=True)
+    await store.update(lambda tx: tx.create(Network(id="dual".ljust(25, "0"), spec=dual)))
+    async with allocating(store):
+        drawn = await attach(store, network_ref="dual")
+        assert (drawn.address6.endswith("/64"), drawn.mac) == (True, derived_mac(drawn.address))
+        wanted = drawn.address6.replace("::2/64", "::99")
+        asked = {"task_id": "b" * 25, "container_id": "d" * 64, "network_ref": "dual"}
+        given = await attach(store, **asked, address6=wanted, mac="06-00-00-00-00-0A")
+        assert (given.address6, given.mac) == (f"{wanted}/64", "06:00:00:00:00:0a")
+        again = {**asked, "task_id": "e" * 25, "container_id": "f" * 64}
+        with pytest.raises(ConflictError, match="the MAC address 06:00:00:00:00:0a is used by container web"):
+            await attach(store, **again, mac="06:00:00:00:00:0a")
+        with pytest.raises(ConflictError, match="invalid address fd00::1: It does not belong"):
+            await attach(store, **{**again, "network_ref": "open"}, address6="fd00::1")
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
+        ({"address6": "10.0.0.1"}, InvalidArgumentError, "an IPv6 address is needed"),
+        ({"mac": "01:00:00:00:00:01"}, InvalidArgumentError, "give a unicast address"),
+        ({"mac": "nonsense"}, InvalidArgumentError, "invalid MAC address nonsense"),
+        ({"mac": "02:42:0a:00:02:05"}, InvalidArgumentError, "follow from IPv4 addresses"),
         ({"network_ref": "closed"}, PermissionDeniedError, "network closed not manually attachable"),
         ({"network_ref": "nowhere"}, NotFoundError, "network nowhere not found"),
         ({"task_id": "../x"}, InvalidArgumentError, "task id"),
