@@ -12,6 +12,11 @@ from cli.parse.key_values import parse_key_values
 from cli.parse.network_subnets import subnet_configs
 from cli.rows import network as rows
 
+INGRESS_WARNING = (
+    "Without the routing-mesh network no service can publish ports in ingress mode until another is created with --ingress. "
+    "Are you sure you want to continue?"
+)
+
 
 @command()
 @options.format_option
@@ -50,6 +55,8 @@ def rm(networks: tuple[str, ...], force: bool) -> int:
 
     def remove(ref: str) -> None:
         try:
+            if not force and daemon.get(f"/networks/{path_segment(ref)}", {})["Ingress"]:
+                click.confirm(INGRESS_WARNING, abort=True)
             daemon.delete(f"/networks/{path_segment(ref)}")
         except DaemonError as error:
             if error.status != 404 or not force:
@@ -77,7 +84,7 @@ def prune(force: bool, filters: tuple[str, ...]) -> None:
 @option("--config-only", is_flag=True, help="Create a configuration only network")
 @option("-d", "--driver", default="bridge", help="Driver to manage the network")
 @option("--gateway", multiple=True, help="IPv4 or IPv6 Gateway for the master subnet")
-@option("--ingress", is_flag=True, supported=False, help="Create swarm routing-mesh network")
+@option("--ingress", is_flag=True, help="Create swarm routing-mesh network")
 @option("--internal", is_flag=True, help="Restrict external access to the network")
 @option("--ip-range", multiple=True, help="Allocate container IP from a sub-range")
 @option("--ipam-driver", default="default", help="IP Address Management Driver")

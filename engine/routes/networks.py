@@ -197,7 +197,7 @@ def _is_dangling(item: dict[str, Any], used: Collection[str]) -> bool:
 
 
 async def _verbose(context: RequestContext, network: Network) -> dict[str, Any]:
-    """The nodes with a running task on the network, and the services of these tasks."""
+    """The nodes with a running task or an address on the network, and the services of these tasks."""
     cluster = context.services.cluster
     tasks, nodes = await cluster.tasks(), {node.id: node for node in await cluster.nodes()}
     used = {
@@ -205,6 +205,7 @@ async def _verbose(context: RequestContext, network: Network) -> dict[str, Any]:
         for task in tasks
         if task.status.state is TaskState.RUNNING and any(item.network_id == network.id for item in task.networks)
     }
+    used |= {key for key, node in nodes.items() if any(item.network_id == network.id for item in node.attachments)}
     services = write_services(network.id, [service for service, _ in await cluster.services()], tasks, nodes)
     return {
         "Peers": [{"Name": key, "IP": nodes[key].status.addr} for key in sorted(used) if key in nodes],

@@ -1,21 +1,22 @@
 """``Services`` of a network that is inspected with ``verbose``: virtual IPs, and the tasks with their endpoints. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from covey.ids import endpoint_id
 from covey.objects import Node, Service, Task
 from covey.placeholders import task_name
-from covey.states import TaskState
+from covey.states import PublishMode, TaskState
 
 
 def write_services(
-    network_id: str, services: Iterable[Service], tasks: Iterable[Task], nodes: Mapping[str, Node]
+    network_id: str, services: Collection[Service], tasks: Iterable[Task], nodes: Mapping[str, Node]
 ) -> dict[str, Any]:
     """The services with a running task on the network, by name.
 
     ``LocalLBIndex`` is 0: traffic to a virtual IP is not balanced by IPVS, which would number it.
     """
+    ports = {service.id: _ingress_ports(service, network_id) for service in services}
     virtual_ips = {service.id: _virtual_ip(service, network_id) for service in services}
     result: dict[str, Any] = {}
     for task in sorted(tasks, key=lambda task: (task.service_annotations.name, task.slot, task.id)):
@@ -24,7 +25,12 @@ def write_services(
             continue
         entry = result.setdefault(
             task.service_annotations.name,
-            {"VIP": virtual_ips.get(task.service_id, ""), "Ports": [], "LocalLBIndex": 0, "Tasks": []},
+            {
+                "VIP": virtual_ips.get(task.service_id, ""),
+                "Ports": ports.get(task.service_id, []),
+                "LocalLBIndex": 0,
+                "Tasks": [],
+            },
         )
         entry["Tasks"].append(_task(task, network_id, address, nodes))
     return result
@@ -39,6 +45,17 @@ def _task(task: Task, network_id: str, address: str, nodes: Mapping[str, Node]) 
         "EndpointIP": address.partition("/")[0],
         "Info": {"Host IP": node.status.addr if node else ""},
     }
+
+
+def _ingress_ports(service: Service, network_id: str) -> list[str]:
+    """The ports that the service publishes on this network, if it is the ingress network, which no service names."""
+    if service.endpoint is None or any(item.target == network_id for item in service.spec.task.networks):
+        return []
+    return [
+        f"Target: {port.target_port}, Publish: {port.published_port}"
+        for port in service.endpoint.ports
+        if port.publish_mode is PublishMode.INGRESS
+    ]
 
 
 def _virtual_ip(service: Service, network_id: str) -> str:

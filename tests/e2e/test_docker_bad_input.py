@@ -133,7 +133,6 @@ BAD_REQUESTS: list[tuple[str, str, Any, int, str]] = [
     ),
     ("POST /services/create", "a job", spec(Mode={"ReplicatedJob": {}}), 501, "job"),
     ("POST /services/create", "a field that nobody knows", spec(Wings=2), 501, "Wings"),
-    ("POST /networks/create", "a bridge", {"Name": "fresh", "Driver": "bridge"}, 501, "bridge"),
     (
         "POST /networks/create",
         "an encrypted one",

@@ -42,9 +42,18 @@ def test_networks_are_created_listed_inspected_and_removed(lab: LabCluster) -> N
     options = ("--label", "team=a", "--attachable", "--internal", "--subnet", "10.99.0.0/24")
     identity = lab.docker("network", "create", "-d", "overlay", *options, "net").out.strip()
     names = set(lab.docker("network", "ls", "--format", "{{.Name}} {{.Driver}} {{.Scope}}").lines)
-    assert names == {"bridge bridge local", "host host local", "none null local", "net overlay swarm"}
+    assert names == {
+        "bridge bridge local",
+        "host host local",
+        "ingress overlay swarm",
+        "none null local",
+        "net overlay swarm",
+    }
     assert lab.docker("network", "ls", "-q", "--no-trunc", "--filter", "label=team=a").lines == [identity]
-    assert lab.docker("network", "ls", "--format", "{{.Name}}", "--filter", "driver=overlay").lines == ["net"]
+    assert lab.docker("network", "ls", "--format", "{{.Name}}", "--filter", "driver=overlay").lines == [
+        "ingress",
+        "net",
+    ]
     for reference in (identity, identity[:9], "net"):
         (network,) = lab.json("network", "inspect", reference, on=lab.managers[1])
         assert (network["Id"], network["Attachable"], network["Internal"]) == (identity, True, True)

@@ -118,7 +118,14 @@ def test_containers_of_any_node_join_an_attachable_overlay_network(lab: LabClust
     wait_reaches(lab, two, one, on=2)
     lab.execute(task, "ping", "-c", "1", one)
     lab.execute(task, "ping", "-c", "1", "zwei")
-    assert {item["Name"] for item in lab.get("/networks", on=lab[2])} == {"bridge", "host", "none", "open"}
+    assert {item["Name"] for item in lab.get("/networks", on=lab[2])} == {
+        "bridge",
+        "docker_gwbridge",
+        "host",
+        "ingress",
+        "none",
+        "open",
+    }
     shown = lab.json("network", "inspect", "open", on=lab[2])[0]["Containers"].values()
     services = lab.json("network", "inspect", "--verbose", "open", on=lab[1])[0]["Services"]
     assert services["web"]["VIP"]

@@ -159,9 +159,8 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference("Builds are not served, and neither are their sessions.", ("system: POST /session (not an upgrade)",)),
     Difference(
-        "Services cannot use the predefined networks, and user-defined bridges cannot be created yet.",
+        "User-defined bridges cannot be created yet.",
         (
-            "networks: GET /networks/bridge (scope)",
             "networks: POST /networks/create (bad name)",
             "networks: POST /networks/create (no name)",
         ),
@@ -220,10 +219,6 @@ DIFFERENCES: tuple[Difference, ...] = (
             "services: POST /services/create (job with an update config)",
             "services: DELETE /services/job",
         ),
-    ),
-    Difference(
-        "Published ports are not supported yet; all are refused alike.",
-        ("services: POST /services/create (ports with dnsrr)", "services: POST /services/create (same port twice)"),
     ),
     Difference(
         "An isolation other than `default` and a health check of an unknown kind are refused at once; Docker accepts the service and its "

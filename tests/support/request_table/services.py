@@ -314,6 +314,48 @@ ROWS = (
         "same port twice",
         EndpointSpec={"Ports": [{"TargetPort": 80, "PublishedPort": 8080}, {"TargetPort": 81, "PublishedPort": 8080}]},
     ),
+    post(
+        "/services/create",
+        spec(
+            "open",
+            EndpointSpec={
+                "Ports": [
+                    {"TargetPort": 80, "PublishedPort": 28080},
+                    {"TargetPort": 53, "PublishedPort": 28053, "Protocol": "udp"},
+                    {"TargetPort": 81, "PublishedPort": 28081, "PublishMode": "host"},
+                ]
+            },
+            Mode={"Replicated": {"Replicas": 0}},
+        ),
+        "published ports",
+        save={"open": "ID"},
+    ),
+    get("/services/open", "published ports", until=("Endpoint.Ports.1.TargetPort", 53)),
+    refused(
+        "port of another service",
+        EndpointSpec={"Ports": [{"TargetPort": 80, "PublishedPort": 28080}]},
+        message=r"port '28080' is already in use by service 'open' \(\S+\) as an ingress port$",
+    ),
+    refused(
+        "host port of another service in ingress mode",
+        EndpointSpec={"Ports": [{"TargetPort": 80, "PublishedPort": 28081}]},
+        message=r"port '28081' is already in use by service 'open' \(\S+\) as a host-published port$",
+    ),
+    refused("unknown publish mode", EndpointSpec={"Ports": [{"TargetPort": 80, "PublishMode": "wrong"}]}),
+    refused("unknown protocol", EndpointSpec={"Ports": [{"TargetPort": 80, "Protocol": "wrong"}]}),
+    refused("the ingress network", task={"Networks": [{"Target": "ingress"}]}),
+    post(
+        "/networks/create",
+        {"Name": "mesh", "Driver": "overlay", "Ingress": True},
+        "second ingress",
+        message=r"ingress network \(\S+\) is already present$",
+    ),
+    get("/networks/ingress", "ingress", until=("Ingress", True)),
+    get("/networks/host", "host for services", query={"scope": "swarm"}),
+    delete(
+        "/networks/ingress", "in use", message=r"ingress network cannot be removed because service \S+ depends on it$"
+    ),
+    delete("/services/open"),
     refused("network that is not there", task={"Networks": [{"Target": "missing"}]}),
     refused(
         "secret that is not there",

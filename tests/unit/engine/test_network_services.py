@@ -4,14 +4,18 @@ from covey.objects import (
     ContainerStatus,
     Endpoint,
     NetworkAttachment,
+    NetworkAttachmentConfig,
     Node,
     NodeStatus,
+    PortConfig,
     Service,
+    ServiceSpec,
     Task,
+    TaskSpec,
     TaskStatus,
     VirtualIP,
 )
-from covey.states import TaskState
+from covey.states import PublishMode, TaskState
 from engine.translate.network_services import write_services
 
 
@@ -47,3 +51,20 @@ def test_services_show_their_virtual_ip_and_running_tasks() -> None:
             for slot in (1, 2)
         ],
     }
+
+
+def test_a_published_service_shows_its_ports_on_the_ingress_network_only() -> None:
+    published = PortConfig(target_port=80, published_port=8080)
+    host = PortConfig(target_port=81, published_port=8081, publish_mode=PublishMode.HOST)
+    vips = tuple(VirtualIP(network_id=key, address=f"10.0.{at}.2/24") for at, key in enumerate(("mesh", "net")))
+    web = Service(
+        id="id-web",
+        spec=ServiceSpec(task=TaskSpec(networks=(NetworkAttachmentConfig(target="net"),))),
+        endpoint=Endpoint(ports=(published, host), virtual_ips=vips),
+    )
+    shown = {
+        key: write_services(key, [web], [task("web", 1, "10.0.0.3/24", network=key)], {})["web"]
+        for key in ("mesh", "net")
+    }
+    assert {key: item["Ports"] for key, item in shown.items()} == {"mesh": ["Target: 80, Publish: 8080"], "net": []}
+    assert (shown["mesh"]["VIP"], shown["net"]["VIP"]) == ("10.0.0.2", "10.0.1.2")
