@@ -114,14 +114,29 @@ class ExitWatcher:
         record.wake_log_readers()
         return delay_seconds
 
-    async def clean_up(self, record: ContainerRecord) -> None:
-        """Remove runtime state, mounts, bundle, cgroup and network sandbox of a run. The caller holds the lock."""
-        await self._runtimes.of(record.config.id).delete(record.config.id)
+    async def clean_up(self, record: ContainerRecord, *, ended: bool = False) -> None:
+        """Remove runtime state, mounts, bundle, cgroup and network sandbox of a run. The caller holds the lock.
+
+        If the container's process has `ended`, so have all of its PID namespace. The runtime then has nothing to kill, and
+        starting it would cost more than the rest of the work.
+        """
+        if not (ended and await asyncio.to_thread(self._forget, record)):
+            await self._runtimes.of(record.config.id).delete(record.config.id)
         await asyncio.to_thread(self._bundles.tear_down, record.config.id)  # unmounting may wait for the disk
         await self._bundles.release_volumes(record.config.id)
         cgroup.remove(self._cgroups, self._paths.cgroup(record.config.id, record.config.cgroup_parent))
         if record.config.netns_path not in {"", HOST_NETWORK}:
             await self._networks.release(record.config.id)
+
+    def _forget(self, record: ContainerRecord) -> bool:
+        """Remove cgroup and runtime state of a container that has ended. False if that takes the runtime."""
+        runtime = self._runtimes.of(record.config.id)
+        if record.config.pid_mode or not runtime.has_plain_state:
+            return False
+        if not cgroup.remove(self._cgroups, self._paths.cgroup(record.config.id, record.config.cgroup_parent)):
+            return False
+        runtime.forget(record.config.id)
+        return True
 
     def _on_process_exit(self, record: ContainerRecord) -> None:
         asyncio.get_running_loop().remove_reader(record.pidfd)
@@ -154,7 +169,7 @@ class ExitWatcher:
                 status = ExitStatus(exit_status.LOST_EXIT_CODE, False, time.time_ns(), exit_status.MONITOR_DIED)
             self.unwatch(record)
             delay_seconds = self.publish_exit(record, status)
-            await self.clean_up(record)
+            await self.clean_up(record, ended=True)
         if delay_seconds is not None:
             self._restart(record, delay_seconds)
         elif record.config.auto_remove and not record.keep_after_exit and record.state.status is RunStatus.EXITED:

@@ -147,13 +147,14 @@ def processes(layout: CgroupLayout, path: str) -> list[int]:
     return sorted(found - {0})  # 0 stands for a process of another pid namespace
 
 
-def remove(layout: CgroupLayout, path: str) -> None:
-    """Remove the group and those below it from every hierarchy. Groups that still hold processes stay."""
-    for mount_point in layout.mount_points:
-        folder = mount_point / path.lstrip("/")
+def remove(layout: CgroupLayout, path: str) -> bool:
+    """Remove the group and those below it from every hierarchy. Groups that still hold processes stay: then False."""
+    folders = [mount_point / path.lstrip("/") for mount_point in layout.mount_points]
+    for folder in folders:
         for current, _, _ in os.walk(folder, topdown=False):
             with contextlib.suppress(OSError):
                 Path(current).rmdir()
+    return not any(folder.exists() for folder in folders)
 
 
 def kill_all(layout: CgroupLayout, path: str) -> None:

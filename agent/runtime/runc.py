@@ -7,6 +7,7 @@ Invariant: every call has a deadline and its error carries the runtime's message
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,11 +41,23 @@ class OciRuntime(NamedTuple):
 
     async def delete(self, container_id: str) -> None:
         """Kill the container and delete its runtime state. No error if there is none."""
-        if not (self.root / container_id).exists():  # as after each exit: a removal need not wait for a process then
+        if self.has_plain_state and not (self.root / container_id).exists():  # as after each exit
             return
         await process.run(
             [self.program, *self.options, "delete", "--force", container_id], timeout_seconds=_TIMEOUT_SECONDS
         )
+
+    @property
+    def has_plain_state(self) -> bool:
+        """Whether a container is nothing but processes, a cgroup and the directory ROOT/ID, as with runc and crun.
+
+        Other runtimes may have a virtual machine or a proxy to end.
+        """
+        return Path(self.program).name in {"runc", "crun"}
+
+    def forget(self, container_id: str) -> None:
+        """Delete the plain state of a container whose processes have ended and whose cgroup is gone."""
+        shutil.rmtree(self.root / container_id, ignore_errors=True)
 
     async def update(self, container_id: str, resources: dict[str, Any]) -> None:
         """Change the limits of a running container; `resources` is the OCI `resources` section."""
