@@ -22,6 +22,7 @@ from node.lean_process import (
     end_start,
     import_aiohttp_without_certificates,
     limit_malloc_arenas,
+    poll_grpc_in_one_thread,
     return_memory_after_bursts,
 )
 from node.options import CommandLine, DaemonOptions, merge, parse_command_line
@@ -157,6 +158,7 @@ def _reload(reloader: Reloader, app: "web.Application", engine_id: str) -> None:
 def main() -> None:
     """Entry point of the command ``coveyd``."""
     limit_malloc_arenas()
+    poll_grpc_in_one_thread()
     try:
         line = parse_command_line(sys.argv[1:])
         options = merge(line)

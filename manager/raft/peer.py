@@ -36,8 +36,9 @@ _BACKOFF_SECONDS = (0.1, 1.0)
 _CONNECT_SECONDS = 2.0
 _WRITE_SECONDS = 5.0
 UNREACHABLE_SECONDS = 3.0
-_COMMIT_DELAY_SECONDS = 0.002
-"""Delay of an append that carries only a commit index. The next write usually follows within it, which halves the messages."""
+_COMMIT_DELAY_SECONDS = 0.010
+"""Delay of an append that carries only a commit index. The next write of a client usually follows within it, which halves the messages.
+Followers apply so much later; nobody waits for that, because reads ask for the index."""
 
 _CHANNEL_OPTIONS = (
     ("grpc.ssl_target_name_override", "covey"),

@@ -40,3 +40,15 @@ def test_a_process_works_on_after_it_has_returned_its_memory_and_knows_its_certi
 )
 def test_memory_is_returned_when_it_is_quiet_after_work(worked: float, lately: float, after: bool) -> None:
     assert is_after_burst(worked, lately) is after
+
+
+def test_the_installed_grpc_knows_the_experiments_that_are_switched_off() -> None:
+    code = (
+        "import node.coveyd, node.lean_process as lean, sys; assert 'grpc' not in sys.modules; lean.poll_grpc_in_one_thread(); "
+        "import grpc; grpc.insecure_channel('unix:/nowhere').close(); print('made')"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("made\n", "")
