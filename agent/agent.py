@@ -17,6 +17,7 @@ from agent.container.service import ContainerService
 from agent.dns.resolv_conf import host_nameservers
 from agent.endpoint.container_networks import EndpointOwner
 from agent.endpoint.local_endpoints import LocalEndpoints
+from agent.endpoint.published_ports import PublishedPorts
 from agent.image.peer.sharing import ImageSharing
 from agent.image.registry.registries_config import RegistriesConfig
 from agent.image.registry.service import RegistryService
@@ -26,6 +27,7 @@ from agent.image.task_images import TaskImages
 from agent.local_network.networks import LocalNetworks
 from agent.network.driver import GATEWAY_BRIDGE, NetworkDriver
 from agent.network.model import VXLAN_PORT
+from agent.runtime import cgroup
 from agent.volume.local import VolumeStore
 from agent.worker.worker import Worker
 from covey.engine_settings import LiveSettings
@@ -69,7 +71,10 @@ class Agent:
             pools=config.settings.current.address_pools,
         )
         local_endpoints = LocalEndpoints(local_networks, self.networks, self.networks.reconciler, GATEWAY_BRIDGE)
-        self.endpoints = EndpointOwner(self.networks, local_endpoints, host_nameservers)
+        self.ports = PublishedPorts(self.networks)
+        self.endpoints = EndpointOwner(
+            self.networks, local_endpoints, host_nameservers, self.ports.publisher, self.ports.mesh
+        )
         self.containers = ContainerService(
             config.state_dir,
             config.run_dir,
@@ -95,7 +100,8 @@ class Agent:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is wrong at the moment and does not stop the daemon, for ``docker info``."""
-        return (f"WARNING: {self.sharing.warning}",) if self.sharing.warning else ()
+        found = (self.sharing.warning, *self.ports.mesh.warnings)
+        return tuple(f"WARNING: {warning}" for warning in found if warning)
 
     @property
     def volumes(self) -> VolumeStore:
@@ -111,6 +117,7 @@ class Agent:
                 (self.registries.open, self.registries.close),
                 (self.networks.start, self.networks.close),
                 (self.endpoints.local.open, self.endpoints.local.close),
+                (self._start_ports, self.ports.close),
                 (self.containers.open, self.containers.close),
                 (self.worker.start, self.worker.close),
             ):
@@ -123,10 +130,17 @@ class Agent:
             background.spawn(self._remove_released_images(), "removal of released images")
             yield
 
+    async def _start_ports(self) -> None:
+        await self.ports.start(cgroup.detect().hierarchies.get("unified"))
+
     async def enter_cluster(self, host_address: str, data_path_addr: str = "") -> None:
         """Set the address by which the nodes of the joined cluster reach this host, and the one for traffic between containers."""
         self._data_path_addr = data_path_addr
-        await self.networks.set_host_address(data_path_addr or host_address)
+        tunnel = data_path_addr or host_address
+        await self.networks.set_host_address(tunnel)
+        await self.ports.mesh.set_host(
+            host=tunnel, port=self.networks.tunnel_port, mtu=await self.networks.tunnel_mtu()
+        )
         self.endpoints.attachments.is_member = True
 
     def set_data_path_port(self, port: int) -> None:

@@ -45,6 +45,10 @@ class PreconditionError(CoveyError):
     """The cluster refuses the change in its present state, such as the removal of a network in use (HTTP 400, as Docker answers)."""
 
 
+class PortInUseError(CoveyError):
+    """A port of the host is taken, by another container or by another program (Docker answers 500)."""
+
+
 class StaleVersionError(CoveyError):
     """The object changed since the version that the caller read (Docker answers 500 "update out of sequence")."""
 

@@ -17,6 +17,7 @@ HTTP_STATUS: dict[type[errors.CoveyError], int] = {
     errors.AlreadyExistsError: 409,
     errors.ConflictError: 409,
     errors.PreconditionError: 400,
+    errors.PortInUseError: 500,
     errors.StaleVersionError: 500,
     errors.TooLargeError: 400,
     errors.UnsupportedError: NOT_IMPLEMENTED,

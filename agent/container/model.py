@@ -165,8 +165,26 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     """"container:alias" names that the container resolves on this network."""
     interface: str = ""
     """Name of the interface in the container's namespace."""
-    ports: dict[str, str] = msgspec.field(default_factory=dict)
-    """Published ports: "80/tcp" to "0.0.0.0:8080"."""
+    host_device: str = ""
+    """The device of the host's namespace through which the host reaches the address, "" if it does not."""
+
+
+class PortBinding(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a container's port is to be published, as the user wrote it: "" is any address, and any free port.
+
+    `host_port` is a number or a range, of which the first free one is taken.
+    """
+
+    host_address: str = ""
+    host_port: str = ""
+
+
+class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
+    """A published port of a running container. `port` is the container's, `80/tcp`."""
+
+    port: str
+    host_address: str
+    host_port: int
 
 
 class NetworkConnection(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +195,7 @@ class NetworkConnection(msgspec.Struct, frozen=True, kw_only=True):
     resolver: str = ""
     host_gateway: str = ""
     """Address by which the container reaches the host, "" if there is none."""
+    published: tuple[PublishedPort, ...] = ()
 
 
 class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,6 +264,10 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     requested_networks: tuple[NetworkRequest, ...] = ()
     """For a task: network ids, with the addresses that the managers allocated (`10.0.1.5/24`)."""
     networks: tuple[EndpointSettings, ...] = ()
+    port_bindings: dict[str, tuple[PortBinding, ...] | None] = msgspec.field(default_factory=dict)
+    """Ports to publish, `80/tcp` by where."""
+    published: tuple[PublishedPort, ...] = ()
+    """What the last start published."""
     netns_path: str = ""
     """"" for a new namespace with loopback only, "host" for the host's, or the path of an existing namespace."""
     resolver: str = ""

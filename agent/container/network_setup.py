@@ -45,6 +45,7 @@ class NetworkSetup:
             netns_path=connection.netns_path,
             networks=connection.endpoints,
             resolver=connection.resolver,
+            published=connection.published,
             hostname=hostname,
         )
         if config != record.config:

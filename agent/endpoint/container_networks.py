@@ -35,11 +35,16 @@ from agent.endpoint.plan import (
     plan_interfaces,
     usable,
 )
+from agent.endpoint.port_plan import all_published
+from agent.endpoint.port_publisher import PortPublisher
+from agent.endpoint.routing_mesh import RoutingMesh
 from agent.local_network.model import GATEWAY, LocalNetwork, is_local_id
 from agent.network.model import Attachment, mac_address
-from covey.errors import CoveyError, InvalidArgumentError
+from agent.network.port_registry import PortOwner
+from covey.errors import CoveyError, InvalidArgumentError, PortInUseError
 from covey.ids import endpoint_id
 from covey.objects import Network
+from covey.objects.assignment import AssignmentChange
 
 log = logging.getLogger(__name__)
 
@@ -61,16 +66,22 @@ class SandboxDriver(Protocol):
 
 
 class EndpointOwner:
-    """One per daemon. ``host_nameservers`` returns the host's nameservers each time it is called."""
+    """One per daemon. ``host_nameservers`` returns the host's nameservers each time it is called. ``ports`` publishes ports of
+    containers, ``mesh`` those of services.
+    """
 
     def __init__(
         self,
         driver: SandboxDriver,
         local: LocalEndpoints,
         host_nameservers: Callable[[], Sequence[str]],
+        ports: PortPublisher | None = None,
+        mesh: RoutingMesh | None = None,
     ) -> None:
         self.attachments = Attachments()
         self.local = local
+        self._ports = ports
+        self._mesh = mesh
         self._driver = driver
         self._host_nameservers = host_nameservers
         self._networks: dict[str, Network] = {}
@@ -81,6 +92,11 @@ class EndpointOwner:
         for network_id in removed_ids:
             self._networks.pop(network_id, None)
         self._networks.update((network.id, network) for network in networks)
+
+    async def apply(self, changes: Sequence[AssignmentChange]) -> None:
+        """Take over assignments: what this node answers for as a part of the routing mesh."""
+        if self._mesh is not None:
+            await self._mesh.apply(changes)
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -98,7 +114,7 @@ class EndpointOwner:
         if plan.loopback_only:
             return NetworkConnection()
         try:
-            connection = await self._create(config, plan)
+            connection = await self._published(config, await self._create(config, plan))
         except BaseException:
             await asyncio.shield(self.release(config.id))
             raise
@@ -109,6 +125,10 @@ class EndpointOwner:
         """Remove the container's sandbox, if it has one."""
         self._connections.pop(container_id, None)
         self.attachments.release(container_id)
+        if self._ports is not None:
+            await self._ports.withdraw(container_id)
+        if self._mesh is not None:
+            await self._mesh.remove_container(container_id)
         await self.local.detach_all(container_id)
         await self._driver.destroy_sandbox(container_id)
 
@@ -126,7 +146,11 @@ class EndpointOwner:
                 self.attachments.hold(HeldAttachment(config.id, item.network_id, f"{item.ip}/{item.prefix}"))
         await self.local.adopt(config, [item for item in config.networks if is_local_id(item.network_id)])
         await self.local.settle(config, config.networks)
-        self._remember(config, config.networks, netns_path=path)
+        connection = self._remember(config, config.networks, netns_path=path)
+        try:
+            await self._published(config, connection)
+        except CoveyError as error:
+            log.warning("container %s: its ports could not be published again: %s", config.name, error.message)
 
     async def join(self, config: ContainerConfig, request: NetworkRequest) -> NetworkConnection:
         """Connect a running container to one more network."""
@@ -187,7 +211,7 @@ class EndpointOwner:
             name = interface_name(None, None, [item.interface for item in endpoints])
             endpoints = (*endpoints, await self._attach_gateway(config, name))
         await self.local.settle(config, endpoints)
-        return self._remember(config, endpoints)
+        return await self._published(config, self._remember(config, endpoints))
 
     def _needs_gateway(self, endpoints: Iterable[EndpointSettings]) -> bool:
         """Whether one of the overlay networks lets its containers out, and no network of the host does."""
@@ -205,9 +229,36 @@ class EndpointOwner:
             endpoints=endpoints,
             resolver=RESOLVER_ADDRESS if self._needs_resolver(config, endpoints) else "",
             host_gateway=host_gateway(endpoints),
+            published=config.published,
         )
         self._connections[config.id] = connection
         return connection
+
+    async def _published(self, config: ContainerConfig, connection: NetworkConnection) -> NetworkConnection:
+        """Publish the container's ports on the endpoint with the default route, and tell the mesh where a task is.
+
+        Raises PortInUseError in Docker's words.
+        """
+        found = self.local.reached_by_host(config.id, connection.endpoints)
+        if self._mesh is not None:
+            await self._mesh.set_subnets(self.local.subnets())
+            if found is not None and config.task_id:
+                await self._mesh.set_container(config.id, config.task_id, found)
+        bindings = config.port_bindings
+        if config.publish_all_ports:
+            bindings = all_published(bindings, config.exposed_ports)
+        if found is None or self._ports is None or not bindings:
+            return connection
+        try:
+            ports = await self._ports.publish(PortOwner(config.id, config.name), bindings, found, config.published)
+        except PortInUseError as error:
+            raise PortInUseError(
+                f"driver failed programming external connectivity on endpoint {config.name} "
+                f"({found.endpoint_id}): {error.message}"
+            ) from None
+        published = msgspec.structs.replace(connection, published=ports)
+        self._connections[config.id] = published
+        return published
 
     async def _with_addresses(self, config: ContainerConfig) -> ContainerConfig:
         """The configuration of a single container with an address for each network of the cluster that it asks for."""

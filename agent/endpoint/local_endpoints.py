@@ -14,6 +14,7 @@ from agent.container.model import ContainerConfig, EndpointSettings, NetworkRequ
 from agent.dns.zone import LocalMember, build_local_zone
 from agent.endpoint import kernel_plans
 from agent.endpoint.fragments import Fragments, LocalDriver
+from agent.endpoint.port_plan import ReachableContainer
 from agent.local_network.addresses import plain
 from agent.local_network.model import (
     BRIDGE,
@@ -24,6 +25,7 @@ from agent.local_network.model import (
     NetworkRequirements,
 )
 from agent.local_network.networks import LocalNetworks
+from agent.local_network.options import read_bridge_options
 from agent.network.model import LocalAttachment
 from agent.network.plan.bridge import plan_default_routes
 from covey.errors import CoveyError, InvalidArgumentError
@@ -116,6 +118,34 @@ class LocalEndpoints:
             await self._detach(config.id, network.id)
             raise
         return endpoint
+
+    def subnets(self) -> tuple[str, ...]:
+        """The subnets of all networks of this host whose containers reach the outside through it."""
+        return tuple(
+            config.subnet
+            for network in self.networks.list()
+            if network.driver == BRIDGE and not network.internal
+            for config in network.ipam.configs
+        )
+
+    def reached_by_host(self, container_id: str, endpoints: Sequence[EndpointSettings]) -> ReachableContainer | None:
+        """How the host reaches a container: by the endpoint with its IPv4 default route, else with that of IPv6."""
+        gateways = kernel_plans.default_gateways(tuple(endpoints))
+        for gateway in gateways:
+            endpoint = next(each for each in endpoints if each.interface == gateway.interface)
+            network = self.networks.find(endpoint.network_id)
+            if network is None or network.driver != BRIDGE or network.internal:
+                continue
+            options = read_bridge_options(network.options)
+            return ReachableContainer(
+                endpoint_id=endpoint.endpoint_id,
+                v4=endpoint.ip,
+                v6=endpoint.ip6,
+                device=kernel_plans.host_device(network, container_id, endpoint.interface),
+                subnets=_hairpin_subnets(network, endpoint),
+                default_address=options.host_binding,
+            )
+        return None
 
     async def settle(self, config: ContainerConfig, endpoints: tuple[EndpointSettings, ...]) -> None:
         """Set the default routes of a container that has these endpoints, the names that it has and those that it resolves."""
@@ -247,6 +277,13 @@ def read_sysctls(options: Mapping[str, str], interface: str) -> dict[str, str]:
             )
         found["/".join(interface if part.upper() == _IFNAME else part for part in parts)] = value
     return found
+
+
+def _hairpin_subnets(network: LocalNetwork, endpoint: EndpointSettings) -> tuple[str, ...]:
+    """The addresses whose replies to the container do not come back through the host."""
+    if network.name == GATEWAY:
+        return tuple(filter(None, (endpoint.ip, endpoint.ip6)))
+    return tuple(config.subnet for config in network.ipam.configs)
 
 
 def _gateway(network: LocalNetwork, address: str, version: int) -> str:

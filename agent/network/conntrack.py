@@ -1,4 +1,4 @@
-"""Connection draining: finds and deletes conntrack entries that lead to a backend that is gone.
+"""Connections that the kernel tracks: finds and deletes entries that lead to a backend that is gone, or to a port that has moved.
 
 Invariant: only connections to a service VIP within the container's own subnets are deleted.
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import NamedTuple
@@ -23,17 +23,17 @@ _NETLINK_NETFILTER = 12
 _GET, _DELETE = (1 << 8) | 1, (1 << 8) | 2
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
-_GENERIC = struct.pack("=BBH", socket.AF_INET, 0, 0)
 _TUPLE_ORIGINAL, _TUPLE_REPLY, _ID = 1, 2, 12
 _TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
-_IP_SOURCE, _IP_DESTINATION, _PROTOCOL_NUMBER = 1, 2, 1
+_IP_SOURCE, _IP_DESTINATION, _IP6_SOURCE, _IP6_DESTINATION = 1, 2, 3, 4
+_PROTOCOL_NUMBER, _PORT_DESTINATION = 1, 3
 _NESTED_MASK = 0x3FFF
 
 
 class ConntrackEntry(NamedTuple):
     """A connection that the kernel tracks.
 
-    `vip` is the address that the client connected to, `backend` the address that answers. `key` is the original tuple and
+    `vip` and `port` are what the client connected to, `backend` is the address that answers. `key` is the original tuple and
     `identity` the kernel's id of the entry, both packed.
     """
 
@@ -42,6 +42,7 @@ class ConntrackEntry(NamedTuple):
     backend: str
     key: bytes
     identity: bytes
+    port: int = 0
 
 
 def is_stale(entry: ConntrackEntry, subnets: tuple[IPv4Network, ...], backends: BackendTable) -> bool:
@@ -59,20 +60,47 @@ def delete_stale_entries(subnets: tuple[IPv4Network, ...], backends: BackendTabl
     """
     if _count() == 0:
         return 0
+    with _open() as link:
+        stale = [entry for entry in _dump(link, socket.AF_INET) if is_stale(entry, subnets, backends)]
+        for entry in stale:
+            _delete(link, entry)
+    return len(stale)
+
+
+def delete_udp_flows(ports: Collection[int]) -> int:
+    """Delete every entry of the calling thread's namespace whose client sent datagrams to these ports. Returns their number.
+
+    A flow of datagrams has no end: it would keep the translation that it began with for as long as the client sends.
+    """
+    if _count() == 0:
+        return 0
+    deleted = 0
+    with _open() as link:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            found = [
+                entry for entry in _dump(link, family) if entry.protocol == socket.IPPROTO_UDP and entry.port in ports
+            ]
+            for entry in found:
+                _delete(link, entry)
+            deleted += len(found)
+    return deleted
+
+
+def _open() -> socket.socket:
     try:
         link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
     except OSError as error:
         raise UnsupportedError(
-            f"this kernel has no conntrack netlink, so connections to stopped tasks cannot be deleted: {error}"
+            f"this kernel has no conntrack netlink, so connections to stopped containers cannot be deleted: {error}"
         ) from None
-    with link:
+    try:
         link.settimeout(5)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         link.bind((0, 0))
-        stale = [entry for entry in _dump(link) if is_stale(entry, subnets, backends)]
-        for entry in stale:
-            _delete(link, entry)
-    return len(stale)
+    except BaseException:
+        link.close()
+        raise
+    return link
 
 
 def _count() -> int | None:
@@ -83,8 +111,9 @@ def _count() -> int | None:
         return None
 
 
-def _dump(link: socket.socket) -> Iterator[ConntrackEntry]:
-    link.send(_HEADER.pack(_HEADER.size + len(_GENERIC), _GET, _REQUEST | _DUMP, 1, 0) + _GENERIC)
+def _dump(link: socket.socket, family: int) -> Iterator[ConntrackEntry]:
+    head = _generic(family)
+    link.send(_HEADER.pack(_HEADER.size + len(head), _GET, _REQUEST | _DUMP, 1, 0) + head)
     while True:
         data = link.recv(1 << 17)
         offset = 0
@@ -95,7 +124,7 @@ def _dump(link: socket.socket) -> Iterator[ConntrackEntry]:
             if kind == _ERROR:
                 (number,) = struct.unpack_from("=i", data, offset + _HEADER.size)
                 raise UnsupportedError(f"this kernel cannot list connections (conntrack netlink): error {-number}")
-            entry = _parse(data[offset + _HEADER.size + len(_GENERIC) : offset + length])
+            entry = _parse(data[offset + _HEADER.size + len(head) : offset + length])
             if entry is not None:
                 yield entry
             offset += (length + 3) & ~3
@@ -106,18 +135,36 @@ def _parse(body: bytes) -> ConntrackEntry | None:
     if _TUPLE_ORIGINAL not in parts or _TUPLE_REPLY not in parts:
         return None
     original, reply = dict(_attributes(parts[_TUPLE_ORIGINAL])), dict(_attributes(parts[_TUPLE_REPLY]))
-    protocol = dict(_attributes(original[_TUPLE_PROTOCOL]))[_PROTOCOL_NUMBER][0]
-    vip = dict(_attributes(original[_TUPLE_IP])).get(_IP_DESTINATION)
-    backend = dict(_attributes(reply[_TUPLE_IP])).get(_IP_SOURCE)
-    if vip is None or backend is None:
+    transport = dict(_attributes(original[_TUPLE_PROTOCOL]))
+    vip = _address(original, _IP_DESTINATION, _IP6_DESTINATION)
+    backend = _address(reply, _IP_SOURCE, _IP6_SOURCE)
+    if not vip or not backend:
         return None
     return ConntrackEntry(
-        protocol, socket.inet_ntoa(vip), socket.inet_ntoa(backend), parts[_TUPLE_ORIGINAL], parts.get(_ID, b"")
+        transport[_PROTOCOL_NUMBER][0],
+        vip,
+        backend,
+        parts[_TUPLE_ORIGINAL],
+        parts.get(_ID, b""),
+        int.from_bytes(transport.get(_PORT_DESTINATION, b"")),
     )
 
 
+def _address(part: dict[int, bytes], kind: int, kind6: int) -> str:
+    found = dict(_attributes(part[_TUPLE_IP]))
+    if kind in found:
+        return socket.inet_ntoa(found[kind])
+    return socket.inet_ntop(socket.AF_INET6, found[kind6]) if kind6 in found else ""
+
+
+def _generic(family: int) -> bytes:
+    return struct.pack("=BBH", family, 0, 0)
+
+
 def _delete(link: socket.socket, entry: ConntrackEntry) -> None:
-    body = _GENERIC + _attribute(_TUPLE_ORIGINAL | 0x8000, entry.key)
+    body = _generic(socket.AF_INET6 if ":" in entry.vip else socket.AF_INET) + _attribute(
+        _TUPLE_ORIGINAL | 0x8000, entry.key
+    )
     if entry.identity:  # so that a new connection with the same ports is not deleted
         body += _attribute(_ID, entry.identity)
     link.send(_HEADER.pack(_HEADER.size + len(body), _DELETE, _REQUEST | _ACK, 2, 0) + body)

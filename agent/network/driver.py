@@ -62,12 +62,14 @@ class NetworkDriver:
         host_netns: str = "",
     ) -> None:
         """Changes nothing before `start`."""
+        self.prefix = gateway_bridge
+        """Begins the names of this daemon's devices and tables in the host's namespace."""
         self._open_host = lambda: HostNetworks(host_address, run_dir, gateway_bridge, host_netns)
         self._host: HostNetworks | None = None
-        self._tunnel_port = VXLAN_PORT
+        self.tunnel_port = VXLAN_PORT
         self._in_other_namespace = bool(host_netns)
         self._background = BackgroundTasks("networks")
-        self._dns = ContainerResolvers(DnsForwarder(host_nameservers, self._open_socket), self._background.spawn)
+        self._dns = ContainerResolvers(DnsForwarder(host_nameservers, self.open_socket), self._background.spawn)
         self._conntrack_cleanup = asyncio.Event()
         self._thread = KernelThread()
         self.reconciler = Reconciler(
@@ -103,18 +105,18 @@ class NetworkDriver:
     async def set_host_address(self, host_address: str) -> None:
         """Set the host's underlay address when it becomes known or changes. VXLAN devices are replaced."""
         host = self._started()
-        await self._thread.run(lambda: host.set_endpoint(TunnelEndpoint(host_address, self._tunnel_port)))
+        await self._thread.run(lambda: host.set_endpoint(TunnelEndpoint(host_address, self.tunnel_port)))
 
     def set_tunnel_port(self, port: int) -> None:
         """Set the UDP port of the cluster's tunnels. The next `set_host_address` or `apply` uses it."""
-        self._tunnel_port = port
+        self.tunnel_port = port
 
     async def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
         """Bring networks, forwarding entries, VIPs and names to the changed state. The next call retries the failures."""
         host = self._started()
 
         def run() -> tuple[NetworkFailure, ...]:
-            host.set_endpoint(TunnelEndpoint(host.overlays.host_address, self._tunnel_port))
+            host.set_endpoint(TunnelEndpoint(host.overlays.host_address, self.tunnel_port))
             return host.apply(changes)
 
         return await self._change(run)
@@ -233,8 +235,14 @@ class NetworkDriver:
             raise UnavailableError("the network driver of this host is not running")
         return self._host
 
-    def _open_socket(self, family: int, kind: int) -> socket.socket:
-        """A socket in the host's namespace, for forwarded DNS questions."""
-        if self._in_other_namespace:
-            return self._started().namespace.run(lambda: socket.socket(family, kind))
-        return socket.socket(family, kind)
+    def open_socket(self, family: int, kind: int) -> socket.socket:
+        """A socket in the host's namespace."""
+        return self.run_on_host(lambda: socket.socket(family, kind))
+
+    def run_on_host(self, work: Callable[[], T]) -> T:
+        """Call `work` in the host's namespace and wait for it."""
+        return self._started().namespace.run(work) if self._in_other_namespace else work()
+
+    async def tunnel_mtu(self) -> int:
+        """The size of a packet that a tunnel of this host's network device carries."""
+        return await self._thread.run(self._started().overlays.tunnel_mtu)

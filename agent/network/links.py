@@ -141,10 +141,17 @@ def add_veth(route: Any, port: str, into: Namespace, *, inner: str, inner_mac: s
     return index_of(route, port)
 
 
-def join_bridge(route: Any, port: int, bridge: int, *, isolated: bool = False, static_fdb: bool = True) -> None:
-    """Add a port to a bridge. A `static_fdb` port does not learn addresses and receives no frames for unknown ones."""
+def join_bridge(
+    route: Any, port: int, bridge: int, *, isolated: bool = False, static_fdb: bool = True, hairpin: bool = False
+) -> None:
+    """Add a port to a bridge. A `static_fdb` port does not learn addresses and receives no frames for unknown ones.
+
+    A `hairpin` port gets frames back that it sent: where br_netfilter is on, those that were translated to its own address.
+    """
     route.link("set", index=port, master=bridge, state="up")
     options: dict[str, int] = {"brport_isolated": 1} if isolated else {}
+    if hairpin:
+        options |= {"brport_mode": 1}
     if static_fdb:
         options |= {"brport_learning": 0, "brport_unicast_flood": 0}
     if options:

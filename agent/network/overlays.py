@@ -79,6 +79,10 @@ class Overlays:
         overlay.update(network, self.endpoint, size)
         return overlay
 
+    def tunnel_mtu(self) -> int:
+        """The size of a packet that a tunnel carries on this host's present network device."""
+        return mtu.choose_mtu("", 0, self._find_underlay())
+
     def remove(self, network_id: str) -> None:
         """Remove the network's namespace, also one that an earlier process left and this one never opened."""
         overlay = self._sandboxes.pop(network_id, None)

@@ -8,6 +8,8 @@ Called by ``agent.worker.executor``, which adds the network namespace and the fi
 
 from typing import Any
 
+import msgspec
+
 from agent.container import image_defaults
 from agent.container.model import (
     ContainerConfig,
@@ -17,15 +19,16 @@ from agent.container.model import (
     LogConfig,
     MountKind,
     NetworkRequest,
+    PortBinding,
 )
 from agent.image.model import Image
 from agent.runtime.limits import ResourceLimits
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
-from covey.objects import ContainerSpec, Driver, HealthConfig, Task
+from covey.objects import ContainerSpec, Driver, HealthConfig, PortConfig, Task
 from covey.objects import Mount as MountSpec
 from covey.placeholders import NodeFacts, expand, task_name
-from covey.states import MountType
+from covey.states import MountType, PublishMode
 
 DEFAULT_LOG_BYTES = 32 << 20
 """Bound of a task's log whose driver's options set none: nobody removes the containers of a service by hand."""
@@ -83,6 +86,7 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         dns_options=dns.options if dns else (),
         extra_hosts=_extra_hosts(spec),
         requested_networks=_networks(task),
+        port_bindings=_port_bindings(task),
         healthcheck=image_defaults.healthcheck(
             healthcheck(spec.healthcheck) if spec.healthcheck else None, image.config.healthcheck
         ),
@@ -136,6 +140,33 @@ def _networks(task: Task) -> tuple[NetworkRequest, ...]:
         for attachment in task.networks
         if attachment.network_id in named
     )
+
+
+def _port_bindings(task: Task) -> dict[str, tuple[PortBinding, ...] | None]:
+    """The ports that the task's node publishes for it alone (mode host)."""
+    found: dict[str, tuple[PortBinding, ...] | None] = {}
+    for port in task.endpoint.ports if task.endpoint else ():
+        if port.publish_mode is PublishMode.HOST:
+            name = f"{port.target_port}/{port.protocol.name.lower()}"
+            number = str(port.published_port) if port.published_port else ""
+            found[name] = (*(found.get(name) or ()), PortBinding(host_port=number))
+    return found
+
+
+def published_port_configs(config: ContainerConfig, task: Task) -> tuple[PortConfig, ...]:
+    """The ports of mode host with the numbers that the node gave them, as the task's status reports them."""
+    numbers: dict[str, list[int]] = {}
+    for item in config.published:
+        if item.host_port not in numbers.setdefault(item.port, []):
+            numbers[item.port].append(item.host_port)
+    found = []
+    for port in task.endpoint.ports if task.endpoint else ():
+        given = numbers.get(f"{port.target_port}/{port.protocol.name.lower()}")
+        if port.publish_mode is PublishMode.HOST and given:
+            number = port.published_port if port.published_port in given else given[0]
+            given.remove(number)
+            found.append(msgspec.structs.replace(port, published_port=number))
+    return tuple(found)
 
 
 def _security(spec: ContainerSpec) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import msgspec
 
 from agent.container.model import HealthStatus
 from covey.errors import CoveyError
-from covey.objects import ContainerStatus, Task, TaskStatus
+from covey.objects import ContainerStatus, PortConfig, Task, TaskStatus
 from covey.states import TaskState
 
 S = TaskState
@@ -63,7 +63,9 @@ class ContainerPhase(Enum):
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """The observed container. ``waits_for`` names secrets and configs that a manager must still send before the task can be prepared."""
+    """The observed container. ``waits_for`` names secrets and configs that a manager must still send before the task can be prepared,
+    ``ports`` are those that this node publishes for the task.
+    """
 
     phase: ContainerPhase = ContainerPhase.ABSENT
     exit_code: int = 0
@@ -72,6 +74,7 @@ class Observation(msgspec.Struct, frozen=True):
     error: str = ""
     health: HealthStatus = HealthStatus.NONE
     waits_for: str = ""
+    ports: tuple[PortConfig, ...] = ()
 
 
 class TaskRecord(msgspec.Struct, frozen=True):
@@ -159,7 +162,8 @@ def next_status(
         pid, exit_code = (observed.pid, observed.exit_code) if observed else (0, 0)
         container = ContainerStatus(container_id=record.container_id, pid=pid, exit_code=exit_code)
     message = _MESSAGES.get(state, record.status.message)
-    return TaskStatus(timestamp_ns=now_ns, state=state, message=message, error=error, container=container)
+    ports = observed.ports if observed and not state.terminal else ()
+    return TaskStatus(timestamp_ns=now_ns, state=state, message=message, error=error, container=container, ports=ports)
 
 
 def _plan_ended(record: TaskRecord, observed: Observation) -> TaskStep:

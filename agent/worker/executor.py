@@ -14,7 +14,7 @@ from agent.container.api import ContainerNetworks
 from agent.container.model import HOST_NETWORK, Container, RunStatus
 from agent.container.recovery import START_INTERRUPTED
 from agent.secret.store import SecretStore
-from agent.task.container_config import container_config, mounted_images
+from agent.task.container_config import container_config, mounted_images, published_port_configs
 from agent.task.state_machine import ContainerPhase, Observation, TaskRecord
 from agent.worker.interfaces import ContainersPort, ImagesPort
 from covey.clock import Clock
@@ -72,6 +72,7 @@ class Executor:
             error=state.error,
             health=state.health.status,
             waits_for=waits_for,
+            ports=published_port_configs(container.config, record.task),
         )
 
     def container(self, record: TaskRecord) -> Container | None:
@@ -104,6 +105,7 @@ class Executor:
                     netns_path=connection.netns_path,
                     networks=connection.endpoints,
                     resolver=connection.resolver,
+                    published=connection.published,
                 )
             )
 

@@ -1,6 +1,6 @@
 """Interfaces of the worker to containers, images and networks. The agent passes the real ones; unit tests pass small fakes."""
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from agent.image.model import Image
 from agent.logs.entry import LogEntry
 from agent.network.model import NetworkChanges, NetworkFailure
 from covey.objects import Network
+from covey.objects.assignment import AssignmentChange
 
 
 class ContainersPort(Protocol):
@@ -50,6 +51,7 @@ class EndpointsPort(ContainerNetworks, Protocol):
     """The owner of the containers' sandboxes: ``agent.endpoint.container_networks.EndpointOwner``."""
 
     def set_networks(self, networks: Iterable[Network], removed_ids: Iterable[str] = ()) -> None: ...
+    async def apply(self, changes: Sequence[AssignmentChange]) -> None: ...
     async def adopt(self, config: ContainerConfig) -> None: ...
     async def restore(self, lost: HeldAttachment, config: ContainerConfig) -> bool: ...
     @property

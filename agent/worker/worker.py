@@ -182,6 +182,7 @@ class Worker:
         )
 
     async def _update_network_driver(self, changes: Sequence[AssignmentChange]) -> None:
+        await self._endpoints.apply(changes)
         for failure in await self._networks.apply(network_changes(changes)):
             log.warning("network of %s: %s", failure.network_id, failure.reason)
             self._network_retry_needed.set()

@@ -5,7 +5,7 @@ Invariant: a task never moves to another node and never runs twice.
 
 from covey.objects.attachment import NetworkAttachment
 from covey.objects.base import Annotations, Driver, Meta, Struct
-from covey.objects.endpoint import Endpoint
+from covey.objects.endpoint import Endpoint, PortConfig
 from covey.objects.node import Platform, Resources
 from covey.states import MountType, RestartCondition, TaskState
 
@@ -162,13 +162,16 @@ class ContainerStatus(Struct, frozen=True, kw_only=True):
 
 
 class TaskStatus(Struct, frozen=True, kw_only=True):
-    """``message`` describes the progress and ``error`` the failure, both for people."""
+    """``message`` describes the progress and ``error`` the failure, both for people. ``ports`` are those that the node publishes for
+    this task alone (mode host), with the numbers in use.
+    """
 
     timestamp_ns: int = 0
     state: TaskState = TaskState.NEW
     message: str = ""
     error: str = ""
     container: ContainerStatus | None = None
+    ports: tuple[PortConfig, ...] = ()
 
 
 class Task(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from agent.container.model import (
     RunStatus,
 )
 from covey.clock import SECOND
+from engine.translate import container_ports
 from engine.translate.container_host_config import host_config
 from engine.translate.container_mounts import VolumePath, mount_point
 from engine.translate.container_networks import network_mode, network_settings
@@ -42,7 +43,7 @@ def inspect(
         "ProcessLabel": "",
         "AppArmorProfile": config.apparmor_profile,
         "ExecIDs": execs or None,
-        "HostConfig": host_config(config, network_mode(config), _ports(config)),
+        "HostConfig": host_config(config, network_mode(config), container_ports.requested(config)),
         "GraphDriver": {
             "Data": {
                 "ID": container.id,
@@ -55,7 +56,7 @@ def inspect(
         },
         "Mounts": [mount_point(mount, volume_path) for mount in config.mounts],
         "Config": _config(config),
-        "NetworkSettings": network_settings(container, engine_id, _ports(config)),
+        "NetworkSettings": network_settings(container, engine_id, container_ports.published(container)),
     }
 
 
@@ -159,20 +160,3 @@ def _config(config: ContainerConfig) -> dict[str, Any]:
 def _given_mac(config: ContainerConfig) -> str:
     """The hardware address that the user asked for."""
     return "" if config.task_id else next((request.mac for request in config.requested_networks if request.mac), "")
-
-
-def published_ports(config: ContainerConfig) -> list[tuple[str, str, str]]:
-    """(``80/tcp``, host address, host port) of every published port."""
-    found = []
-    for item in config.networks:
-        for port, host in item.ports.items():
-            address, _, number = host.rpartition(":")
-            found.append((port, address, number))
-    return found
-
-
-def _ports(config: ContainerConfig) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for port, address, number in published_ports(config):
-        result.setdefault(port, []).append({"HostIp": address, "HostPort": number})
-    return result

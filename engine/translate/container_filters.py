@@ -9,6 +9,7 @@ from agent.local_network.model import PREDEFINED, predefined_id
 from covey.errors import InvalidArgumentError, NotFoundError
 from engine.translate import filters
 from engine.translate.container_networks import network_mode
+from engine.translate.container_ports import container_ports
 from engine.translate.filters import Filters
 from engine.translate.times import parse_moment
 
@@ -68,8 +69,8 @@ class ContainerFilter:
             and self._matches_image(config)
             and self._matches_network(config)
             and self._matches_volume(config)
-            and _matches_ports(self._published, _published_ports(config))
-            and _matches_ports(self._exposed, {*config.exposed_ports, *_published_ports(config)})
+            and _matches_ports(self._published, container_ports(config))
+            and _matches_ports(self._exposed, {*config.exposed_ports, *container_ports(config)})
             and all(config.created_at_ns < moment for moment in self._before)
             and all(config.created_at_ns > moment for moment in self._since)
         )
@@ -149,10 +150,6 @@ def _ports(name: str, text: str) -> PortRange:
     if found is None or first > last or last > _MAX_PORT:
         raise InvalidArgumentError(f"error while looking up for {name} {text}: use PORT, FIRST-LAST or PORT/PROTOCOL")
     return PortRange(first, last, found[3] or "tcp")
-
-
-def _published_ports(config: ContainerConfig) -> set[str]:
-    return {port for item in config.networks for port in item.ports}
 
 
 def _matches_ports(wanted: Sequence[PortRange], ports: set[str]) -> bool:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from agent.container.model import Container, ContainerConfig, HealthStatus, RunStatus
+from agent.container.model import Container, HealthStatus, RunStatus
 from covey.clock import HOUR, MINUTE, SECOND
-from engine.translate.container import published_ports
+from engine.translate import container_ports
 from engine.translate.container_mounts import VolumePath, mount_point
 from engine.translate.container_networks import network_mode, networks
 
@@ -21,7 +21,7 @@ def summary(container: Container, now_ns: int, engine_id: str, volume_path: Volu
         "ImageID": config.image_id,
         "Command": " ".join(f"'{word}'" if " " in word else word for word in config.args),
         "Created": config.created_at_ns // SECOND,
-        "Ports": _summary_ports(config),
+        "Ports": container_ports.summary(container),
         "Labels": config.labels,
         "State": str(state.status),
         "Status": status_line(container, now_ns),
@@ -68,13 +68,3 @@ def human_duration(span_ns: int) -> str:
         if count < limit:
             return lone if count == 1 else f"{count} {name}s"
     return f"{span_ns // _YEAR} years"
-
-
-def _summary_ports(config: ContainerConfig) -> list[dict[str, Any]]:
-    result = []
-    for port, address, number in published_ports(config):
-        private, _, protocol = port.partition("/")
-        result.append(
-            {"IP": address, "PrivatePort": int(private), "PublicPort": int(number or 0), "Type": protocol or "tcp"}
-        )
-    return result

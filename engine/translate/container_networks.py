@@ -89,7 +89,7 @@ def network_settings(container: Container, engine_id: str, ports: dict[str, Any]
         "Bridge": "",
         "SandboxID": container.id if container.state.running and container.config.netns_path else "",
         "SandboxKey": container.config.netns_path if container.state.running else "",
-        "Ports": ports if container.state.running else {},
+        "Ports": ports,
         "EndpointID": bridge.get("EndpointID", ""),
         "Gateway": bridge.get("Gateway", ""),
         "IPAddress": bridge.get("IPAddress", ""),

@@ -7,6 +7,7 @@ from covey.objects import Network, Task
 from engine.translate import network as network_json
 from engine.translate.enum_names import enum_name
 from engine.translate.json_fields import omit_empty
+from engine.translate.service import PORT_CONFIG
 from engine.translate.task_spec import TASK_SPEC
 from engine.translate.times import rfc3339
 
@@ -47,5 +48,5 @@ def _write_status(task: Task) -> dict[str, Any]:
             if container is None
             else {"ContainerID": container.container_id, "PID": container.pid, "ExitCode": container.exit_code},
         ),
-        "PortStatus": {},
+        "PortStatus": omit_empty(Ports=[PORT_CONFIG.write(port) for port in status.ports]),
     }

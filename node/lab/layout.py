@@ -13,7 +13,9 @@ ETCD_PORT = 2379
 LAB_ROOT = Path("/var/lib/covey-lab")
 CGROUP_ROOT = "/covey-lab"
 SUBNET = "192.168.77"
+SUBNET6 = "fd00:77:"
 GATEWAY = f"{SUBNET}.254"
+GATEWAY6 = f"{SUBNET6}:fe"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,23}\Z")
 
 
@@ -70,6 +72,10 @@ class LabHost(msgspec.Struct, frozen=True):
     @property
     def address(self) -> str:
         return f"{SUBNET}.{self.number}"
+
+    @property
+    def address6(self) -> str:
+        return f"{SUBNET6}:{self.number}"
 
     @property
     def mac(self) -> str:

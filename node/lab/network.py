@@ -1,16 +1,19 @@
 """Virtual network of a lab: a bridge in the switch's namespace, and a namespace with a veth pair for each host. Netlink only."""
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
 
-from node.lab.layout import GATEWAY, SUBNET, Lab, LabHost
+from node.lab.layout import GATEWAY, GATEWAY6, Lab, LabHost
 
 BRIDGE = "br0"
 LOOPBACK = 1
+_NO_DUPLICATE_DETECTION = 0x02
+"""Flag of an IPv6 address that is usable at once (IFA_F_NODAD)."""
 
 
 @contextlib.contextmanager
@@ -26,6 +29,11 @@ def _index(ip: IPRoute, name: str) -> int:
     return found[0]
 
 
+def _add_addresses(ip: IPRoute, index: int, address: str, address6: str) -> None:
+    ip.addr("add", index=index, address=address, prefixlen=24)
+    ip.addr("add", index=index, address=address6, prefixlen=64, flags=_NO_DUPLICATE_DETECTION)
+
+
 def create_switch(lab: Lab) -> None:
     """Create the bridge with the gateway's address. Hosts use it as their resolver, which refuses queries at once."""
     if lab.switch in netns.listnetns():
@@ -36,7 +44,7 @@ def create_switch(lab: Lab) -> None:
         ip.link("add", ifname=BRIDGE, kind="bridge")
         bridge = _index(ip, BRIDGE)
         ip.link("set", index=bridge, state="up")
-        ip.addr("add", index=bridge, address=GATEWAY, prefixlen=24)
+        _add_addresses(ip, bridge, GATEWAY, GATEWAY6)
 
 
 def remove_switch(lab: Lab) -> None:
@@ -55,9 +63,10 @@ def connect_host(lab: Lab, host: LabHost) -> None:
     with _netlink_in(host.netns) as ip:
         ip.link("set", index=LOOPBACK, state="up")
         eth0 = _index(ip, "eth0")
-        ip.addr("add", index=eth0, address=host.address, prefixlen=24)
         ip.link("set", index=eth0, address=host.mac, state="up")
-        ip.route("add", dst="default", gateway=f"{SUBNET}.254")
+        _add_addresses(ip, eth0, host.address, host.address6)
+        ip.route("add", dst="default", gateway=GATEWAY)
+        ip.route("add", dst="default", gateway=GATEWAY6, family=socket.AF_INET6)
 
 
 def disconnect_host(lab: Lab, host: LabHost) -> None:

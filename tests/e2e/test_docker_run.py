@@ -111,7 +111,6 @@ REFUSED = [
     (("--pid", "container:none-such"), "No such container: none-such"),
     (("--ipc", "container:none-such"), "No such container: none-such"),
     (("--stop-signal", "NONSENSE"), "Invalid signal: NONSENSE"),
-    (("-p", "80:80"), "PortBindings 80/tcp"),
     (("-v", "/srv:/x:wrong"), "invalid mode: wrong"),
 ]  # fmt: skip
 

@@ -85,6 +85,25 @@ def serving(command: Sequence[str | Path]) -> Iterator[None]:
             process.wait(10)
 
 
+@contextlib.contextmanager
+def conversation(command: Sequence[str | Path]) -> Iterator[Callable[[str], str]]:
+    """Run a program that answers each line of its input with a line. Yields the function that asks."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        source, sink = process.stdout, process.stdin
+
+        def ask(line: str) -> str:
+            sink.write(f"{line}\n")
+            return source.readline().strip()
+
+        try:
+            yield ask
+        finally:
+            process.stdin.close()
+            process.wait(10)
+
+
 def unique(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(3)}"
 
@@ -118,6 +137,10 @@ class LabCluster:
     def inside(self, host: LabHost, *command: str, **options: Any) -> CommandResult:
         """Run a command in the namespaces of a host."""
         return run(machine.command_inside(host, command), **options)
+
+    def outside(self, *command: str, **options: Any) -> CommandResult:
+        """Run a command outside the cluster: on the switch that joins the hosts, at 192.168.77.254 and fd00:77::fe."""
+        return run(["ip", "netns", "exec", self.lab.switch, *command], **options)
 
     def serving(self, host: LabHost, *command: str) -> contextlib.AbstractContextManager[None]:
         """Run ``serving`` inside a host."""

@@ -1,20 +1,18 @@
-"""Network settings of a new container: `NetworkMode`, `NetworkingConfig`, DNS, extra hosts and ports.
-
-Invariant: published ports are refused here and nowhere else, because single containers cannot publish ports yet.
-"""
+"""Network settings of a new container: `NetworkMode`, `NetworkingConfig`, DNS, extra hosts and ports."""
 
 import functools
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from agent.container.model import NetworkRequest
-from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.errors import InvalidArgumentError
+from engine.translate.container_create import ports
 from engine.translate.container_create.config import UserConfig
-from engine.translate.json_fields import JsonFields, is_zero
+from engine.translate.json_fields import JsonFields
 
 DEFAULT_MODE = "bridge"
 HOST, NONE = "host", "none"
@@ -32,12 +30,10 @@ def read_networking(fields: JsonFields, endpoints: JsonFields | None, config: Us
     dns = fields.text_list("Dns")
     extra_hosts = fields.text_list("ExtraHosts")
     publish_all = fields.flag("PublishAllPorts")
-    published = _published(fields)
+    bindings = ports.read_bindings(fields)
     for entry in extra_hosts:
         _check_extra_host(entry)
-    _check_mode(mode, config, links=links, dns=dns, extra_hosts=extra_hosts, publishing=publish_all or bool(published))
-    if mode != HOST:
-        _refuse_published_ports(published)
+    _check_mode(mode, config, links=links, dns=dns, extra_hosts=extra_hosts, publishing=publish_all or bool(bindings))
     requests = _requests(mode, endpoints, config)
     return {
         "network_mode": mode,
@@ -49,6 +45,7 @@ def read_networking(fields: JsonFields, endpoints: JsonFields | None, config: Us
         "dns_search": fields.text_list("DnsSearch"),
         "extra_hosts": extra_hosts,
         "publish_all_ports": publish_all,
+        "port_bindings": bindings,
     }
 
 
@@ -77,32 +74,10 @@ def _container(fields: JsonFields) -> str:
     return name
 
 
-def refuse_publishing_all(ports: Sequence[str]) -> None:
-    """Refuse `PublishAllPorts` of a container that exposes ports, by itself or by its image."""
-    if ports:
-        _refuse_published_ports(list(ports))
-
-
-def network_warnings(fields: JsonFields, mode: str) -> list[str]:
+def network_warnings(mode: str, bindings: Mapping[str, Any]) -> list[str]:
     """Warnings in Docker's words."""
-    discarded = mode == HOST and _published(fields)
+    discarded = mode == HOST and any(bindings.values())
     return ["Published ports are discarded when using host network mode"] if discarded else []
-
-
-def _published(fields: JsonFields) -> list[str]:
-    """The container's ports that `PortBindings` publishes."""
-    bindings = fields.child("PortBindings")
-    if bindings is None:
-        return []
-    return [port for port in bindings.names() if not is_zero(bindings.raw(port))]
-
-
-def _refuse_published_ports(ports: list[str]) -> None:
-    if ports:
-        raise UnsupportedError(
-            f"publishing ports of single containers (HostConfig.PortBindings {', '.join(sorted(ports))}) is not supported "
-            "by Covey yet; use --network host, or service create --publish"
-        )
 
 
 def _check_mode(

@@ -81,7 +81,10 @@ def read_request(body: Any, host: HostCapacity, runtimes: Collection[str] = BUIL
     for part in (fields, host_config, endpoints):
         if part is not None:
             part.refuse_unknown()
-    warnings = (*check_limits(limits, host), *networking.network_warnings(host_config, network["network_mode"]))
+    warnings = (
+        *check_limits(limits, host),
+        *networking.network_warnings(network["network_mode"], network["port_bindings"]),
+    )
     return CreateRequest(config=config, values=values, warnings=warnings)
 
 
@@ -105,8 +108,6 @@ def container_config(request: CreateRequest, image: Image, identity: Identity) -
     defaults = merged(
         request.config, image.config, hostname=identity.hostname if shares_name else identity.id[:_SHORT_ID]
     )
-    if request.values["publish_all_ports"] and request.values["network_mode"] != networking.HOST:
-        networking.refuse_publishing_all(defaults["exposed_ports"])
     own_mounts = request.values["mounts"]
     taken = {*(mount.target for mount in own_mounts), *request.values["tmpfs"]}
     values = {

@@ -1657,12 +1657,15 @@ class TaskStatus(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     CONTAINER_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
     timestamp_ns: _builtins.int
     state: Global___TaskState.ValueType
     message: _builtins.str
     error: _builtins.str
     @_builtins.property
     def container(self) -> Global___ContainerStatus: ...
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortConfig]: ...
     def __init__(
         self,
         *,
@@ -1671,10 +1674,11 @@ class TaskStatus(_message.Message):
         message: _builtins.str = ...,
         error: _builtins.str = ...,
         container: Global___ContainerStatus | None = ...,
+        ports: _abc.Iterable[Global___PortConfig] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["container", b"container"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["container", b"container", "error", b"error", "message", b"message", "state", b"state", "timestamp_ns", b"timestamp_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["container", b"container", "error", b"error", "message", b"message", "ports", b"ports", "state", b"state", "timestamp_ns", b"timestamp_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -195,6 +195,14 @@ BAD = [
     (host(Tmpfs={"b": ""}), "invalid mount path: 'b' mount path must be absolute"),
     (host(Tmpfs={"/b": "foo"}), 'invalid tmpfs option ["foo"]'),
     (host(VolumesFrom=["x:zz"]), "invalid mode: zz"),
+    (host(PortBindings={"80": [{"HostPort": "x"}]}), 'invalid port specification: "x"'),
+    (host(PortBindings={"80/tcp": [{"HostPort": "70000"}]}), 'invalid port specification: "70000"'),
+    (host(PortBindings={"80/tcp": [{"HostPort": "90-80"}]}), 'invalid port specification: "90-80"'),
+    (host(PortBindings={"80-81/tcp": [{"HostPort": "90"}]}), 'invalid port specification: "80-81/tcp"'),
+    (host(PortBindings={"0/tcp": [{}]}), 'invalid port specification: "0/tcp"'),
+    (host(PortBindings={"": [{}]}), 'invalid port specification: ""'),
+    (host(PortBindings={"80/xtp": [{}]}), 'invalid port specification: "80/xtp": use the protocol tcp, udp, sctp'),
+    (host(PortBindings={"80/tcp": [{"HostIp": "1.2.3"}]}), "invalid IP address: 1.2.3"),
 ]  # fmt: skip
 
 
@@ -210,8 +218,6 @@ def test_bad_values_are_refused_in_dockers_words(body: dict[str, Any], message: 
     [
         (host(KernelMemory=GIB), "HostConfig.KernelMemory"),
         (host(DeviceRequests=[{"Count": -1, "Capabilities": [["gpu"]]}]), r"capabilities: \[\[gpu\]\]"),
-        (host(PortBindings={"80/tcp": [{"HostPort": "80"}]}), "PortBindings 80/tcp"),
-        ({"ExposedPorts": {"80/tcp": {}}, **host(PublishAllPorts=True)}, "PortBindings 80/tcp"),
         (host(Surprise=1), "HostConfig.Surprise"),
         ({"Surprise": 1}, "Surprise"),
         ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"GwWeight": 1}}}}, "GwWeight"),
@@ -310,7 +316,9 @@ EVERYTHING: dict[str, Any] = {
         "NetworkMode": "none", "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}, "ConsoleSize": [24, 80],
         "CapAdd": ["CAP_NET_ADMIN"], "CapDrop": ["CAP_CHOWN"], "CgroupnsMode": "private", "Dns": ["1.1.1.1"],
         "DnsOptions": ["ndots:2"], "DnsSearch": ["a.b"], "ExtraHosts": ["x:1.2.3.4", "gw:host-gateway"],
-        "GroupAdd": ["audio"], "IpcMode": "shareable", "OomScoreAdj": 5, "PidMode": "host", "PublishAllPorts": False,
+        "GroupAdd": ["audio"], "IpcMode": "shareable", "OomScoreAdj": 5, "PidMode": "host", "PublishAllPorts": True,
+        "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}, {"HostIp": "::1", "HostPort": "9000-9010"}],
+                         "53/udp": None, "54/sctp": []},
         "ReadonlyRootfs": True, "SecurityOpt": ["no-new-privileges", "seccomp=unconfined", "apparmor=unconfined"],
         "UTSMode": "", "UsernsMode": "host", "ShmSize": 1 << 20, "Sysctls": {"net.ipv4.ip_forward": "1"},
         "Runtime": "io.containerd.runc.v2", "Isolation": "default", "CpuShares": 7, "Memory": GIB, "CgroupParent": "/p",

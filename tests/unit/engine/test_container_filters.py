@@ -12,6 +12,7 @@ from agent.container.model import (
     HealthStatus,
     MountKind,
     NetworkRequest,
+    PortBinding,
     RunStatus,
 )
 from agent.local_network.model import predefined_id
@@ -35,7 +36,8 @@ def container(name: str, status: RunStatus = RunStatus.EXITED, *, at: int = 1, *
 WEB = container(
     "web-front", RunStatus.RUNNING, at=3, labels={"tier": "front", "x": "1"}, health=ContainerHealth(HealthStatus.HEALTHY),
     mounts=(ContainerMount(kind=MountKind.VOLUME, source="data", target="/srv"),), exposed_ports=("80/tcp", "53/udp"),
-    networks=(EndpointSettings(name="back", network_id="n" * 25, ports={"8080/tcp": "0.0.0.0:80"}),),
+    networks=(EndpointSettings(name="back", network_id="n" * 25),),
+    port_bindings={"8080/tcp": (PortBinding(host_port="80"),)},
 )  # fmt: skip
 DB = container("db", exit_code=3, at=2, network_mode="bridge", requested_networks=(NetworkRequest(network="bridge"),))
 JOB = container("job", at=1, task_id="t", image="other", image_id="sha256:o", network_mode="none")

@@ -1,0 +1,278 @@
+"""The routing mesh as this node knows it: the ingress network, its nodes, services and tasks, and the fragments that follow. Pure.
+
+Invariant: `take_changes` returns only fragments that may have changed: a change of one task costs its own fragment and its service's
+ports. Invariant: nothing is published before this node itself has an address on the ingress network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address, ip_network
+
+import msgspec
+
+from agent.network.namespace_state import Fragment
+from agent.network.plan import mesh as plan
+from agent.network.plan.mesh import LocalTask, Mesh, MeshBackend, MeshNode, MeshPort
+from covey.network_options import requested_mtu
+from covey.objects import Network, PortConfig
+from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService
+from covey.states import PublishMode
+
+_BASE = "mesh"
+
+
+class MeshHost(msgspec.Struct, frozen=True, kw_only=True):
+    """What the mesh must know of this host: `host` and `port` are its end of the tunnels, and `host` tells which of the nodes it is.
+
+    `mtu` is what its network leaves for a packet in the tunnel, `container_subnets` are the addresses of its containers.
+    """
+
+    prefix: str
+    host: str = ""
+    port: int = 4789
+    mtu: int = 1450
+    container_subnets: tuple[str, ...] = ()
+
+
+class PublishedServicePort(msgspec.Struct, frozen=True, kw_only=True):
+    """A port that this node answers on for a service."""
+
+    service_id: str
+    service_name: str
+    protocol: str
+    number: int
+
+
+class MeshState:
+    """One per daemon."""
+
+    def __init__(self, host: MeshHost) -> None:
+        self.host = host
+        self._network: Network | None = None
+        self._nodes: dict[str, NodeEndpoint] = {}
+        self._tasks: dict[str, NetworkEndpoint] = {}
+        self._tasks_of: dict[str, dict[str, None]] = {}
+        self._services: dict[str, VirtualService] = {}
+        self._containers: dict[str, LocalTask] = {}
+        self._keys: dict[str, set[str]] = {}
+        self._dirty: set[str] = set()
+
+    def set_host(self, host: MeshHost) -> None:
+        if host != self.host:
+            self.host = host
+            self._everything_changed()
+
+    def apply(self, changes: Iterable[AssignmentChange]) -> None:
+        """Take over assignments. Those of other networks are ignored."""
+        for change in changes:
+            item = change.item
+            if isinstance(item, Network):
+                self._set_network(item)
+            elif isinstance(item, NodeEndpoint) and self._is_ingress(item.network_id):
+                self._set_node(change.id, item)
+            elif isinstance(item, NetworkEndpoint) and self._is_ingress(item.network_id):
+                self._set_task(change.id, item)
+            elif isinstance(item, VirtualService) and self._is_ingress(item.network_id):
+                self._set_service(change.id, item)
+            elif item is None:
+                self._remove(change.kind, change.id)
+
+    def set_container(self, task_id: str, container: LocalTask | None) -> None:
+        """A task's container on this node, None once it is gone."""
+        if container == self._containers.get(task_id):
+            return
+        if container is None:
+            del self._containers[task_id]
+        else:
+            self._containers[task_id] = container
+        for key, task in self._tasks.items():
+            if task.task_id == task_id:
+                self._task_changed(key, task)
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self._dirty)
+
+    def ports(self) -> list[PublishedServicePort]:
+        """The ports on which this node answers."""
+        if self._mesh() is None:
+            return []
+        return [
+            PublishedServicePort(
+                service_id=service.service_id,
+                service_name=service.name,
+                protocol=port.protocol.name.lower(),
+                number=port.published_port,
+            )
+            for service in self._services.values()
+            for port in _ingress_ports(service)
+        ]
+
+    def take_changes(self) -> dict[str, Fragment | None]:
+        """The fragments to put, and None for those to drop, since the last call."""
+        mesh = self._mesh()
+        result: dict[str, Fragment | None] = {}
+        for part in sorted(self._dirty):
+            wanted = dict(self._fragments(part, mesh)) if mesh is not None else {}
+            for key in self._keys.pop(part, set()) - wanted.keys():
+                result[key] = None
+            if wanted:
+                self._keys[part] = set(wanted)
+            result.update(wanted)
+        self._dirty.clear()
+        return result
+
+    def _mesh(self) -> Mesh | None:
+        own = self._own()
+        if self._network is None or own is None:
+            return None
+        node = self._node(own)
+        if node is None:
+            return None
+        return Mesh(
+            prefix=self.host.prefix,
+            vni=self._network.vni,
+            port=self.host.port,
+            mtu=requested_mtu("ingress", self._network.spec.driver.options) or self.host.mtu,
+            own=msgspec.structs.replace(node, host=self.host.host),
+            container_subnets=self.host.container_subnets,
+        )
+
+    def _fragments(self, part: str, mesh: Mesh) -> Iterator[tuple[str, Fragment]]:
+        """The fragments of one part: the base, a node, a task or a service."""
+        kind, _, key = part.partition(" ")
+        if kind == _BASE:
+            yield _BASE, plan.base(mesh)
+        elif kind == "node" and (known := self._nodes.get(key)) and known.host != self.host.host:
+            peer = self._node(known)
+            if peer is not None and peer.host:
+                yield f"mesh/node/{known.node_id}", plan.node(mesh, peer)
+        elif kind == "task" and (task := self._tasks.get(key)):
+            yield from self._task_fragments(mesh, task)
+        elif kind == "service" and (service := self._services.get(key)):
+            yield from self._service_fragments(mesh, service)
+
+    def _task_fragments(self, mesh: Mesh, task: NetworkEndpoint) -> Iterator[tuple[str, Fragment]]:
+        identity = MeshBackend(address=task.address, address6=task.address6)
+        key = f"mesh/task/{task.task_id}"
+        if self._is_own(task.node_id):
+            container = self._containers.get(task.task_id)
+            if container is not None:
+                yield key, plan.local_task(mesh, identity, container)
+            return
+        peer = next((self._node(node) for node in self._nodes.values() if node.node_id == task.node_id), None)
+        if peer is not None:
+            yield key, plan.remote_task(mesh, identity, peer)
+
+    def _service_fragments(self, mesh: Mesh, service: VirtualService) -> Iterator[tuple[str, Fragment]]:
+        tasks = [self._tasks[key] for key in self._tasks_of.get(service.service_id, ())]
+        backends = [found for task in tasks if task.ready and (found := self._backend(task)) is not None]
+        for port in _ingress_ports(service):
+            protocol = port.protocol.name.lower()
+            wanted = MeshPort(
+                service_id=service.service_id, protocol=protocol, number=port.published_port, target=port.target_port
+            )
+            yield f"mesh/port/{protocol}/{port.published_port}", plan.published(mesh, wanted, backends)
+
+    def _backend(self, task: NetworkEndpoint) -> MeshBackend | None:
+        if self._is_own(task.node_id):
+            return self._containers.get(task.task_id)
+        return MeshBackend(address=task.address, address6=task.address6)
+
+    def _node(self, node: NodeEndpoint) -> MeshNode | None:
+        """The node with its number: its place in the subnet. None before it has an address."""
+        if self._network is None or not node.address:
+            return None
+        subnet = next(
+            (
+                ip_network(config.subnet)
+                for config in self._network.ipam.configs
+                if ":" not in config.subnet and ip_address(node.address) in ip_network(config.subnet)
+            ),
+            None,
+        )
+        if subnet is None:
+            return None
+        number = int(ip_address(node.address)) - int(subnet.network_address)
+        return MeshNode(number=number, host=node.host, address=node.address, address6=node.address6, mac=node.mac)
+
+    def _own(self) -> NodeEndpoint | None:
+        return next((node for node in self._nodes.values() if node.host and node.host == self.host.host), None)
+
+    def _is_own(self, node_id: str) -> bool:
+        own = self._own()
+        return own is not None and own.node_id == node_id
+
+    def _is_ingress(self, network_id: str) -> bool:
+        return self._network is not None and network_id == self._network.id
+
+    def _set_network(self, network: Network) -> None:
+        if network.spec.ingress and network != self._network:
+            if self._network is not None and network.id != self._network.id:
+                self._forget()
+            self._network = network
+            self._everything_changed()
+
+    def _set_node(self, key: str, node: NodeEndpoint) -> None:
+        before = self._nodes.get(key)
+        if node != before:
+            self._nodes[key] = node
+            for changed in filter(None, (before, node)):
+                self._node_changed(key, changed)
+
+    def _set_task(self, key: str, task: NetworkEndpoint) -> None:
+        if task != self._tasks.get(key):
+            self._tasks[key] = task
+            self._tasks_of.setdefault(task.service_id, {})[key] = None
+            self._task_changed(key, task)
+
+    def _set_service(self, key: str, service: VirtualService) -> None:
+        if service != self._services.get(key):
+            self._services[key] = service
+            self._dirty.add(f"service {key}")
+
+    def _remove(self, kind: AssignmentKind, key: str) -> None:
+        if kind is AssignmentKind.NETWORK and self._is_ingress(key):
+            self._forget()
+            self._network = None
+        elif kind is AssignmentKind.NODE_ENDPOINT and (node := self._nodes.pop(key, None)):
+            self._node_changed(key, node)
+        elif kind is AssignmentKind.ENDPOINT and (task := self._tasks.pop(key, None)):
+            self._tasks_of[task.service_id].pop(key)
+            if not self._tasks_of[task.service_id]:
+                del self._tasks_of[task.service_id]
+            self._task_changed(key, task)
+        elif kind is AssignmentKind.VIRTUAL_SERVICE and key in self._services:
+            del self._services[key]
+            self._dirty.add(f"service {key}")
+
+    def _forget(self) -> None:
+        """The ingress network is gone, or another one is in its place."""
+        self._everything_changed()
+        self._nodes.clear()
+        self._tasks.clear()
+        self._tasks_of.clear()
+        self._services.clear()
+
+    def _node_changed(self, key: str, node: NodeEndpoint) -> None:
+        if node.host == self.host.host:
+            self._everything_changed()
+        self._dirty.add(f"node {key}")
+        self._dirty.update(f"task {name}" for name, task in self._tasks.items() if task.node_id == node.node_id)
+
+    def _task_changed(self, key: str, task: NetworkEndpoint) -> None:
+        self._dirty.add(f"task {key}")
+        self._dirty.update(
+            f"service {name}" for name in (f"{task.service_id}/{task.network_id}",) if name in self._services
+        )
+
+    def _everything_changed(self) -> None:
+        self._dirty.add(_BASE)
+        self._dirty.update(f"node {key}" for key in self._nodes)
+        self._dirty.update(f"task {key}" for key in self._tasks)
+        self._dirty.update(f"service {key}" for key in self._services)
+
+
+def _ingress_ports(service: VirtualService) -> Sequence[PortConfig]:
+    return [port for port in service.ports if port.publish_mode is PublishMode.INGRESS and port.published_port]

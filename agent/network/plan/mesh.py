@@ -1,0 +1,319 @@
+"""The routing mesh as fragments: every node answers on the published ports of services, and tasks see the client's address. Pure.
+
+A layer 3 VXLAN device joins the nodes. A task's address on the ingress network is its identity, not an interface: nodes route it to the
+task's node, which translates it to the container. The task's node remembers by a mark from which node a connection came, and sends the
+replies back there, so that the entry node can undo its translation.
+
+Invariant: a change of one service, node or task is a change of its fragment alone.
+Invariant: the same client port through two entry nodes is two connections: each entry has a conntrack zone of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from agent.network.namespace_state import (
+    HOST,
+    FdbEntry,
+    Fragment,
+    Link,
+    NamespaceState,
+    Neighbour,
+    NftChain,
+    NftSet,
+    NftTable,
+    PolicyRule,
+    Route,
+)
+from agent.network.plan.balance import balance
+
+MARK = 0xC000_0000
+MARK_MASK = 0xFF00_0000
+_NODE_MASK = 0xFFFF
+_TABLE = 0x00C0_0000
+_IN_MESH_PRIORITY, _MARKED_PRIORITY = 69, 70
+_REFUSED = "refused"
+
+
+class MeshNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node on the ingress network. `number` (1 to 65,535) is its place in the subnet, by which all nodes know it. `host` is its
+    underlay address.
+    """
+
+    number: int
+    host: str
+    address: str
+    address6: str = ""
+    mac: str
+
+
+class MeshBackend(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as connections are led to it: its identity, or if it runs here the addresses of its container."""
+
+    address: str
+    address6: str = ""
+
+
+class LocalTask(MeshBackend, frozen=True, kw_only=True):
+    """The container of a task on this node. `neighbours` are addresses whose replies to it do not come back through the host."""
+
+    neighbours: tuple[str, ...] = ()
+
+
+class MeshPort(msgspec.Struct, frozen=True, kw_only=True):
+    """A port that a service publishes on every node, and the port of its containers."""
+
+    service_id: str
+    protocol: str
+    number: int
+    target: int
+
+
+class Mesh(msgspec.Struct, frozen=True, kw_only=True):
+    """The ingress network on this host. `own` is this node. `container_subnets` are the addresses of its containers, in which replies
+    between neighbours would not come back through the host.
+    """
+
+    prefix: str
+    vni: int
+    port: int
+    mtu: int
+    own: MeshNode
+    container_subnets: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> str:
+        return f"{self.prefix}mesh"
+
+    @property
+    def table(self) -> str:
+        return f"inet {self.prefix}-mesh"
+
+
+def base(mesh: Mesh) -> Fragment:
+    """The tunnel's device, this node's addresses on it, and the rules that all connections of the mesh share."""
+    own, device = mesh.own, mesh.device
+    addresses = {(device, f"{own.address}/32")} | ({(device, f"{own.address6}/128")} if own.address6 else set())
+    rules = {PolicyRule(priority=_IN_MESH_PRIORITY, table=254, family=family, input_device=device) for family in (4, 6)}
+    sources = [own.host, *mesh.container_subnets]
+    return {
+        HOST: NamespaceState(
+            links={
+                device: Link(
+                    kind="vxlan",
+                    mac=own.mac,
+                    mtu=mesh.mtu,
+                    options={
+                        "vxlan_id": mesh.vni,
+                        "vxlan_local": own.host,
+                        "vxlan_port": mesh.port,
+                        "vxlan_learning": 0,
+                    },
+                )
+            },
+            addresses=frozenset(addresses),
+            rules=frozenset(rules),
+            sysctls={
+                "net/ipv4/ip_forward": "1",
+                "net/ipv6/conf/all/forwarding": "1",
+                f"net/ipv4/conf/{device}/src_valid_mark": "1",
+                f"net/ipv4/conf/{device}/route_localnet": "1",
+            },
+            tables={mesh.table: NftTable(chains=_chains(mesh), sets=_sets(snat=sources))},
+        )
+    }
+
+
+def node(mesh: Mesh, peer: MeshNode) -> Fragment:
+    """The way to another node, and back to it for connections that came in there."""
+    device, table = mesh.device, _TABLE + peer.number
+    neighbours = {Neighbour(device, peer.address, peer.mac)}
+    routes = {Route(destination="default", gateway=peer.address, device=device, table=table, onlink=True)}
+    rules = {PolicyRule(priority=_MARKED_PRIORITY, table=table, mark=MARK | peer.number, mask=MARK_MASK | _NODE_MASK)}
+    if peer.address6:
+        neighbours.add(Neighbour(device, peer.address6, peer.mac))
+        routes.add(
+            Route(destination="default", family=6, gateway=peer.address6, device=device, table=table, onlink=True)
+        )
+        rules.add(
+            PolicyRule(
+                priority=_MARKED_PRIORITY, table=table, family=6, mark=MARK | peer.number, mask=MARK_MASK | _NODE_MASK
+            )
+        )
+    sets = _sets(
+        snat=[peer.host],
+        marks={peer.mac: f"0x{MARK | peer.number:08x}"},
+        zones={peer.mac: str(peer.number)},
+    )
+    return {
+        HOST: NamespaceState(
+            neighbours=frozenset(neighbours),
+            fdb=frozenset({FdbEntry(device, peer.mac, peer.host)}),
+            routes=frozenset(routes),
+            rules=frozenset(rules),
+            tables={mesh.table: NftTable(sets=sets)},
+        )
+    }
+
+
+def remote_task(mesh: Mesh, task: MeshBackend, peer: MeshNode) -> Fragment:
+    """The route of a task's identity to its node."""
+    routes = {Route(destination=f"{task.address}/32", gateway=peer.address, device=mesh.device, onlink=True)}
+    if task.address6 and peer.address6:
+        routes.add(
+            Route(destination=f"{task.address6}/128", family=6, gateway=peer.address6, device=mesh.device, onlink=True)
+        )
+    return {HOST: NamespaceState(routes=frozenset(routes))}
+
+
+def local_task(mesh: Mesh, task: MeshBackend, container: LocalTask) -> Fragment:
+    """The translation of a task's identity to its container on this node."""
+    sets = _sets(
+        local4={task.address: container.address} if container.address else {},
+        local6={task.address6: container.address6} if task.address6 and container.address6 else {},
+        hairpin=container.neighbours,
+    )
+    return {HOST: NamespaceState(tables={mesh.table: NftTable(sets=sets)})}
+
+
+def published(mesh: Mesh, port: MeshPort, backends: Sequence[MeshBackend]) -> Fragment:
+    """One published port of a service: connections take turns over its ready tasks, and are refused at once without any."""
+    key = f"{port.protocol} . {port.number}"
+    chains, verdicts = {}, {}
+    for family, addresses in (
+        (4, [item.address for item in backends if item.address]),
+        (6, [item.address6 for item in backends if item.address6]),
+    ):
+        if addresses:
+            name = f"port{family}-{port.protocol}-{port.number}"
+            seed = f"{port.service_id} {mesh.own.number}"
+            rule = balance(f"meta l4proto {port.protocol}", addresses, seed, port.target)
+            chains[name] = NftChain(rules=(rule,))
+            verdicts[f"ports{family}"] = {key: f"jump {name}"}
+    refused = [f"{family}" for family in (4, 6) if f"ports{family}" not in verdicts]
+    sets = _sets(
+        ports4=verdicts.get("ports4", {}),
+        ports6=verdicts.get("ports6", {}),
+        refused={f"ipv{family} . {key}": "" for family in refused},
+    )
+    return {HOST: NamespaceState(tables={mesh.table: NftTable(chains=chains, sets=sets)})}
+
+
+def _sets(
+    *,
+    snat: Sequence[str] = (),
+    marks: dict[str, str] | None = None,
+    zones: dict[str, str] | None = None,
+    local4: dict[str, str] | None = None,
+    local6: dict[str, str] | None = None,
+    hairpin: Sequence[str] = (),
+    ports4: dict[str, str] | None = None,
+    ports6: dict[str, str] | None = None,
+    refused: dict[str, str] | None = None,
+) -> dict[str, NftSet]:
+    """All sets of the table, with these elements."""
+    v4, v6 = [item for item in snat if ":" not in item], [item for item in snat if ":" in item]
+    elements: dict[str, dict[str, str]] = {
+        "marks": marks or {},
+        "zones": zones or {},
+        "local4": local4 or {},
+        "local6": local6 or {},
+        "snat4": dict.fromkeys(v4, ""),
+        "snat6": dict.fromkeys(v6, ""),
+        "hairpin4": {f"{item} . {item}": "" for item in hairpin if ":" not in item},
+        "hairpin6": {f"{item} . {item}": "" for item in hairpin if ":" in item},
+        "ports4": ports4 or {},
+        "ports6": ports6 or {},
+        _REFUSED: refused or {},
+    }
+    return {name: NftSet(head=head, is_map=" : " in head, elements=elements[name]) for name, head in _SET_HEADS.items()}
+
+
+_SET_HEADS = {
+    "marks": "type ether_addr : mark;",
+    "zones": "typeof ether saddr : ct zone;",
+    "local4": "type ipv4_addr : ipv4_addr;",
+    "local6": "type ipv6_addr : ipv6_addr;",
+    "snat4": "type ipv4_addr; flags interval;",
+    "snat6": "type ipv6_addr; flags interval;",
+    "hairpin4": "type ipv4_addr . ipv4_addr; flags interval;",
+    "hairpin6": "type ipv6_addr . ipv6_addr; flags interval;",
+    "ports4": "type inet_proto . inet_service : verdict;",
+    "ports6": "type inet_proto . inet_service : verdict;",
+    _REFUSED: "type nf_proto . inet_proto . inet_service;",
+}
+
+
+def _chains(mesh: Mesh) -> dict[str, NftChain]:
+    device, own = f'"{mesh.device}"', mesh.own
+    enter = (
+        "meta nfproto ipv4 fib daddr type local meta l4proto { tcp, udp, sctp } meta l4proto . th dport vmap @ports4",
+        "meta nfproto ipv6 fib daddr type local meta l4proto { tcp, udp, sctp } meta l4proto . th dport vmap @ports6",
+    )
+    to_mesh6 = f"oifname {device} ip6 saddr @snat6 snat to {own.address6}"
+    return {
+        "arrive": NftChain(
+            hook="type filter hook prerouting priority -310; policy accept;",
+            rules=(
+                f"iifname {device} meta mark set ether saddr map @marks",
+                f"iifname {device} ct original zone set ether saddr map @zones",
+            ),
+        ),
+        "guard": NftChain(
+            hook="type filter hook prerouting priority -320; policy accept;",
+            rules=('iifname != "lo" ip daddr 127.0.0.0/8 drop', 'iifname != "lo" ip saddr 127.0.0.0/8 drop'),
+        ),
+        "remember": NftChain(
+            hook="type filter hook prerouting priority -150; policy accept;",
+            rules=(
+                f"iifname {device} ct state new ct mark set meta mark",
+                f"ct direction reply ct mark & 0x{MARK_MASK:08x} == 0x{MARK:08x} meta mark set ct mark",
+            ),
+        ),
+        "remember-own": NftChain(
+            hook="type route hook output priority -150; policy accept;",
+            rules=(f"ct direction reply ct mark & 0x{MARK_MASK:08x} == 0x{MARK:08x} meta mark set ct mark",),
+        ),
+        "enter": NftChain(
+            hook="type nat hook prerouting priority -100; policy accept;",
+            rules=(
+                f"iifname {device} dnat ip to ip daddr map @local4",
+                f"iifname {device} dnat ip6 to ip6 daddr map @local6",
+                *enter,
+            ),
+        ),
+        "own": NftChain(hook="type nat hook output priority -100; policy accept;", rules=enter),
+        "refuse": NftChain(
+            hook="type filter hook input priority 0; policy accept;",
+            rules=(
+                f"meta nfproto . meta l4proto . th dport @{_REFUSED} meta l4proto tcp reject with tcp reset",
+                f"meta nfproto . meta l4proto . th dport @{_REFUSED} reject",
+            ),
+        ),
+        # The container's MTU is the host's, and the tunnel carries less. Path MTU discovery may be blocked on the way.
+        "clamp": NftChain(
+            hook="type filter hook forward priority 0; policy accept;",
+            rules=(
+                f"oifname {device} tcp flags syn tcp option maxseg size set rt mtu",
+                f"iifname {device} ip version 4 tcp flags syn tcp option maxseg size set {mesh.mtu - 40}",
+                f"iifname {device} ip6 version 6 tcp flags syn tcp option maxseg size set {mesh.mtu - 60}",
+            ),
+        ),
+        # The tunnel's own packets would inherit the mark and be routed into the tunnel again.
+        "wipe": NftChain(
+            hook="type filter hook postrouting priority -150; policy accept;",
+            rules=(f"oifname {device} meta mark set 0",),
+        ),
+        "leave": NftChain(
+            hook="type nat hook postrouting priority 100; policy accept;",
+            rules=(
+                "ct status & dnat == dnat ip saddr 127.0.0.0/8 masquerade",
+                "ct status & dnat == dnat ip saddr . ip daddr @hairpin4 masquerade",
+                "ct status & dnat == dnat ip6 saddr . ip6 daddr @hairpin6 masquerade",
+                f"oifname {device} ip saddr @snat4 snat to {own.address}",
+                *((to_mesh6,) if own.address6 else ()),
+            ),
+        ),
+    }

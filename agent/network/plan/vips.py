@@ -1,0 +1,103 @@
+"""Virtual IPs of services on an overlay network as fragments, once in the network's sandbox for all containers on it. Pure.
+
+The bridge of the sandbox has the VIPs as addresses and translates what comes for them, to backends in turns. Replies cross the bridge,
+where br_netfilter of this namespace alone hands them to conntrack, which restores the VIP; so backends see the caller's own address.
+
+Invariant: only ready endpoints are backends. A VIP without any refuses at once instead of timing out.
+Invariant: nothing of it lives in a container's namespace, where the container could flush it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from agent.network.namespace_state import Fragment, NamespaceState, NftChain, NftSet, NftTable, network_key
+from agent.network.plan.balance import balance
+from agent.network.plan.overlay import BRIDGE
+
+TABLE = "inet covey-vips"
+
+
+class Vip(msgspec.Struct, frozen=True, kw_only=True):
+    """A service's VIP of one family on a network, and the addresses of its ready endpoints. `host` is this host, for the order."""
+
+    service_id: str
+    address: str
+    backends: tuple[str, ...]
+    host: str
+
+
+def base(network_id: str, *, ipv6: bool) -> Fragment:
+    """What all VIPs of a network share."""
+    sysctls = {
+        "net/ipv4/ip_forward": "1",
+        "net/bridge/bridge-nf-call-iptables": "1",
+        f"net/ipv4/conf/{BRIDGE}/send_redirects": "0",
+        "net/ipv4/conf/all/send_redirects": "0",
+    }
+    if ipv6:
+        sysctls |= {"net/ipv6/conf/all/forwarding": "1", "net/bridge/bridge-nf-call-ip6tables": "1"}
+    state = NamespaceState(tables={TABLE: NftTable(chains=_CHAINS, sets=_sets())}, sysctls=sysctls)
+    return {network_key(network_id): state}
+
+
+def service(network_id: str, vips: Sequence[Vip]) -> Fragment:
+    """A service's VIPs: one of each family at most."""
+    chains: dict[str, NftChain] = {}
+    elements: dict[str, dict[str, str]] = {}
+    addresses = set()
+    for vip in vips:
+        family = 6 if ":" in vip.address else 4
+        addresses.add((BRIDGE, f"{vip.address}/{128 if family == 6 else 32}"))
+        if vip.backends:
+            name = f"vip{family}-{vip.service_id}"
+            chains[name] = NftChain(rules=(balance("", vip.backends, f"{vip.service_id} {vip.host}"),))
+            elements[f"vips{family}"] = {vip.address: f"jump {name}"}
+            elements[f"own{family}"] = {f"{backend} . {backend}": "" for backend in vip.backends}
+        else:
+            elements[f"refused{family}"] = {vip.address: ""}
+    table = NftTable(chains=chains, sets=_sets(elements))
+    return {network_key(network_id): NamespaceState(tables={TABLE: table}, addresses=frozenset(addresses))}
+
+
+def _sets(elements: dict[str, dict[str, str]] | None = None) -> dict[str, NftSet]:
+    given = elements or {}
+    return {
+        name: NftSet(head=head, is_map=name.startswith("vips"), elements=given.get(name, {}))
+        for name, head in _HEADS.items()
+    }
+
+
+_HEADS = {
+    "vips4": "type ipv4_addr : verdict;",
+    "vips6": "type ipv6_addr : verdict;",
+    "own4": "type ipv4_addr . ipv4_addr;",
+    "own6": "type ipv6_addr . ipv6_addr;",
+    "refused4": "type ipv4_addr;",
+    "refused6": "type ipv6_addr;",
+}
+_CHAINS = {
+    "balance": NftChain(
+        hook="type nat hook prerouting priority -100; policy accept;",
+        rules=("ip daddr vmap @vips4", "ip6 daddr vmap @vips6"),
+    ),
+    # A backend that calls its own service would answer itself directly: it sees the VIP as the caller instead.
+    "hairpin": NftChain(
+        hook="type nat hook postrouting priority 100; policy accept;",
+        rules=(
+            "ct status & dnat == dnat ip saddr . ip daddr @own4 snat to ct original ip daddr",
+            "ct status & dnat == dnat ip6 saddr . ip6 daddr @own6 snat to ct original ip6 daddr",
+        ),
+    ),
+    "refuse": NftChain(
+        hook="type filter hook input priority 0; policy accept;",
+        rules=(
+            "ip daddr @refused4 meta l4proto tcp reject with tcp reset",
+            "ip daddr @refused4 reject",
+            "ip6 daddr @refused6 meta l4proto tcp reject with tcp reset",
+            "ip6 daddr @refused6 reject",
+        ),
+    ),
+}
