@@ -66,19 +66,21 @@ def wishes(
 ) -> list[PortWish]:
     """The ports to publish, those with a fixed number first, so that no drawn one takes them.
 
-    `published_before` has the drawn number of a port on a host address: a restart keeps it. `default_address` replaces the
-    empty host address. Raises InvalidArgumentError for an address of a family that the container has no address of.
+    `published_before` has the drawn number of a port on a host address: a restart keeps it. `default_address` and that of the
+    container's network replace an empty host address, for IPv4.
+
+    Raises InvalidArgumentError for an address of a family that the container has no address of.
     """
     found = []
     for port, items in bindings.items():
         for item in items or ():
-            host_address = item.host_address or container.default_address or default_address
-            hosts = tuple(_hosts(host_address, container, port))
+            any4 = container.default_address or default_address or ANY4
+            hosts = tuple(_hosts(item.host_address, container, port, any4))
             first, last = port_range(item.host_port)
             before = {published_before.get((port, host), 0) for host in hosts}
             if not first and len(before) == 1 and (number := before.pop()):
                 first = last = number
-            on_loopback6 = host_address in {"", ANY6, LOOPBACK6} and not port.endswith("sctp")
+            on_loopback6 = item.host_address in {"", ANY6, LOOPBACK6} and not port.endswith("sctp")
             if hosts or on_loopback6:
                 found.append(PortWish(port, hosts, first, last, on_loopback6))
     return sorted(found, key=lambda wish: (not wish.first, wish.last - wish.first))
@@ -95,10 +97,10 @@ def all_published(
     return found
 
 
-def _hosts(address: str, container: ReachableContainer, port: str) -> Iterator[str]:
+def _hosts(address: str, container: ReachableContainer, port: str, any4: str) -> Iterator[str]:
     if not address:
         if container.v4:
-            yield ANY4
+            yield any4
         if container.v6:
             yield ANY6
         return

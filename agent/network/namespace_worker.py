@@ -116,7 +116,12 @@ class NamespaceWorker:
         wanted = self._host.wanted
         for _ in range(_MAX_PASSES):
             remake, self._remake = self._remake, set()
-            read = self._must_read or bool(remake) or not self.kernel.is_known or not touched.isdisjoint(self.failures)
+            known = (
+                self.kernel.is_known
+                and touched.isdisjoint(self.failures)
+                and touched.isdisjoint(self.kernel.unrecognized)
+            )
+            read = self._must_read or bool(remake) or not known
             self._must_read = False
             request = Request(
                 wanted=wanted.items(self.key) if read else wanted.select(self.key, touched),

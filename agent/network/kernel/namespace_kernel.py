@@ -38,13 +38,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NamespaceKernel:
-    """`is_known` is False until the namespace was read, and again after a pass that failed half-way."""
+    """`is_known` is False until the namespace was read, and again after a pass that failed half-way.
+
+    `unrecognized` are chains and sets that the last reading found and that nobody wanted then: what they hold was compared with nothing.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self._found: Items = {}
         self._aliases: dict[str, str] = {}
         self.is_known = False
+        self.unrecognized: frozenset[Item] = frozenset()
 
     def settle(self, request: Request) -> Outcome:
         """Bring the touched items to their wanted values; all wanted items, if the request asks to read. Strays stay."""
@@ -75,6 +79,9 @@ class NamespaceKernel:
         interest.update(wanted)
         self._found, aliases = read_items(self.target, interest)
         self._aliases = dict(aliases)
+        self.unrecognized = frozenset(
+            item for item in self._found if item[0] in {"chain", "set"} and item not in wanted
+        )
         self.is_known = True
 
     def _apply(self, found: Sequence[Difference], request: Request) -> Outcome:
@@ -89,12 +96,20 @@ class NamespaceKernel:
                 self._found.pop(one.item, None)
             else:
                 self._found[one.item] = one.wanted
+            if one.item[0] == "set" and one.kind is DifferenceKind.ALTERED:
+                self._forget_elements(one.item, request.wanted)
         for name in outcome.deleted:
             self._aliases.pop(name, None)
         for name in outcome.made:
             self._aliases[name] = alias_of(self.target.prefix)
         self.is_known = not outcome.lost_entries and (request.read or not outcome.failures)
         return outcome
+
+    def _forget_elements(self, replaced: Item, wanted: Mapping[Item, Value]) -> None:
+        """A set that was replaced has lost the elements that nobody wants."""
+        for item in [item for item in self._found if item[0] == "element" and item[1:3] == replaced[1:3]]:
+            if item not in wanted:
+                del self._found[item]
 
     def _delete(self, names: Collection[str]) -> None:
         with NetlinkSocket() as netlink:

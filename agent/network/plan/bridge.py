@@ -97,7 +97,8 @@ def plan_port(port: BridgePort, network: BridgeNetwork) -> Fragment:
     """The fragment of a container's interface: a veth pair between the bridge and its namespace."""
     key, outer = container_key(port.container_id), port_name(port.container_id, port.interface)
     peer = VethPeer(namespace=key, name=port.interface, mac=port.mac, mtu=network.mtu)
-    options = {} if network.icc else {"isolated": 1}
+    # Where br_netfilter is on, a frame to a published port of its own sender goes back out of the port that it came from.
+    options = {"hairpin_mode": 1} | ({} if network.icc else {"isolated": 1})
     return {
         HOST: NamespaceState(
             links={outer: Link(kind="veth", mtu=network.mtu, master=network.device, peer=peer, port_options=options)}

@@ -102,12 +102,12 @@ def test_a_container_has_a_pair_whose_other_end_is_a_port_of_the_bridge():
     outer = fragment[HOST].links[port_name(ID, "eth0")]
     assert outer.master == "br-a"
     assert outer.peer == VethPeer(namespace=container_key(ID), name="eth0", mac=port.mac, mtu=1500)
-    assert outer.port_options == {}
+    assert outer.port_options == {"hairpin_mode": 1}
     inner = fragment[container_key(ID)]
     assert inner.links == {"eth0": Link(kind="veth", mac=port.mac, mtu=1500)}
     assert (inner.addresses, inner.sysctls) == ({("eth0", "10.0.0.2/24")}, {})
     isolated = plan_port(port, BridgeNetwork(device="br-a", icc=False))[HOST].links[port_name(ID, "eth0")]
-    assert isolated.port_options == {"isolated": 1}
+    assert isolated.port_options == {"hairpin_mode": 1, "isolated": 1}
 
 
 def test_ipv6_is_on_where_an_interface_has_an_address_and_waits_for_no_duplicates():
