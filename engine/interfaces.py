@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from agent.container.api import Containers
+from agent.container.model import NetworkRequest
 from agent.event_bus import EventBus
 from agent.image.job import JobFollower
 from agent.image.model import (
@@ -316,6 +317,10 @@ class LocalEndpoints(Protocol):
 
     @property
     def networks(self) -> LocalNetworkRegistry: ...
+    def check_request(self, network: LocalNetwork, request: NetworkRequest) -> None:
+        """Refuse what no container can have on the network, in Docker's words."""
+        ...
+
     async def create(self, wanted: NetworkRequirements, now_ns: int) -> LocalNetwork: ...
     async def remove(self, network: LocalNetwork) -> None: ...
     async def remove_stale(self, network: LocalNetwork, container: str) -> bool:

@@ -33,15 +33,14 @@ from agent.endpoint.plan import (
     leads_out,
     network_name,
     plan_interfaces,
-    usable,
 )
 from agent.endpoint.port_plan import all_published
 from agent.endpoint.port_publisher import PortPublisher
 from agent.endpoint.routing_mesh import RoutingMesh
-from agent.local_network.model import GATEWAY, LocalNetwork, is_local_id
+from agent.local_network.model import GATEWAY, is_local_id
 from agent.network.model import Attachment, mac_address
 from agent.network.port_registry import PortOwner
-from covey.errors import CoveyError, InvalidArgumentError, PortInUseError
+from covey.errors import CoveyError, PortInUseError
 from covey.ids import endpoint_id
 from covey.objects import Network
 from covey.objects.assignment import AssignmentChange
@@ -157,9 +156,9 @@ class EndpointOwner:
         local = self.local.networks.find(network_name(request.network))
         used = [item.interface for item in config.networks if item.name != GATEWAY]
         if local is not None:
-            _check_address(local, request)
+            self.local.check_request(local, request)
             name = interface_name(request, local, [item.interface for item in config.networks])
-            endpoint = await self.local.attach(config, usable(local), request, name)
+            endpoint = await self.local.attach(config, local, request, name)
         else:
             held = await self.attachments.attach(config, request)
             name = interface_name(request, None, [*used, *(item.interface for item in config.networks)])
@@ -269,7 +268,7 @@ class EndpointOwner:
             for request in config.requested_networks:
                 local = self.local.networks.find(network_name(request.network))
                 if local is not None:
-                    _check_address(local, request)
+                    self.local.check_request(local, request)
                     requests.append(request)
                     continue
                 held = await self.attachments.attach(config, request)
@@ -331,12 +330,6 @@ class EndpointOwner:
 def host_gateway(endpoints: Iterable[EndpointSettings]) -> str:
     """The address by which a container reaches its host, "" if there is none."""
     return next((item.gateway for item in endpoints if item.gateway and item.driver == BRIDGE), "")
-
-
-def _check_address(network: LocalNetwork, request: NetworkRequest) -> None:
-    """Refuse a fixed address on a predefined network, in Docker's words."""
-    if network.is_predefined and (request.ip or request.ip6):
-        raise InvalidArgumentError("user specified IP address is supported on user defined networks only")
 
 
 def _attachments(config: ContainerConfig) -> tuple[Attachment, ...]:

@@ -14,8 +14,9 @@ from agent.container.model import ContainerConfig, EndpointSettings, NetworkRequ
 from agent.dns.zone import LocalMember, build_local_zone
 from agent.endpoint import kernel_plans
 from agent.endpoint.fragments import Fragments, LocalDriver
+from agent.endpoint.plan import usable
 from agent.endpoint.port_plan import ReachableContainer
-from agent.local_network.addresses import plain
+from agent.local_network.addresses import config_of, plain
 from agent.local_network.model import (
     BRIDGE,
     GATEWAY,
@@ -103,6 +104,17 @@ class LocalEndpoints:
             "com.docker.network.bridge.name": GATEWAY,
         }
         return await self.create(NetworkRequirements(name=GATEWAY, driver=BRIDGE, options=options), now_ns)
+
+    def check_request(self, network: LocalNetwork, request: NetworkRequest) -> None:
+        """Refuse what no container can have on the network, in Docker's words."""
+        usable(network)
+        wanted = tuple(filter(None, (request.ip, request.ip6)))
+        if network.is_predefined and wanted:
+            raise InvalidArgumentError("user specified IP address is supported on user defined networks only")
+        if network.is_predefined and (request.aliases or request.links):
+            raise InvalidArgumentError("network-scoped alias is supported only for containers in user defined networks")
+        for address in wanted:
+            config_of(network, address)
 
     async def attach(
         self, config: ContainerConfig, network: LocalNetwork, request: NetworkRequest, interface: str

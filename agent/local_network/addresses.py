@@ -71,7 +71,8 @@ class AddressBook:
             (each for each, owner in held.items() if owner == holder and ip_address(each).version == version), ""
         )
         if wanted and own != wanted:
-            self._check_wanted(network, configs, held, wanted)
+            if wanted in held or wanted in _reserved(config_of(network, wanted)):
+                raise PermissionDeniedError("Address already in use")
             held.pop(own, None)
             own = wanted
         if not own:
@@ -84,20 +85,6 @@ class AddressBook:
         held[own] = holder
         config = next(each for each in configs if ip_address(own) in ip_network(each.subnet))
         return f"{own}/{ip_network(config.subnet).prefixlen}", config.gateway
-
-    def _check_wanted(
-        self, network: LocalNetwork, configs: list[IPAMConfig], held: dict[str, str], wanted: str
-    ) -> None:
-        address = ip_address(wanted)
-        if not network.subnets_given[address.version == 6]:
-            raise InvalidArgumentError(
-                "user specified IP address is supported only when connecting to networks with user configured subnets"
-            )
-        config = next((each for each in configs if address in ip_network(each.subnet)), None)
-        if config is None:
-            raise InvalidArgumentError(f"no configured subnet contains IP address {wanted}")
-        if wanted in held or wanted in _reserved(config):
-            raise PermissionDeniedError("Address already in use")
 
     def _free(self, network: LocalNetwork, configs: list[IPAMConfig], held: dict[str, str]) -> Iterator[str]:
         for config in configs:
@@ -112,6 +99,19 @@ class AddressBook:
                 if address not in held and address not in reserved:
                     self._last[network.id, config.subnet] = number
                     yield address
+
+
+def config_of(network: LocalNetwork, wanted: str) -> IPAMConfig:
+    """The subnet of an address that an endpoint asks for. Raises InvalidArgumentError if it cannot ask for it."""
+    address = ip_address(wanted)
+    if not network.subnets_given[address.version == 6]:
+        raise InvalidArgumentError(
+            "user specified IP address is supported only when connecting to networks with user configured subnets"
+        )
+    for config in network.ipam.configs:
+        if address in ip_network(config.subnet):
+            return config
+    raise InvalidArgumentError(f"no configured subnet contains IP address {wanted}")
 
 
 def _reserved(config: IPAMConfig) -> frozenset[str]:

@@ -109,18 +109,18 @@ def _config_only(wanted: NetworkRequirements, network_id: str, now_ns: int) -> L
 
 
 def _with_configuration(wanted: NetworkRequirements, networks: Sequence[LocalNetwork]) -> NetworkRequirements:
+    depends = "if the network depends on a configuration network"
+    if wanted.ipam.configs or wanted.ipv6 or wanted.internal or not wanted.ipv4 or wanted.labels:
+        raise PermissionDeniedError(f"user specified configurations are not supported {depends}")
+    if wanted.options:
+        raise PermissionDeniedError(f"network driver options are not supported {depends}")
     source = next((each for each in networks if each.config_only and each.name == wanted.config_from), None)
     if source is None:
         raise NotFoundError(f'configuration network "{wanted.config_from}" does not exist')
-    depends = "if the network depends on a configuration network"
-    if wanted.options:
-        raise PermissionDeniedError(f"network driver options are not supported {depends}")
-    if wanted.ipam.configs or wanted.ipv6 or wanted.internal or not wanted.ipv4:
-        raise PermissionDeniedError(f"user specified configurations are not supported {depends}")
     return msgspec.structs.replace(
         wanted,
         options=source.options,
-        labels=wanted.labels or source.labels,
+        labels=source.labels,
         internal=source.internal,
         ipv4=source.ipv4,
         ipv6=source.ipv6,

@@ -106,7 +106,9 @@ class LocalNetworks:
         if network.is_predefined:
             raise PermissionDeniedError(f"{network.name} is a pre-defined network and cannot be removed")
         if network.config_only and self.dependents(network):
-            raise PermissionDeniedError(f'configuration network "{network.name}" is in use')
+            raise PermissionDeniedError(
+                f'error while removing network: configuration network "{network.name}" is in use'
+            )
         if self.addresses.holders(network.id):
             raise PermissionDeniedError(
                 f"error while removing network: network {network.name} id {network.id} has active endpoints"

@@ -3,7 +3,7 @@
 import msgspec
 from aiohttp import web
 
-from covey.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
+from covey.errors import NotFoundError, PermissionDeniedError
 from covey.objects import Network
 from engine.request_context import RequestContext, empty_response
 from engine.routes.networks import find_cluster_network, local_or_none
@@ -18,10 +18,8 @@ async def connect(context: RequestContext) -> web.Response:
     containers.get(container)
     local = local_or_none(context, context.ref)
     if local is not None:
-        if local.is_predefined and (request.aliases or request.links):
-            raise InvalidArgumentError("network-scoped alias is supported only for containers in user defined networks")
-        if local.config_only:
-            raise PermissionDeniedError("cannot create endpoint on configuration-only network")
+        if local.name not in {"host", "none"}:
+            context.services.agent.endpoints.local.check_request(local, request)
         name = local.name
     else:
         network = await find_cluster_network(context, context.ref)

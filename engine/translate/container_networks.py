@@ -51,7 +51,7 @@ def _endpoint(item: EndpointSettings, request: NetworkRequest, container: Contai
     return {
         "IPAMConfig": None if container.config.task_id else _wanted_addresses(request),
         "Links": list(request.links) or None,
-        "Aliases": list(item.aliases) or None,
+        "Aliases": list(item.aliases or request.aliases) or None,
         "MacAddress": item.mac if running else "",
         "DriverOpts": request.driver_options or None,
         "GwPriority": request.gateway_priority,

@@ -100,6 +100,7 @@ REFUSALS = [
     ({"options": {ICC: "maybe"}}, InvalidArgumentError, f'failed to parse {ICC} value: maybe (strconv.ParseBool: parsing "maybe": invalid syntax)'),
     ({"options": {MTU: "-5"}}, InvalidArgumentError, "invalid MTU number: -5"),
     ({"options": {MTU: "x"}}, InvalidArgumentError, f'failed to parse {MTU} value: x (strconv.Atoi: parsing "x": invalid syntax)'),
+    ({"config_from": "cfg", "labels": {"a": "b"}}, PermissionDeniedError, "user specified configurations are not supported if the network depends on a configuration network"),
     ({"config_from": "used"}, NotFoundError, 'configuration network "used" does not exist'),
     ({"config_from": "cfg", "options": {"a": "b"}}, PermissionDeniedError, "network driver options are not supported if the network depends on a configuration network"),
     ({"config_from": "cfg", "config_only": True}, PermissionDeniedError, "a configuration network cannot depend on another configuration network"),
