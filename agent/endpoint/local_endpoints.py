@@ -6,6 +6,7 @@ Invariant: an endpoint holds its addresses from `attach` to `detach`. Invariant:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -50,6 +51,7 @@ class LocalEndpoints:
         self._prefix = prefix
         self._members: dict[str, dict[str, LocalMember]] = {}
         self._ready: set[str] = set()
+        self._changing = asyncio.Lock()  # a network that is made has no row yet, but its name and its subnet
 
     async def open(self) -> None:
         """Load the networks and make those that users created. One that the kernel refuses now is tried again."""
@@ -68,22 +70,27 @@ class LocalEndpoints:
 
     async def create(self, wanted: NetworkRequirements, now_ns: int) -> LocalNetwork:
         """Create a network. If the kernel refuses it, nothing is left."""
+        async with self._changing:
+            return await self._create(wanted, now_ns)
+
+    async def _create(self, wanted: NetworkRequirements, now_ns: int) -> LocalNetwork:
         network = self.networks.plan(wanted, await self._driver.host_routes(), now_ns)
         try:
             await self._make(network)
             await self._probe(network)
             self.networks.add(network)
         except BaseException:
-            await self._unmake(network)
+            await asyncio.shield(self._unmake(network))
             raise
         return network
 
     async def remove(self, network: LocalNetwork) -> None:
         """Remove a network that nothing uses."""
-        self.networks.check_removable(network)
-        self.networks.remove(network)
-        await self._unmake(network)
-        await self._driver.set_local_names({network.id: None})
+        async with self._changing:
+            self.networks.check_removable(self.networks.get(network.id))
+            self.networks.remove(network)
+            await self._unmake(network)
+            await self._driver.set_local_names({network.id: None})
 
     async def remove_stale(self, network: LocalNetwork, container: str) -> bool:
         """Remove the endpoint of a container that is gone, by its id. Returns False if there is none."""
@@ -95,15 +102,16 @@ class LocalEndpoints:
 
     async def gateway_network(self, now_ns: int) -> LocalNetwork:
         """The network that gives containers on overlay networks a way out, made at its first use."""
-        found = self.networks.find(GATEWAY)
-        if found is not None:
-            return found
+        async with self._changing:
+            return self.networks.find(GATEWAY) or await self._create_gateway(now_ns)
+
+    async def _create_gateway(self, now_ns: int) -> LocalNetwork:
         options = {
             "com.docker.network.bridge.enable_icc": "false",
             "com.docker.network.bridge.enable_ip_masquerade": "true",
             "com.docker.network.bridge.name": GATEWAY,
         }
-        return await self.create(NetworkRequirements(name=GATEWAY, driver=BRIDGE, options=options), now_ns)
+        return await self._create(NetworkRequirements(name=GATEWAY, driver=BRIDGE, options=options), now_ns)
 
     def check_request(self, network: LocalNetwork, request: NetworkRequest) -> None:
         """Refuse what no container can have on the network, in Docker's words."""
@@ -120,14 +128,16 @@ class LocalEndpoints:
         self, config: ContainerConfig, network: LocalNetwork, request: NetworkRequest, interface: str
     ) -> EndpointSettings:
         """Connect a container, with addresses of its own. Its default route and names are set by `settle`."""
-        await self._make(network)
-        given = self.networks.addresses.allocate(network, config.id, request.ip, request.ip6)
+        given = self.networks.addresses.allocate(
+            self.networks.get(network.id), config.id, request.ip, request.ip6
+        )  # from here on the network is not removed
         try:
+            await self._make(network)
             endpoint = self._endpoint(config, network, request, interface, given)
             fragment = kernel_plans.endpoint_fragment(network, config.id, endpoint, self._prefix)
             await self._fragments.put(kernel_plans.endpoint_key(config.id, network.id), fragment)
         except BaseException:
-            await self._detach(config.id, network.id)
+            await asyncio.shield(self._detach(config.id, network.id))
             raise
         return endpoint
 

@@ -1,9 +1,9 @@
-"""Container networking of one host: overlay networks, container namespaces, service VIPs, outbound NAT.
+"""Container networking of one host: overlay networks, container namespaces, service VIPs, planners.
 
 Invariant: forwarding entries are programmed from the cluster's state and never learnt.
 Invariant: no process is started for a network.
 
 `model` holds the types. `state`, `fdb`, `backends`, `vip_lb`, `mtu` and `service_discovery` decide and are pure. `links`,
-`nftables`, `conntrack`, `fdb_netlink` and `netns` change the kernel. `sandbox`, `overlay` and `outbound_nat` are what a host
+`nftables`, `conntrack`, `fdb_netlink` and `netns` change the kernel. `sandbox` and `overlay` are what a host
 consists of, `host_networks` joins them, and `driver` is the asyncio interface that the worker uses.
 """

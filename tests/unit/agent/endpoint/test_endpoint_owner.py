@@ -249,6 +249,27 @@ async def test_a_network_that_the_kernel_refuses_is_not_created(host: Host):
     assert not any(key.startswith("local/") for key in host.fragments.wanted)
 
 
+async def test_networks_that_are_created_at_the_same_time_get_different_subnets(host: Host):
+    owner = await host.owner()
+    await asyncio.gather(*(create(owner, f"n{number}") for number in range(4)))
+    subnets = [network.ipam.configs[0].subnet for network in owner.local.networks.list() if network.ipam.configs]
+    assert len(set(subnets)) == len(subnets) == 5
+    first, second = await asyncio.gather(*(owner.local.gateway_network(7) for _ in range(2)))
+    assert first is second
+
+
+async def test_a_network_with_a_container_is_not_removed_and_a_removed_one_takes_none(host: Host):
+    owner = await host.owner()
+    network = owner.local.networks.get(await create(owner, "own"))
+    await owner.connect(config(request("own"), mode="own"))
+    with pytest.raises(PermissionDeniedError, match="has active endpoints"):
+        await owner.local.remove(network)
+    await owner.release(ID)
+    await owner.local.remove(network)
+    with pytest.raises(NotFoundError, match=f"network {network.id} not found"):
+        await owner.local.attach(config(), network, request("own"), "eth0")
+
+
 async def test_an_adopted_container_keeps_what_it_had(host: Host):
     owner = await host.owner()
     await create(owner, "own", "10.1.0.0/24")
