@@ -27,6 +27,7 @@ from agent.image.model import (
 )
 from agent.image.registry.auth_config import Credentials
 from agent.local_network.model import LocalNetwork, NetworkEvent, NetworkRequirements
+from agent.network.plan.difference_text import DifferenceText
 from agent.volume.model import VolumeEvent
 from covey.objects import ClusterSpec, Network
 
@@ -340,6 +341,18 @@ class LocalNetworks(Protocol):
         ...
 
 
+class NetworkVerification(Protocol):
+    """The kernel's network state of this host; implemented by ``agent.network.driver.NetworkDriver``."""
+
+    async def verify(self) -> Sequence[DifferenceText]:
+        """How it differs from what is wanted."""
+        ...
+
+    async def repair(self) -> Sequence[DifferenceText]:
+        """Carry the differences out. Returns those that were found."""
+        ...
+
+
 class AgentInterface(Protocol):
     """The parts of the agent that the API uses; implemented by ``agent.agent.Agent``."""
 
@@ -353,6 +366,8 @@ class AgentInterface(Protocol):
     def volumes(self) -> Volumes: ...
     @property
     def endpoints(self) -> LocalNetworks: ...
+    @property
+    def networks(self) -> NetworkVerification: ...
     @property
     def warnings(self) -> Sequence[str]:
         """What is wrong at the moment and does not stop the daemon."""

@@ -36,6 +36,7 @@ from agent.network.model import (
 )
 from agent.network.namespace_state import container_key, network_key
 from agent.network.netns import Namespace
+from agent.network.plan.difference_text import DifferenceText, difference_texts
 from agent.network.reconciler import Reconciler
 from agent.network.sandbox import Sandbox
 from covey.errors import UnavailableError
@@ -169,6 +170,14 @@ class NetworkDriver:
     async def host_routes(self) -> tuple[HostRoute, ...]:
         """The routes of the host, without default routes."""
         return await self._thread.run(self._started().routes)
+
+    async def verify(self) -> tuple[DifferenceText, ...]:
+        """How the kernel's state of this host differs from what is wanted, in words."""
+        return difference_texts(await self.reconciler.verify())
+
+    async def repair(self) -> tuple[DifferenceText, ...]:
+        """Carry the differences out. Returns those that were found."""
+        return difference_texts(await self.reconciler.repair())
 
     async def clean(self) -> tuple[str, ...]:
         """Remove the sandboxes and networks that this process neither created nor adopted. Returns their names.
