@@ -25,6 +25,7 @@ from agent.network.plan.ownership import alias_of, may_remove
 from covey.errors import ConflictError, CoveyError, UnavailableError
 
 _GONE = {errno.ENODEV, errno.ENOENT}
+_DELETION_GROUP = 0xC0E8  # a device group that nobody else uses
 _LOSES_ENTRIES = {"up", "mac", "master"}
 
 
@@ -38,10 +39,21 @@ class LinkChanges:
         self._outcome = outcome
 
     def delete(self, differences: Iterable[Difference]) -> None:
-        """Delete devices that nobody wants. On the host, devices that Covey did not make stay."""
-        for one in differences:
-            if isinstance(one.found, Link) and one.found.kind and self._may_remove(one.item[1]):
-                self._delete(one)
+        """Delete devices that nobody wants. On the host, devices that Covey did not make stay.
+
+        Several are deleted as a group, because the kernel waits once per deletion. Those that are left are deleted one by one.
+        """
+        gone = [
+            one
+            for one in differences
+            if isinstance(one.found, Link) and one.found.kind and self._may_remove(one.item[1])
+        ]
+        indexes = [index for one in gone if (index := device_index(one.item[1]))]
+        if len(indexes) > 1:
+            grouped = [link_messages.group_link(index, _DELETION_GROUP) for index in indexes]
+            self._netlink.send([*grouped, link_messages.delete_group(_DELETION_GROUP)])
+        for one in gone:
+            self._delete(one)
 
     def make(self, differences: Sequence[Difference]) -> None:
         """Make the missing devices, and again those that cannot be altered. They are still down, and without a master."""

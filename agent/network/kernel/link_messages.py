@@ -27,7 +27,7 @@ from agent.network.namespace_state import Link
 IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 NEW_LINK, DELETE_LINK, GET_LINK, SET_LINK = 16, 17, 18, 19
 _UP = 0x1
-_ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINK_INFO, _ALIAS, _NETNS_FD, _LINK_NETNSID = 1, 3, 4, 5, 10, 18, 20, 28, 37
+_ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINK_INFO, _ALIAS, _GROUP, _NETNS_FD, _LINK_NETNSID = 1, 3, 4, 5, 10, 18, 20, 27, 28, 37
 _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA = 1, 2, 4, 5
 _VETH_PEER = 1
 _OTHER_MTU = 1499
@@ -141,6 +141,15 @@ def change_port(index: int, link: Link) -> bytes:
 
 def delete_link(index: int) -> bytes:
     return message(DELETE_LINK, REQUEST | ACK, IFINFO.pack(0, 0, index, 0, 0))
+
+
+def group_link(index: int, group: int) -> bytes:
+    """Move a device into a group."""
+    return message(NEW_LINK, REQUEST | ACK, IFINFO.pack(0, 0, index, 0, 0) + u32(_GROUP, group))
+
+
+def delete_group(group: int) -> bytes:
+    return message(DELETE_LINK, REQUEST | ACK, IFINFO.pack(0, 0, 0, 0, 0) + u32(_GROUP, group))
 
 
 def _changed_attributes(link: Link, fields: frozenset[str] | set[str]) -> list[bytes]:

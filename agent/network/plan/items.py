@@ -47,6 +47,7 @@ Items: TypeAlias = dict[Item, Value]
 
 KINDS = ("sysctl", "table", "set", "chain", "element", "link", "address", "fdb", "neighbour", "route", "rule")
 """The kinds of items in the order in which they are added. They are removed in the opposite order."""
+_RANKS = {kind: rank for rank, kind in enumerate(KINDS)}
 DEVICE_KINDS = frozenset({"link", "address", "fdb", "neighbour"})
 """The kinds whose second part is a device."""
 NFT_KINDS = frozenset({"table", "set", "chain", "element"})
@@ -84,7 +85,7 @@ def unflatten(items: Mapping[Item, Value]) -> NamespaceState:
 
 def item_order(item: Item) -> tuple[int, Item]:
     """The sort key by which items are added: a sysctl before links, a link before its addresses, a set before its elements."""
-    return KINDS.index(item[0]), item
+    return _RANKS[item[0]], item
 
 
 def device_of(item: Item, value: Value | None) -> str:
@@ -102,7 +103,7 @@ def describe(item: Item) -> str:
     if kind == "route":
         return f"IPv{item[1]} route {item[3]} in table {item[2]}"
     if kind == "rule":
-        return f"IPv{item[1]} rule {item[2]} to table {item[3]}"
+        return f"IPv{item[1]} rule {int(item[2])} to table {item[3]}"
     if kind == "neighbour":
         return f"neighbour {item[2]} of {item[1]}"
     if kind == "fdb":
