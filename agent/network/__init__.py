@@ -6,4 +6,7 @@ Invariant: no process is started for a network.
 `model` holds the types. `state`, `fdb`, `backends`, `vip_lb`, `mtu` and `service_discovery` decide and are pure. `links`,
 `nftables`, `conntrack`, `fdb_netlink` and `netns` change the kernel. `sandbox` and `overlay` are what a host
 consists of, `host_networks` joins them, and `driver` is the asyncio interface that the worker uses.
+
+`namespace_state` is the type of wanted and found state. `plan` computes fragments of it and compares, `kernel` reads and applies,
+`namespace_worker` and `reconciler` keep both the same; docs/design/network-state.md.
 """

@@ -27,7 +27,8 @@ from agent.network.namespace_state import Link
 IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 NEW_LINK, DELETE_LINK, GET_LINK, SET_LINK = 16, 17, 18, 19
 _UP = 0x1
-_ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINK_INFO, _ALIAS, _GROUP, _NETNS_FD, _LINK_NETNSID = 1, 3, 4, 5, 10, 18, 20, 27, 28, 37
+_ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINK_INFO = 1, 3, 4, 5, 10, 18
+_ALIAS, _GROUP, _NETNS_FD, _LINK_NETNSID = 20, 27, 28, 37
 _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA = 1, 2, 4, 5
 _VETH_PEER = 1
 _OTHER_MTU = 1499
