@@ -43,6 +43,7 @@ def read_host(root: Path = Path("/"), extra_warnings: Sequence[str] = (), state_
     release = _os_release(root)
     names = ["name=seccomp,profile=builtin"]
     names += ["name=apparmor"] if _text(root / "sys/module/apparmor/parameters/enabled").startswith("Y") else []
+    names += ["name=selinux"] if (root / "sys/fs/selinux/enforce").exists() else []
     names += ["name=cgroupns"] if unified else []
     return HostInfo(
         kernel=platform.release(),

@@ -26,6 +26,7 @@ def info(found: Item) -> str:
         (0, "Logging Driver", found.get("LoggingDriver")),
         (0, "Cgroup Driver", found.get("CgroupDriver")),
         (0, "Cgroup Version", found.get("CgroupVersion")),
+        (0, "Runtimes", " ".join(sorted(found.get("Runtimes") or {}))),
         (0, "Default Runtime", found.get("DefaultRuntime")),
         *((0, f"{kind} plugins", " ".join(names or [])) for kind, names in (found.get("Plugins") or {}).items()),
         (0, "Kernel Version", found.get("KernelVersion")),

@@ -259,7 +259,6 @@ EXEC = (
     post("/exec/{exec}/start", {"Detach": True}, "detached"),
     get("/exec/{exec}/json", "finished", until=("Running", False)),
     post("/exec/{exec}/start", {"Detach": True}, "again"),
-    post("/exec/{exec}/resize", None, "not running", query={"h": "10", "w": "10"}, message=ANY),
     post(
         "/containers/life/exec", {"Cmd": ["none-such"], "AttachStdout": True}, "no such program", save={"exec2": "Id"}
     ),
@@ -282,6 +281,7 @@ EXEC = (
     post("/exec/{exec3}/start", {"Detach": False, "Tty": False}, "attached"),
     get("/exec/{exec3}/json", "exit code", until=("ExitCode", 3)),
     get("/containers/life/json", "after execs"),
+    post("/exec/{exec}/resize", None, "not running", query={"h": "10", "w": "10"}, message=ANY),
 )
 
 FILES = (
