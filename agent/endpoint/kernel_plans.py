@@ -26,6 +26,19 @@ def endpoint_key(container_id: str, network_id: str) -> str:
     return f"endpoint/{container_id}/{network_id}"
 
 
+def open_ports_key(container_id: str) -> str:
+    """The key of the fragment of a container's ports that the outside reaches at its own addresses."""
+    return f"open/{container_id}"
+
+
+def routed_families(network: LocalNetwork) -> tuple[bool, bool]:
+    """Whether the outside reaches the network's containers at their own addresses, IPv4 and IPv6 (gateway mode routed)."""
+    if network.driver != "bridge" or network.internal:
+        return False, False
+    options = read_bridge_options(network.options)
+    return options.mode4 is GatewayMode.ROUTED, options.mode6 is GatewayMode.ROUTED
+
+
 def routes_key(container_id: str) -> str:
     """The key of the fragment of a container's default routes."""
     return f"routes/{container_id}"

@@ -8,37 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from agent.container.links import parse_link
 from agent.container.model import ContainerConfig, EndpointSettings, NetworkRequest
 from agent.dns.zone import LocalMember, build_local_zone
 from agent.endpoint import kernel_plans
+from agent.endpoint.endpoint_settings import endpoint_settings, hairpin_subnets, link_pairs, open_ports, zone_member
 from agent.endpoint.fragments import Fragments, LocalDriver
 from agent.endpoint.plan import usable
 from agent.endpoint.port_plan import ReachableContainer
-from agent.local_network.addresses import config_of, plain
+from agent.local_network.addresses import config_of
 from agent.local_network.model import (
     BRIDGE,
     GATEWAY,
-    ID_DIGITS,
-    EndpointAddresses,
     LocalNetwork,
     NetworkRequirements,
 )
 from agent.local_network.networks import LocalNetworks
 from agent.local_network.options import read_bridge_options
 from agent.network.model import LocalAttachment
-from agent.network.plan.bridge import plan_default_routes
+from agent.network.plan.bridge import plan_default_routes, plan_open_ports
 from covey.errors import CoveyError, InvalidArgumentError
-from covey.ids import endpoint_id
 
 log = logging.getLogger(__name__)
-
-IFNAME_OPTION = "com.docker.network.endpoint.ifname"
-SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
-_IFNAME = "IFNAME"  # clients write it in lower case too
-_OPEN_LINK = {4: "0.0.0.0", 6: "::"}
 
 
 class LocalEndpoints:
@@ -51,6 +43,7 @@ class LocalEndpoints:
         self._prefix = prefix
         self._members: dict[str, dict[str, LocalMember]] = {}
         self._ready: set[str] = set()
+        self._open: set[str] = set()
         self._changing = asyncio.Lock()  # a network that is made has no row yet, but its name and its subnet
 
     async def open(self) -> None:
@@ -133,7 +126,7 @@ class LocalEndpoints:
         )  # from here on the network is not removed
         try:
             await self._make(network)
-            endpoint = self._endpoint(config, network, request, interface, given)
+            endpoint = endpoint_settings(config, network, request, interface, given)
             fragment = kernel_plans.endpoint_fragment(network, config.id, endpoint, self._prefix)
             await self._fragments.put(kernel_plans.endpoint_key(config.id, network.id), fragment)
         except BaseException:
@@ -151,7 +144,10 @@ class LocalEndpoints:
         )
 
     def reached_by_host(self, container_id: str, endpoints: Sequence[EndpointSettings]) -> ReachableContainer | None:
-        """How the host reaches a container: by the endpoint with its IPv4 default route, else with that of IPv6."""
+        """How the host leads ports to a container: by the endpoint with its IPv4 default route, else with that of IPv6.
+
+        A routed network has no ports on the host: its containers are reached at their own addresses.
+        """
         gateways = kernel_plans.default_gateways(tuple(endpoints))
         for gateway in gateways:
             endpoint = next(each for each in endpoints if each.interface == gateway.interface)
@@ -159,12 +155,16 @@ class LocalEndpoints:
             if network is None or network.driver != BRIDGE or network.internal:
                 continue
             options = read_bridge_options(network.options)
+            routed = kernel_plans.routed_families(network)
+            v4, v6 = "" if routed[0] else endpoint.ip, "" if routed[1] else endpoint.ip6
+            if not v4 and not v6:
+                return None
             return ReachableContainer(
                 endpoint_id=endpoint.endpoint_id,
-                v4=endpoint.ip,
-                v6=endpoint.ip6,
+                v4=v4,
+                v6=v6,
                 device=kernel_plans.host_device(network, container_id, endpoint.interface),
-                subnets=_hairpin_subnets(network, endpoint),
+                subnets=hairpin_subnets(network, endpoint),
                 default_address=options.host_binding,
             )
         return None
@@ -174,18 +174,31 @@ class LocalEndpoints:
         gateways = kernel_plans.default_gateways(endpoints)
         fragment = plan_default_routes(config.id, gateways)
         await self._fragments.put(kernel_plans.routes_key(config.id), fragment)
+        await self._open_ports(config, endpoints)
         named = [each for each in endpoints if self._has_names(each)]
         left = {key for key, members in self._members.items() if config.id in members} - {
             each.network_id for each in named
         }
         for each in named:
-            self._members.setdefault(each.network_id, {})[config.id] = _member(config, each)
+            self._members.setdefault(each.network_id, {})[config.id] = zone_member(config, each)
         for network_id in left:
             self._members[network_id].pop(config.id)
         await self._publish_names({each.network_id for each in named} | left)
         await self._driver.set_local_attachments(
-            config.id, [LocalAttachment(each.network_id, each.interface, _links(each)) for each in named]
+            config.id, [LocalAttachment(each.network_id, each.interface, link_pairs(each)) for each in named]
         )
+
+    async def _open_ports(self, config: ContainerConfig, endpoints: tuple[EndpointSettings, ...]) -> None:
+        """Let the outside reach the published ports of a container on routed networks."""
+        found = [(self.networks.find(each.network_id), each) for each in endpoints]
+        ports = [port for network, each in found if network is not None for port in open_ports(config, network, each)]
+        fragment = plan_open_ports(self._prefix, ports)
+        if fragment:
+            self._open.add(config.id)
+            await self._fragments.put(kernel_plans.open_ports_key(config.id), fragment)
+        elif config.id in self._open:
+            self._open.discard(config.id)
+            await self._fragments.drop(kernel_plans.open_ports_key(config.id))
 
     async def detach(self, container_id: str, network_id: str) -> None:
         """Disconnect a container from a network. Nothing happens if it is not connected."""
@@ -199,6 +212,9 @@ class LocalEndpoints:
             if container_id in self.networks.addresses.holders(network.id):
                 await self.detach(container_id, network.id)
         await self._fragments.drop(kernel_plans.routes_key(container_id))
+        if container_id in self._open:
+            self._open.discard(container_id)
+            await self._fragments.drop(kernel_plans.open_ports_key(container_id))
 
     async def adopt(self, config: ContainerConfig, endpoints: Sequence[EndpointSettings]) -> None:
         """After a restart of the daemon: take over the endpoints of a container."""
@@ -242,35 +258,6 @@ class LocalEndpoints:
         await self._fragments.drop(kernel_plans.endpoint_key(container_id, network_id))
         self.networks.addresses.release(network_id, container_id)
 
-    def _endpoint(
-        self,
-        config: ContainerConfig,
-        network: LocalNetwork,
-        request: NetworkRequest,
-        interface: str,
-        given: EndpointAddresses,
-    ) -> EndpointSettings:
-        ip, ip6 = plain(given.ipv4), plain(given.ipv6)
-        return EndpointSettings(
-            name=network.name,
-            driver=network.driver,
-            network_id=network.id,
-            endpoint_id=endpoint_id(config.id, network.id),
-            ip=ip,
-            prefix=int(given.ipv4.partition("/")[2] or 0),
-            mac=request.mac or kernel_plans.choose_mac(ip, config.id, network.id),
-            gateway=_gateway(network, given.gateway4, 4),
-            ip6=ip6,
-            prefix6=int(given.ipv6.partition("/")[2] or 0),
-            gateway6=_gateway(network, given.gateway6, 6),
-            link_local_ips=request.link_local_ips,
-            gateway_priority=request.gateway_priority,
-            sysctls=read_sysctls(request.driver_options, interface),
-            aliases=request.aliases,
-            links=request.links,
-            interface=interface,
-        )
-
     def _has_names(self, endpoint: EndpointSettings) -> bool:
         """Names resolve on the networks that users create, as in Docker, not on the default bridge."""
         network = self.networks.find(endpoint.network_id)
@@ -285,43 +272,3 @@ class LocalEndpoints:
                 zones[network_id] = build_local_zone(network.name, [members[key] for key in sorted(members)])
         if zones:
             await self._driver.set_local_names(zones)
-
-
-def read_sysctls(options: Mapping[str, str], interface: str) -> dict[str, str]:
-    """The kernel parameters that a request sets on its interface, which they name IFNAME, by their path below /proc/sys."""
-    found = {}
-    for entry in filter(None, options.get(SYSCTLS_OPTION, "").split(",")):
-        name, separator, value = entry.partition("=")
-        parts = name.split(".")
-        if not separator or len(parts) < 5 or parts[0] != "net" or parts[3].upper() != _IFNAME or not all(parts):
-            raise InvalidArgumentError(
-                f"invalid endpoint settings: unrecognised sysctl '{entry}': use net.FAMILY.KIND.IFNAME.NAME=VALUE"
-            )
-        found["/".join(interface if part.upper() == _IFNAME else part for part in parts)] = value
-    return found
-
-
-def _hairpin_subnets(network: LocalNetwork, endpoint: EndpointSettings) -> tuple[str, ...]:
-    """The addresses whose replies to the container do not come back through the host."""
-    if network.name == GATEWAY:
-        return tuple(filter(None, (endpoint.ip, endpoint.ip6)))
-    return tuple(config.subnet for config in network.ipam.configs)
-
-
-def _gateway(network: LocalNetwork, address: str, version: int) -> str:
-    """The gateway of a network's endpoints: none on an internal one, and the link itself where a driver has none."""
-    if network.internal:
-        return ""
-    if not address and network.driver == "ipvlan" and (network.ipv4 if version == 4 else network.ipv6):
-        return _OPEN_LINK[version]
-    return address
-
-
-def _member(config: ContainerConfig, endpoint: EndpointSettings) -> LocalMember:
-    names = dict.fromkeys((config.name, *endpoint.aliases, config.id[:12], config.hostname))
-    return LocalMember(tuple(filter(None, names)), tuple(filter(None, (endpoint.ip, endpoint.ip6))))
-
-
-def _links(endpoint: EndpointSettings) -> tuple[tuple[str, str], ...]:
-    pairs = [parse_link(link) for link in endpoint.links]
-    return tuple((alias, name[:12] if len(name) == ID_DIGITS else name) for name, alias in pairs)

@@ -128,6 +128,15 @@ def test_gateway_modes_decide_who_reaches_a_container_from_outside(lab: LabClust
         assert (lab[1].address if seen == "host" else address(lab, name, net)) in sources
         lab.inside(lab[2], "nft", "delete", "table", "ip", "t")
         lab.inside(lab[2], "ip", "route", "del", subnet)
+    net = network(lab, "--subnet", "10.65.0.0/24", "-o", f"{OPTION}.gateway_mode_ipv4=routed")
+    lab.inside(lab[2], "ip", "route", "replace", "10.65.0.0/24", "via", lab[1].address)
+    name = unique("c")
+    lab.docker("run", "-d", "--init", "--name", name, "--network", net, "-p", "8080:80", IMAGE, *labs.WEB)
+    fetch = ("curl", "-sf", "-m", "1", f"http://{address(lab, name, net)}")
+    wait(lambda: lab.inside(lab[2], *fetch, check=None).code == 0, "the published port at the container's own address")
+    lab.docker("exec", "-d", name, "httpd", "-f", "-p", "81", "-h", "/www")
+    assert lab.inside(lab[2], *fetch[:-1], f"{fetch[-1]}:81", check=None).code != 0
+    lab.inside(lab[2], "ip", "route", "del", "10.65.0.0/24")
     isolated = network(lab, "--internal", "-o", f"{OPTION}.gateway_mode_ipv4=isolated")
     first, second = container(lab, "--network", isolated), container(lab, "--network", isolated)
     assert reaches(lab, first, address(lab, second, isolated))

@@ -10,7 +10,9 @@ Every network has two chains of its own, entered by maps of device names, so tha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_interface
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,6 +33,20 @@ from agent.network.overlay import port_name
 NAT, NAT_UNPROTECTED, ROUTED, ISOLATED = "nat", "nat-unprotected", "routed", "isolated"
 OPEN_PORTS = {4: "open_ports4", 6: "open_ports6"}
 """Sets of `address . protocol . port` that the outside may reach without translation, on networks in gateway mode routed."""
+
+
+_OPEN_PORT_HEADS = {
+    4: "type ipv4_addr . inet_proto . inet_service;",
+    6: "type ipv6_addr . inet_proto . inet_service;",
+}
+
+
+class OpenPort(NamedTuple):
+    """A port of a container on a network in gateway mode routed, which the outside may reach."""
+
+    address: str
+    protocol: str
+    number: int
 
 
 class BridgeNetwork(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +127,18 @@ def plan_port(port: BridgePort, network: BridgeNetwork) -> Fragment:
     }
 
 
+def plan_open_ports(prefix: str, ports: Iterable[OpenPort]) -> Fragment:
+    """The fragment of the ports that the outside reaches at the containers' own addresses; empty without any."""
+    elements: dict[int, dict[str, str]] = {4: {}, 6: {}}
+    for port in ports:
+        family = ip_interface(port.address).version
+        elements[family][f"{port.address} . {port.protocol} . {port.number}"] = ""
+    if not any(elements.values()):
+        return {}
+    sets = {OPEN_PORTS[family]: NftSet(head=_OPEN_PORT_HEADS[family], elements=elements[family]) for family in (4, 6)}
+    return {HOST: NamespaceState(tables={table_name(prefix): NftTable(sets=sets)})}
+
+
 def plan_default_routes(container_id: str, gateways: tuple[DefaultGateway, ...]) -> Fragment:
     """The fragment of a container's default routes."""
     routes = frozenset(
@@ -142,8 +170,8 @@ def _table(network: BridgeNetwork) -> NftTable:
         "to": _chain_map("ifname", {f'"{device}"': f"jump to-{device}"}),
         "from": _chain_map("ifname", {f'"{device}"': f"jump from-{device}"}),
         "bridges": NftSet(head="type ifname;", elements={f'"{device}"': ""}),
-        OPEN_PORTS[4]: NftSet(head="type ipv4_addr . inet_proto . inet_service;"),
-        OPEN_PORTS[6]: NftSet(head="type ipv6_addr . inet_proto . inet_service;"),
+        OPEN_PORTS[4]: NftSet(head=_OPEN_PORT_HEADS[4]),
+        OPEN_PORTS[6]: NftSet(head=_OPEN_PORT_HEADS[6]),
     }
     masqueraded = _masqueraded(network)
     if masqueraded:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.container.model import ContainerConfig, EndpointSettings, NetworkConnection, NetworkRequest
+from agent.container.model import ContainerConfig, EndpointSettings, NetworkConnection, NetworkRequest, PortBinding
 from agent.endpoint.container_networks import RESOLVER_ADDRESS, EndpointOwner
+from agent.endpoint.endpoint_settings import read_sysctls
 from agent.endpoint.kernel_plans import endpoint_addresses
-from agent.endpoint.local_endpoints import LocalEndpoints, read_sysctls
+from agent.endpoint.local_endpoints import LocalEndpoints
 from agent.local_network.model import NetworkRequirements
 from agent.network.model import Attachment, LocalAttachment
 from agent.network.namespace_state import container_key
@@ -247,6 +248,25 @@ async def test_a_network_that_the_kernel_refuses_is_not_created(host: Host):
         await create(owner, "own")
     assert owner.local.networks.find("own") is None
     assert not any(key.startswith("local/") for key in host.fragments.wanted)
+
+
+async def test_published_ports_of_a_routed_network_are_open_at_the_containers_own_address(host: Host):
+    owner = await host.owner()
+    routed = {"com.docker.network.bridge.gateway_mode_ipv4": "routed"}
+    await create(owner, "routed", "10.1.0.0/24", "fd01::/64", ipv6=True, options=routed)
+    bindings = {"80/tcp": (PortBinding(host_port="8080"),), "53/udp": None}
+    container = config(request("routed"), mode="routed", port_bindings=bindings)
+    made = await owner.connect(container)
+    table = host.fragments.wanted[f"open/{ID}"]["host"].tables["inet covey0-bridges"]
+    assert {name: list(found.elements) for name, found in table.sets.items()} == {
+        "open_ports4": ["10.1.0.2 . tcp . 80"],
+        "open_ports6": [],
+    }
+    reached = owner.local.reached_by_host(ID, made.endpoints)
+    assert reached is not None
+    assert (reached.v4, reached.v6) == ("", "fd01::2")  # IPv6 is translated, so it has ports on the host
+    await owner.release(ID)
+    assert not any(ID in key for key in host.fragments.wanted)
 
 
 async def test_networks_that_are_created_at_the_same_time_get_different_subnets(host: Host):
