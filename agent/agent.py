@@ -164,6 +164,7 @@ class Agent:
             platform=Platform(architecture=host_architecture(), os="linux"),
             resources=Resources(nano_cpus=(os.cpu_count() or 1) * NANO, memory_bytes=_memory_bytes()),
             data_path_addr=self._data_path_addr,
+            addresses=self.networks.host_addresses,
             engine=EngineDescription(version=engine_version(), labels=dict(self._settings.current.labels)),
         )
 

@@ -264,6 +264,8 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     requested_networks: tuple[NetworkRequest, ...] = ()
     """For a task: network ids, with the addresses that the managers allocated (`10.0.1.5/24`)."""
     networks: tuple[EndpointSettings, ...] = ()
+    in_mesh: bool = False
+    """Whether the routing mesh leads connections to it."""
     port_bindings: dict[str, tuple[PortBinding, ...] | None] = msgspec.field(default_factory=dict)
     """Ports to publish, `80/tcp` by where."""
     published: tuple[PublishedPort, ...] = ()

@@ -104,7 +104,8 @@ class LocalEndpoints:
             "com.docker.network.bridge.enable_ip_masquerade": "true",
             "com.docker.network.bridge.name": GATEWAY,
         }
-        return await self._create(NetworkRequirements(name=GATEWAY, driver=BRIDGE, options=options), now_ns)
+        wanted = NetworkRequirements(name=GATEWAY, driver=BRIDGE, ipv6=True, options=options)
+        return await self._create(wanted, now_ns)
 
     def check_request(self, network: LocalNetwork, request: NetworkRequest) -> None:
         """Refuse what no container can have on the network, in Docker's words."""

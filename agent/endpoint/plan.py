@@ -55,7 +55,7 @@ def plan_interfaces(config: ContainerConfig, networks: Mapping[str, Network], fi
     if mode == "none" or config.network_disabled:
         return InterfacePlan(loopback_only=True)
     requests = config.requested_networks
-    if not mode and not requests:  # a task without networks is on the bridge
+    if not mode and not requests and not config.in_mesh:  # a task without networks is on the bridge
         requests = (NetworkRequest(network=BRIDGE),)
     interfaces: dict[str, PlannedInterface] = {}
     for request in requests:
@@ -82,7 +82,9 @@ def plan_interfaces(config: ContainerConfig, networks: Mapping[str, Network], fi
         attachment = Attachment(network.id, request.ip, name, request.aliases)
         interfaces[network.id] = PlannedInterface(name=name, request=request, attachment=attachment)
     planned = tuple(interfaces.values())
-    gateway = interface_name(None, None, (each.name for each in planned)) if _needs_gateway(planned, networks) else ""
+    gateway = (
+        interface_name(None, None, (each.name for each in planned)) if _needs_gateway(config, planned, networks) else ""
+    )
     return InterfacePlan(interfaces=planned, gateway=gateway)
 
 
@@ -138,10 +140,12 @@ def _prefix(network: LocalNetwork) -> str:
     return read_vlan_options(network.driver, network.options).iface_prefix
 
 
-def _needs_gateway(interfaces: Iterable[PlannedInterface], networks: Mapping[str, Network]) -> bool:
-    """Whether an overlay network lets its containers out, and no network of the host does."""
+def _needs_gateway(
+    config: ContainerConfig, interfaces: Iterable[PlannedInterface], networks: Mapping[str, Network]
+) -> bool:
+    """Whether an overlay network lets its containers out, or the mesh must reach them, and no network of the host does."""
     planned = tuple(interfaces)
     if any(each.local is not None and leads_out(each.local) for each in planned):
         return False
     attached = [networks[each.attachment.network_id] for each in planned if each.attachment is not None]
-    return any(not network.spec.internal for network in attached)
+    return config.in_mesh or any(not network.spec.internal for network in attached)

@@ -63,7 +63,9 @@ class RoutingMesh:
     async def set_container(self, container_id: str, task_id: str, found: ReachableContainer) -> None:
         """A task's container on this node is reached like this now."""
         self._tasks[container_id] = task_id
-        self._state.set_container(task_id, LocalTask(address=found.v4, address6=found.v6, neighbours=found.subnets))
+        self._state.set_container(
+            task_id, LocalTask(address=found.v4, address6=found.v6, device=found.device, neighbours=found.subnets)
+        )
         await self.settle()
 
     async def set_subnets(self, subnets: tuple[str, ...]) -> None:

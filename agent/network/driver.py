@@ -65,6 +65,8 @@ class NetworkDriver:
         """Changes nothing before `start`."""
         self.prefix = gateway_bridge
         """Begins the names of this daemon's devices and tables in the host's namespace."""
+        self.host_addresses: tuple[str, ...] = ()
+        """The addresses by which others may reach this host, as of the last `set_host_address`."""
         self._open_host = lambda: HostNetworks(host_address, run_dir, gateway_bridge, host_netns)
         self._host: HostNetworks | None = None
         self.tunnel_port = VXLAN_PORT
@@ -107,6 +109,7 @@ class NetworkDriver:
         """Set the host's underlay address when it becomes known or changes. VXLAN devices are replaced."""
         host = self._started()
         await self._thread.run(lambda: host.set_endpoint(TunnelEndpoint(host_address, self.tunnel_port)))
+        self.host_addresses = await self._thread.run(host.addresses)
 
     def set_tunnel_port(self, port: int) -> None:
         """Set the UDP port of the cluster's tunnels. The next `set_host_address` or `apply` uses it."""

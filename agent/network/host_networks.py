@@ -154,6 +154,10 @@ class HostNetworks:
         """Set the networks of this host whose names a container resolves."""
         self.sandboxes.get(container_id).local_attachments = tuple(attachments)
 
+    def addresses(self) -> tuple[str, ...]:
+        """The host's own addresses of both families, without loopback, link-local ones and those of Covey's devices."""
+        return links.run_in_namespace(self.namespace, "read the host's addresses", links.host_addresses)
+
     def routes(self) -> tuple[HostRoute, ...]:
         """The routes of the host's main table, with their devices; without default routes."""
         return links.run_in_namespace(self.namespace, "read the routes", links.host_routes)

@@ -115,6 +115,13 @@ def host_routes(route: Any) -> tuple[HostRoute, ...]:
     )
 
 
+def host_addresses(route: Any) -> tuple[str, ...]:
+    """Addresses of global scope, without those of devices that Covey made."""
+    own = {link["index"] for link in route.get_links() if str(link.get_attr("IFLA_IFALIAS") or "").startswith("covey")}
+    found = [item for item in route.get_addr() if item["scope"] == 0 and item["index"] not in own]
+    return tuple(sorted({str(item.get_attr("IFA_LOCAL") or item.get_attr("IFA_ADDRESS")) for item in found}))
+
+
 def ensure_address(route: Any, index: int, address: str) -> None:
     interface = ip_interface(address)
     route.addr("replace", index=index, address=str(interface.ip), prefixlen=interface.network.prefixlen)

@@ -195,7 +195,14 @@ class MeshState:
         if subnet is None:
             return None
         number = int(ip_address(node.address)) - int(subnet.network_address)
-        return MeshNode(number=number, host=node.host, address=node.address, address6=node.address6, mac=node.mac)
+        return MeshNode(
+            number=number,
+            host=node.host,
+            address=node.address,
+            address6=node.address6,
+            mac=node.mac,
+            clients=node.addresses,
+        )
 
     def _own(self) -> NodeEndpoint | None:
         return next((node for node in self._nodes.values() if node.host and node.host == self.host.host), None)

@@ -86,6 +86,7 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         dns_options=dns.options if dns else (),
         extra_hosts=_extra_hosts(spec),
         requested_networks=_networks(task),
+        in_mesh=_is_in_mesh(task),
         port_bindings=_port_bindings(task),
         healthcheck=image_defaults.healthcheck(
             healthcheck(spec.healthcheck) if spec.healthcheck else None, image.config.healthcheck
@@ -140,6 +141,11 @@ def _networks(task: Task) -> tuple[NetworkRequest, ...]:
         for attachment in task.networks
         if attachment.network_id in named
     )
+
+
+def _is_in_mesh(task: Task) -> bool:
+    ports = task.endpoint.ports if task.endpoint else ()
+    return any(port.publish_mode is PublishMode.INGRESS for port in ports)
 
 
 def _port_bindings(task: Task) -> dict[str, tuple[PortBinding, ...] | None]:

@@ -68,7 +68,8 @@ class VirtualService(Struct, frozen=True, kw_only=True):
 
 class NodeEndpoint(Struct, frozen=True, kw_only=True):
     """One node on one network. ``id`` is NODE/NETWORK, ``host`` its underlay address. ``address``, ``address6`` and ``mac`` are the node's
-    own, on the ingress network; ``wireguard`` is its key, on encrypted networks.
+    own, on the ingress network; ``addresses`` are those that it has as a client of the routing mesh, ``wireguard`` is its key, on encrypted
+    networks.
     """
 
     id: str
@@ -80,6 +81,7 @@ class NodeEndpoint(Struct, frozen=True, kw_only=True):
     address6: str = ""
     mac: str = ""
     wireguard: WireGuardDescription | None = None
+    addresses: tuple[str, ...] = ()
 
 
 Assigned = Task | Secret | Config | Network | NetworkEndpoint | VirtualService | NodeEndpoint

@@ -45,7 +45,7 @@ class WireGuardDescription(Struct, frozen=True, kw_only=True):
 
 class NodeDescription(Struct, frozen=True, kw_only=True):
     """The host as the agent describes it at the start of each session. ``data_path_addr`` is its VXLAN tunnel endpoint; empty if that is
-    the address of its status. ``wireguard`` is None if the host cannot encrypt.
+    the address of its status. ``wireguard`` is None if the host cannot encrypt. ``addresses`` are all by which others may reach the host.
     """
 
     hostname: str = ""
@@ -55,6 +55,7 @@ class NodeDescription(Struct, frozen=True, kw_only=True):
     tls: TLSInfo = TLSInfo()
     data_path_addr: str = ""
     wireguard: WireGuardDescription | None = None
+    addresses: tuple[str, ...] = ()
 
 
 class NodeSpec(Struct, frozen=True, kw_only=True):

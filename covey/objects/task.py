@@ -9,6 +9,8 @@ from covey.objects.endpoint import Endpoint, PortConfig
 from covey.objects.node import Platform, Resources
 from covey.states import MountType, RestartCondition, TaskState
 
+DEFAULT_STOP_GRACE_NS = 10_000_000_000
+
 
 class FileTarget(Struct, frozen=True, kw_only=True):
     """The file of a secret or config in the container: a name under /run/secrets or an absolute path."""

@@ -17,6 +17,7 @@ from covey.objects import (
     UpdateStatus,
     replace,
 )
+from covey.objects.task import DEFAULT_STOP_GRACE_NS
 from covey.states import ServiceMode, UpdateState
 from engine.translate import enum_names
 from engine.translate.base import ANNOTATIONS
@@ -38,7 +39,6 @@ from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.task_spec import NETWORK_ATTACHMENT, TASK_SPEC
 from engine.translate.times import rfc3339
 
-_DEFAULT_GRACE_NS = 10_000_000_000
 _MODES = {
     "Replicated": ServiceMode.REPLICATED,
     "Global": ServiceMode.GLOBAL,
@@ -193,7 +193,7 @@ def with_defaults(spec: ServiceSpec) -> ServiceSpec:
     task = spec.task
     container = replace(task.container, dns=task.container.dns or DNSConfig())
     if container.stop_grace_ns is None:
-        container = replace(container, stop_grace_ns=_DEFAULT_GRACE_NS)
+        container = replace(container, stop_grace_ns=DEFAULT_STOP_GRACE_NS)
     task = replace(
         task,
         container=container,

@@ -39,7 +39,7 @@ class DefaultNetworksPlanner(KeyedPlanner[str]):
             return Plan()
         found = [_predefined(name) for name in PREDEFINED_DRIVERS if view.networks.by_name(name) is None]
         if view.networks.ingress() is None and view.networks.by_name(INGRESS_NAME) is None:
-            found.append(NetworkSpec(annotations=Annotations(name=INGRESS_NAME), ingress=True))
+            found.append(NetworkSpec(annotations=Annotations(name=INGRESS_NAME), ipv6=True, ingress=True))
         networks = tuple([Network(id=self._new_id(), spec=spec) for spec in found])
         return Plan((Step(creates=networks, updates=(replace(cluster, default_networks=True),)),))
 

@@ -122,7 +122,7 @@ def _host(node: Node) -> tuple[object, ...]:
 
 def _as_seen(node: Node) -> tuple[object, ...]:
     """What other nodes see of it."""
-    return (*_host(node), node.attachments, node.description.wireguard)
+    return (*_host(node), node.attachments, node.description.wireguard, node.description.addresses)
 
 
 def _is_encrypted(network: Network | None) -> bool:
@@ -219,6 +219,7 @@ def _node_endpoint(view: View, node: Node, network: Network) -> NodeEndpoint | N
         address=own.address.partition("/")[0] if own else "",
         address6=own.address6.partition("/")[0] if own else "",
         mac=own.mac if own else "",
+        addresses=node.description.addresses if network.spec.ingress else (),
         wireguard=node.description.wireguard if _is_encrypted(network) else None,
     )
 

@@ -11,7 +11,22 @@ from collections.abc import Iterable
 import msgspec
 
 from covey.ids import IdSource
-from covey.objects import Annotations, Driver, EndpointSpec, Node, Service, Task, TaskSpec, TaskStatus, replace
+from covey.objects import (
+    Annotations,
+    DNSConfig,
+    Driver,
+    EndpointSpec,
+    Node,
+    Placement,
+    ResourceRequirements,
+    RestartPolicy,
+    Service,
+    Task,
+    TaskSpec,
+    TaskStatus,
+    replace,
+)
+from covey.objects.task import DEFAULT_STOP_GRACE_NS
 from covey.states import NodeAvailability, NodeState, ServiceMode, TaskState
 from covey.task_predicates import creation_order, has_ended, should_run
 from manager.constraints import meets_constraints, platform_matches
@@ -120,7 +135,27 @@ def may_keep_running(task: Task, node: Node) -> bool:
 
 
 def _same_work(task: TaskSpec, wanted: TaskSpec) -> bool:
-    """Whether two specs describe the same task. With which credentials its image is pulled does not count."""
-    container = replace(task.container, registry_auth=wanted.container.registry_auth)
-    same: bool = replace(task, container=container) == wanted
-    return same
+    """Whether two specs describe the same task.
+
+    With which credentials its image is pulled does not count, nor whether a default is written out, nor the order of mounts: clients
+    give back what inspection shows.
+    """
+    return _normalized(task) == _normalized(wanted)
+
+
+def _normalized(task: TaskSpec) -> TaskSpec:
+    container = task.container
+    grace_ns = DEFAULT_STOP_GRACE_NS if container.stop_grace_ns is None else container.stop_grace_ns
+    return replace(
+        task,
+        container=replace(
+            container,
+            registry_auth="",
+            stop_grace_ns=grace_ns,
+            dns=container.dns or DNSConfig(),
+            mounts=tuple(sorted(container.mounts, key=lambda mount: mount.target)),
+        ),
+        resources=task.resources or ResourceRequirements(),
+        restart=task.restart or RestartPolicy(),
+        placement=task.placement or Placement(),
+    )

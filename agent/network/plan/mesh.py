@@ -38,8 +38,9 @@ _REFUSED = "refused"
 
 
 class MeshNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A node on the ingress network. `number` (1 to 65,535) is its place in the subnet, by which all nodes know it. `host` is its
-    underlay address.
+    """A node on the ingress network. `number` (1 to 65,535) is its place in the subnet, by which all nodes know it.
+
+    `host` is its underlay address, `clients` are all that its own programs may send from.
     """
 
     number: int
@@ -47,6 +48,7 @@ class MeshNode(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     address6: str = ""
     mac: str
+    clients: tuple[str, ...] = ()
 
 
 class MeshBackend(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +59,11 @@ class MeshBackend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LocalTask(MeshBackend, frozen=True, kw_only=True):
-    """The container of a task on this node. `neighbours` are addresses whose replies to it do not come back through the host."""
+    """The container of a task on this node, behind a device of the host. `neighbours` are addresses whose replies to it do not come
+    back through the host.
+    """
 
+    device: str = ""
     neighbours: tuple[str, ...] = ()
 
 
@@ -97,7 +102,7 @@ def base(mesh: Mesh) -> Fragment:
     own, device = mesh.own, mesh.device
     addresses = {(device, f"{own.address}/32")} | ({(device, f"{own.address6}/128")} if own.address6 else set())
     rules = {PolicyRule(priority=_IN_MESH_PRIORITY, table=254, family=family, input_device=device) for family in (4, 6)}
-    sources = [own.host, *mesh.container_subnets]
+    sources = [*_clients(own), *mesh.container_subnets]
     return {
         HOST: NamespaceState(
             links={
@@ -143,7 +148,7 @@ def node(mesh: Mesh, peer: MeshNode) -> Fragment:
             )
         )
     sets = _sets(
-        snat=[peer.host],
+        snat=_clients(peer),
         marks={peer.mac: f"0x{MARK | peer.number:08x}"},
         zones={peer.mac: str(peer.number)},
     )
@@ -156,6 +161,10 @@ def node(mesh: Mesh, peer: MeshNode) -> Fragment:
             tables={mesh.table: NftTable(sets=sets)},
         )
     }
+
+
+def _clients(node: MeshNode) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((node.host, *node.clients)))
 
 
 def remote_task(mesh: Mesh, task: MeshBackend, peer: MeshNode) -> Fragment:
@@ -175,7 +184,8 @@ def local_task(mesh: Mesh, task: MeshBackend, container: LocalTask) -> Fragment:
         local6={task.address6: container.address6} if task.address6 and container.address6 else {},
         hairpin=container.neighbours,
     )
-    return {HOST: NamespaceState(tables={mesh.table: NftTable(sets=sets)})}
+    sysctls = {f"net/ipv4/conf/{container.device}/route_localnet": "1"} if container.device else {}
+    return {HOST: NamespaceState(tables={mesh.table: NftTable(sets=sets)}, sysctls=sysctls)}
 
 
 def published(mesh: Mesh, port: MeshPort, backends: Sequence[MeshBackend]) -> Fragment:

@@ -541,6 +541,7 @@ class NodeDescription(_message.Message):
     TLS_FIELD_NUMBER: _builtins.int
     DATA_PATH_ADDR_FIELD_NUMBER: _builtins.int
     WIREGUARD_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     data_path_addr: _builtins.str
     """Endpoint of tunnels to this host; empty if it is the address of its status."""
@@ -556,6 +557,10 @@ class NodeDescription(_message.Message):
     def wireguard(self) -> Global___WireGuardDescription:
         """Not set: the host cannot encrypt."""
 
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every address of the host that others may reach, of both families."""
+
     def __init__(
         self,
         *,
@@ -566,10 +571,11 @@ class NodeDescription(_message.Message):
         tls: Global___TLSInfo | None = ...,
         data_path_addr: _builtins.str = ...,
         wireguard: Global___WireGuardDescription | None = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources", "tls", b"tls", "wireguard", b"wireguard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "platform", b"platform", "resources", b"resources", "tls", b"tls", "wireguard", b"wireguard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "platform", b"platform", "resources", b"resources", "tls", b"tls", "wireguard", b"wireguard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2501,6 +2507,7 @@ class NodeEndpoint(_message.Message):
     ADDRESS6_FIELD_NUMBER: _builtins.int
     MAC_FIELD_NUMBER: _builtins.int
     WIREGUARD_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     network_id: _builtins.str
     node_id: _builtins.str
@@ -2511,6 +2518,10 @@ class NodeEndpoint(_message.Message):
     mac: _builtins.str
     @_builtins.property
     def wireguard(self) -> Global___WireGuardDescription: ...
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The node's addresses as a client of the routing mesh."""
+
     def __init__(
         self,
         *,
@@ -2523,10 +2534,11 @@ class NodeEndpoint(_message.Message):
         address6: _builtins.str = ...,
         mac: _builtins.str = ...,
         wireguard: Global___WireGuardDescription | None = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wireguard", b"wireguard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "address6", b"address6", "host", b"host", "hostname", b"hostname", "id", b"id", "mac", b"mac", "network_id", b"network_id", "node_id", b"node_id", "wireguard", b"wireguard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "address6", b"address6", "addresses", b"addresses", "host", b"host", "hostname", b"hostname", "id", b"id", "mac", b"mac", "network_id", b"network_id", "node_id", b"node_id", "wireguard", b"wireguard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,236 @@
+"""The routing mesh on a lab of three: every position reaches the service through every node, and the task sees the client's address."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.lab.layout import LabHost
+from tests.support import echo_client, echo_server, labs
+from tests.support.labs import IMAGE, LabCluster, unique, wait
+
+pytestmark = pytest.mark.root
+SERVER, CLIENT = str(Path(echo_server.__file__)), str(Path(echo_client.__file__))
+SYSTEM = [path for path in ("/usr", "/lib", "/lib64", "/etc/ld.so.cache") if Path(path).exists()]
+OUTSIDE = {4: "192.168.77.254", 6: "fd00:77::fe"}
+MOUNTS = [f"type=bind,src={path},dst={path},ro" for path in SYSTEM] + [f"type=bind,src={SERVER},dst=/echo.py,ro"]
+BOTH_KINDS = pytest.mark.parametrize("kind", ["tcp", "udp"])
+BOTH_FAMILIES = pytest.mark.parametrize("family", [4, 6])
+
+
+@pytest.fixture(scope="module")
+def lab(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("mesh", 1, 2, archive=images) as running:
+        publish(running, "web", 8080, "--constraint", f"node.hostname=={running[3].name}")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def neighbours(lab: LabCluster) -> dict[int, str]:
+    """A container on each host, by the host's number."""
+    found = {}
+    for number, host in enumerate(lab.hosts, 1):
+        found[number] = lab.docker("run", "-d", "--init", IMAGE, *labs.SLEEP, on=host).out.strip()
+    return found
+
+
+def publish(lab: LabCluster, name: str, port: int, *options: str, replicas: int = 1) -> None:
+    mounts = [word for mount in MOUNTS for word in ("--mount", mount)]
+    lab.docker("service", "create", "-q", "-d", "--name", name, "--replicas", str(replicas), "-p", f"{port}:80", "-p",
+               f"{port}:80/udp", *mounts, *options, IMAGE, "/usr/bin/python3", "/echo.py", "80")  # fmt: skip
+    lab.running(name, replicas)
+    for host in lab.hosts:
+        wait(
+            lambda host=host: not outside(lab, "tcp", host.address, port).startswith("error"),
+            f"{host.name} answers for {name}",
+        )
+
+
+def outside(lab: LabCluster, kind: str, address: str, port: int, *source: str) -> str:
+    return lab.outside(sys.executable, CLIENT, kind, address, str(port), *source).out.strip()
+
+
+def on_host(lab: LabCluster, host: LabHost, kind: str, address: str, port: int) -> str:
+    return lab.inside(host, sys.executable, CLIENT, kind, address, str(port)).out.strip()
+
+
+def in_container(lab: LabCluster, host: LabHost, container: str, kind: str, address: str, port: int) -> str:
+    pid = lab.docker("inspect", "--format", "{{.State.Pid}}", container, on=host).out.strip()
+    return lab.inside(host, "nsenter", "-t", pid, "-n", sys.executable, CLIENT, kind, address, str(port)).out.strip()
+
+
+def address_of(host: LabHost, family: int) -> str:
+    return host.address if family == 4 else host.address6
+
+
+def seen(answer: str) -> str:
+    """The address that the task saw."""
+    assert not answer.startswith("error"), answer
+    return answer.split()[1]
+
+
+@BOTH_KINDS
+@BOTH_FAMILIES
+@pytest.mark.parametrize("entry", [1, 2, 3])
+def test_a_client_outside_is_seen_with_its_address_through_every_node(
+    lab: LabCluster, kind: str, family: int, entry: int
+) -> None:
+    assert seen(outside(lab, kind, address_of(lab[entry], family), 8080)) == OUTSIDE[family]
+
+
+@BOTH_KINDS
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_programs_of_every_node_reach_it_on_loopback_and_on_every_address(
+    lab: LabCluster, kind: str, number: int
+) -> None:
+    other = lab[number % 3 + 1]
+    for address in ("127.0.0.1", "::1", lab[number].address, lab[number].address6, other.address, other.address6):
+        assert seen(on_host(lab, lab[number], kind, address, 8080)), address
+
+
+@BOTH_KINDS
+@BOTH_FAMILIES
+def test_the_task_itself_reaches_it_through_every_node(lab: LabCluster, kind: str, family: int) -> None:
+    (task,) = lab.running("web", 1)
+    container = lab.container(task)
+    for entry in lab.hosts:
+        assert seen(in_container(lab, lab[3], container, kind, address_of(entry, family), 8080)), entry.name
+
+
+@BOTH_KINDS
+@pytest.mark.parametrize("number", [1, 3])
+def test_containers_of_every_node_reach_it(lab: LabCluster, neighbours: dict[int, str], kind: str, number: int) -> None:
+    for entry in lab.hosts:
+        assert seen(in_container(lab, lab[number], neighbours[number], kind, entry.address, 8080)), entry.name
+
+
+@BOTH_KINDS
+def test_one_client_port_through_three_nodes_is_three_connections(lab: LabCluster, kind: str) -> None:
+    answers = [outside(lab, kind, host.address, 8080, "40001") for host in lab.hosts]
+    assert [seen(answer) for answer in answers] == [OUTSIDE[4]] * 3
+
+
+@pytest.mark.parametrize(("strictness", "bridged"), [("0", "0"), ("1", "1"), ("2", "0")])
+def test_it_works_with_every_reverse_path_filter_and_br_netfilter(
+    lab: LabCluster, neighbours: dict[int, str], strictness: str, bridged: str
+) -> None:
+    for host in lab.hosts:
+        for device in ("all", "default", "eth0"):
+            lab.inside(host, "sysctl", "-qw", f"net.ipv4.conf.{device}.rp_filter={strictness}")
+        lab.inside(host, "sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={bridged}", check=None)
+    for kind in ("tcp", "udp"):
+        for entry in lab.hosts:
+            assert seen(outside(lab, kind, entry.address, 8080)) == OUTSIDE[4], entry.name
+        assert seen(on_host(lab, lab[1], kind, "127.0.0.1", 8080))
+        assert seen(in_container(lab, lab[1], neighbours[1], kind, lab[1].address, 8080))
+        assert seen(in_container(lab, lab[3], neighbours[3], kind, lab[3].address, 8080))
+
+
+def test_large_replies_pass_although_icmp_is_blocked(lab: LabCluster) -> None:
+    code = (
+        "import socket, sys\n"
+        "s = socket.create_connection((sys.argv[1], 8080), timeout=10); s.sendall(b'1000000 bytes')\n"
+        "left = 1000000\n"
+        "while left: left -= len(s.recv(65536)) or sys.exit('closed')\n"
+        "print('done')"
+    )
+    rules = (
+        "add table inet mtu; add chain inet mtu blocked { type filter hook input priority -5; }; "
+        "add rule inet mtu blocked icmp type destination-unreachable drop; "
+        "add rule inet mtu blocked icmpv6 type packet-too-big drop"
+    )
+    for host in lab.hosts:
+        lab.inside(host, "nft", rules)
+    try:
+        for address in (lab[1].address, lab[1].address6, lab[3].address):
+            assert lab.outside(sys.executable, "-c", code, address).out == "done\n"
+    finally:
+        for host in lab.hosts:
+            lab.inside(host, "nft", "delete table inet mtu")
+
+
+def test_a_drained_node_answers_and_a_service_without_tasks_refuses_at_once(lab: LabCluster) -> None:
+    lab.docker("node", "update", "--availability", "drain", lab[2].name)
+    assert seen(outside(lab, "tcp", lab[2].address, 8080)) == OUTSIDE[4]
+    lab.docker("node", "update", "--availability", "active", lab[2].name)
+    name = unique("empty")
+    publish(lab, name, 8090)
+    lab.docker("service", "scale", "-d", f"{name}=0")
+    wait(lambda: "refused" in outside(lab, "tcp", lab[1].address, 8090), "the port without tasks refuses")
+    lab.docker("service", "rm", name)
+
+
+def test_connections_take_turns_over_all_tasks(lab: LabCluster) -> None:
+    name = unique("many")
+    publish(lab, name, 8091, replicas=3)
+    wait(
+        lambda: len({outside(lab, "tcp", lab[1].address, 8091).split()[0] for _ in range(6)}) == 3,
+        "all three tasks answer",
+    )
+    lab.docker("service", "rm", name)
+
+
+def test_a_publication_changes_without_a_restart_of_the_task(lab: LabCluster) -> None:
+    name = unique("moved")
+    publish(lab, name, 8092)
+    (before,) = lab.running(name, 1)
+    lab.docker("service", "update", "-q", "-d", "--publish-rm", "80/tcp", "--publish-add", "8093:80", name)
+    wait(lambda: not outside(lab, "tcp", lab[1].address, 8093).startswith("error"), "the new port answers")
+    wait(lambda: "refused" in outside(lab, "tcp", lab[1].address, 8092), "the old port does not")
+    (after,) = lab.running(name, 1)
+    assert after["ID"] == before["ID"]
+    lab.docker("service", "rm", name)
+
+
+def test_a_port_of_another_service_is_refused_with_its_name(lab: LabCluster) -> None:
+    refused = lab.docker("service", "create", "-d", "-p", "8080:80", IMAGE, *labs.SLEEP, check=1).err
+    assert "port '8080' is already in use by service 'web'" in refused
+
+
+def test_a_program_keeps_its_port_on_a_node_and_the_node_says_so(lab: LabCluster) -> None:
+    name = unique("late")
+    with lab.serving(lab[2], sys.executable, SERVER, "8094", "until-stdin-closes"):
+        lab.docker("service", "create", "-q", "-d", "--name", name, "-p", "8094:80", IMAGE, *labs.SLEEP)
+        wait(
+            lambda: "8094/tcp" in lab.docker("info", on=lab[2]).err + lab.docker("info", on=lab[2]).out,
+            "the node warns",
+        )
+        assert outside(lab, "tcp", lab[2].address, 8094).startswith(lab[2].name)
+    lab.docker("service", "rm", name)
+
+
+def test_ports_in_mode_host_are_on_the_tasks_node_only(lab: LabCluster) -> None:
+    name = unique("direct")
+    mounts = [word for mount in MOUNTS for word in ("--mount", mount)]
+    lab.docker("service", "create", "-q", "-d", "--name", name, "--publish", "mode=host,published=8095,target=80",
+               "--constraint", f"node.hostname=={lab[2].name}", *mounts, IMAGE, "/usr/bin/python3", "/echo.py", "80")  # fmt: skip
+    lab.running(name, 1)
+    wait(lambda: seen_or_empty(outside(lab, "tcp", lab[2].address, 8095)) == OUTSIDE[4], "the task's node answers")
+    assert outside(lab, "tcp", lab[1].address, 8095).startswith("error")
+    assert "*:8095->80/tcp" in lab.docker("service", "ps", name, "--format", "{{.Ports}}").out
+    lab.docker("service", "rm", name)
+
+
+def seen_or_empty(answer: str) -> str:
+    return "" if answer.startswith("error") else answer.split()[1]
+
+
+def test_a_connection_outlives_the_daemons_of_its_nodes(lab: LabCluster) -> None:
+    code = (
+        "import socket, sys\n"
+        f"s = socket.create_connection(('{lab[2].address}', 8080)); s.settimeout(5)\n"
+        "for line in sys.stdin: s.sendall(b'who'); print(s.recv(100).decode().strip(), flush=True)\n"
+    )
+    with labs.conversation(["ip", "netns", "exec", lab.lab.switch, sys.executable, "-c", code]) as say:
+        assert seen(say("before")) == OUTSIDE[4]
+        for host in (lab[2], lab[3]):
+            labs.machine.crash_daemon(host)
+        assert seen(say("down")) == OUTSIDE[4]
+        assert seen(outside(lab, "tcp", lab[2].address, 8080)) == OUTSIDE[4]
+        lab.start(lab[2], lab[3])
+        lab.wait_ready()
+        assert seen(say("after")) == OUTSIDE[4]
+    assert seen(outside(lab, "tcp", lab[2].address, 8080)) == OUTSIDE[4]
