@@ -61,7 +61,7 @@ class ServiceContext(msgspec.Struct, frozen=True):
         published ports only those that the task cannot take over while it runs.
         """
         spec = self.service.spec
-        if task.spec is not spec.task and not _same_work(task.spec, spec.task):
+        if task.spec is not spec.task and not same_work(task.spec, spec.task):
             return False
         return can_publish_in_place(self.view, task, spec.endpoint or EndpointSpec())
 
@@ -134,7 +134,7 @@ def may_keep_running(task: Task, node: Node) -> bool:
     return placement is None or (meets_constraints(placement, node) and platform_matches(placement.platforms, node))
 
 
-def _same_work(task: TaskSpec, wanted: TaskSpec) -> bool:
+def same_work(task: TaskSpec, wanted: TaskSpec) -> bool:
     """Whether two specs describe the same task.
 
     With which credentials its image is pulled does not count, nor whether a default is written out, nor the order of mounts: clients
