@@ -31,7 +31,7 @@ from engine.translate import network as network_json
 from engine.translate.api_versions import shape
 from engine.translate.filters import Filters
 from engine.translate.json_fields import omit_empty
-from engine.translate.network_services import write_services
+from engine.translate.network_services import write_ingress, write_peers, write_services
 from engine.translate.times import parse_moment
 
 TYPES = ("builtin", "custom")
@@ -70,6 +70,9 @@ async def inspect(context: RequestContext) -> web.Response:
     if network is None:
         raise NotFoundError(f"network {context.ref} not found")
     found = network_json.write(network, local_network.containers_on(network.id, containers))
+    if network.spec.ingress and context.services.control_available:
+        nodes = await context.services.cluster.nodes()
+        found |= write_ingress(network, nodes, context.services.node.node_id)
     if context.flag("verbose") and context.services.control_available:
         found |= await _verbose(context, network)
     return json_response(shape("network", context.version, found))
@@ -197,7 +200,7 @@ def _is_dangling(item: dict[str, Any], used: Collection[str]) -> bool:
 
 
 async def _verbose(context: RequestContext, network: Network) -> dict[str, Any]:
-    """The nodes with a running task or an address on the network, and the services of these tasks."""
+    """The nodes with a running task on the network, and the services of these tasks. All nodes are on the ingress network."""
     cluster = context.services.cluster
     tasks, nodes = await cluster.tasks(), {node.id: node for node in await cluster.nodes()}
     used = {
@@ -205,10 +208,9 @@ async def _verbose(context: RequestContext, network: Network) -> dict[str, Any]:
         for task in tasks
         if task.status.state is TaskState.RUNNING and any(item.network_id == network.id for item in task.networks)
     }
-    used |= {key for key, node in nodes.items() if any(item.network_id == network.id for item in node.attachments)}
     services = write_services(network.id, [service for service, _ in await cluster.services()], tasks, nodes)
     return {
-        "Peers": [{"Name": key, "IP": nodes[key].status.addr} for key in sorted(used) if key in nodes],
+        "Peers": write_peers(network, nodes.values(), used),
         **omit_empty(Services=services or None),
     }
 

@@ -1,12 +1,15 @@
 """``Services`` of a network that is inspected with ``verbose``: virtual IPs, and the tasks with their endpoints. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from covey.ids import endpoint_id
-from covey.objects import Node, Service, Task
+from covey.objects import Network, NetworkAttachment, Node, Service, Task
 from covey.placeholders import task_name
 from covey.states import PublishMode, TaskState
+
+INGRESS_SANDBOX = "ingress-sbox"
+"""Docker's name for a node itself among the containers of the ingress network."""
 
 
 def write_services(
@@ -34,6 +37,39 @@ def write_services(
         )
         entry["Tasks"].append(_task(task, network_id, address, nodes))
     return result
+
+
+def write_peers(network: Network, nodes: Iterable[Node], used: Collection[str] = ()) -> list[dict[str, str]]:
+    """The nodes on the network: those in ``used`` and those with an address of their own."""
+    return [
+        {"Name": node.id, "IP": node.status.addr}
+        for node in sorted(nodes, key=lambda node: node.id)
+        if node.id in used or _own_address(node, network.id) is not None
+    ]
+
+
+def write_ingress(network: Network, nodes: Sequence[Node], own_id: str) -> dict[str, Any]:
+    """What Docker shows of the ingress network without being asked: the nodes, and this node's address as that of a container."""
+    own = next((item for node in nodes if node.id == own_id and (item := _own_address(node, network.id))), None)
+    sandbox = (
+        {
+            "Name": "ingress-endpoint",
+            "EndpointID": endpoint_id(INGRESS_SANDBOX, network.id),
+            "MacAddress": own.mac,
+            "IPv4Address": own.address,
+            "IPv6Address": own.address6,
+        }
+        if own is not None
+        else None
+    )
+    return {
+        "Peers": write_peers(network, nodes),
+        "Containers": {INGRESS_SANDBOX: sandbox} if sandbox is not None else {},
+    }
+
+
+def _own_address(node: Node, network_id: str) -> NetworkAttachment | None:
+    return next((item for item in node.attachments if item.network_id == network_id), None)
 
 
 def _task(task: Task, network_id: str, address: str, nodes: Mapping[str, Node]) -> dict[str, Any]:

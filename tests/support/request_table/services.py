@@ -341,8 +341,6 @@ ROWS = (
         EndpointSpec={"Ports": [{"TargetPort": 80, "PublishedPort": 28081}]},
         message=r"port '28081' is already in use by service 'open' \(\S+\) as a host-published port$",
     ),
-    refused("unknown publish mode", EndpointSpec={"Ports": [{"TargetPort": 80, "PublishMode": "wrong"}]}),
-    refused("unknown protocol", EndpointSpec={"Ports": [{"TargetPort": 80, "Protocol": "wrong"}]}),
     refused("the ingress network", task={"Networks": [{"Target": "ingress"}]}),
     post(
         "/networks/create",
@@ -350,7 +348,7 @@ ROWS = (
         "second ingress",
         message=r"ingress network \(\S+\) is already present$",
     ),
-    get("/networks/ingress", "ingress", until=("Ingress", True)),
+    get("/networks/ingress", "ingress", until=("Containers.ingress-sbox.Name", "ingress-endpoint")),
     get("/networks/host", "host for services", query={"scope": "swarm"}),
     delete(
         "/networks/ingress", "in use", message=r"ingress network cannot be removed because service \S+ depends on it$"
