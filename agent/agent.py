@@ -26,6 +26,7 @@ from agent.image.store import ImageStore
 from agent.image.task_images import TaskImages
 from agent.local_network.networks import LocalNetworks
 from agent.network.driver import GATEWAY_BRIDGE, NetworkDriver
+from agent.network.foreign_routes import foreign_routes
 from agent.network.model import VXLAN_PORT
 from agent.runtime import cgroup
 from agent.volume.local import VolumeStore
@@ -33,7 +34,7 @@ from agent.worker.worker import Worker
 from covey.engine_settings import LiveSettings
 from covey.errors import LaggedError
 from covey.image_platform import host_architecture
-from covey.objects import EngineDescription, Node, NodeDescription, Platform, Resources
+from covey.objects import EngineDescription, HostRoute, Node, NodeDescription, Platform, Resources
 from covey.placeholders import NodeFacts
 from covey.version import engine_version
 
@@ -94,6 +95,7 @@ class Agent:
         )
         self._settings = config.settings
         self._data_path_addr = config.data_path_addr
+        self._routes: tuple[HostRoute, ...] = ()
         self.set_data_path_port(config.data_path_port)
         self._node: Node | None = None
 
@@ -123,6 +125,7 @@ class Agent:
             ):
                 await start()
                 stack.push_async_callback(close)
+            self._routes = foreign_routes(await self.networks.host_routes())
             self.containers.start_by_policy()
             background = BackgroundTasks("images")
             await background.open()
@@ -141,6 +144,7 @@ class Agent:
         await self.ports.mesh.set_host(
             host=tunnel, port=self.networks.tunnel_port, mtu=await self.networks.tunnel_mtu()
         )
+        self._routes = foreign_routes(await self.networks.host_routes())
         self.endpoints.attachments.is_member = True
 
     def set_data_path_port(self, port: int) -> None:
@@ -165,6 +169,7 @@ class Agent:
             resources=Resources(nano_cpus=(os.cpu_count() or 1) * NANO, memory_bytes=_memory_bytes()),
             data_path_addr=self._data_path_addr,
             addresses=self.networks.host_addresses,
+            routes=self._routes,
             engine=EngineDescription(version=engine_version(), labels=dict(self._settings.current.labels)),
         )
 

@@ -16,6 +16,7 @@ from covey.objects.endpoint import Endpoint, EndpointSpec, PortConfig, VirtualIP
 from covey.objects.network import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.node import (
     EngineDescription,
+    HostRoute,
     ManagerStatus,
     Node,
     NodeDescription,
@@ -72,6 +73,7 @@ __all__ = [
     "ExternalCA",
     "FileTarget",
     "HealthConfig",
+    "HostRoute",
     "IPAMConfig",
     "ManagerStatus",
     "Meta",

@@ -43,9 +43,17 @@ class WireGuardDescription(Struct, frozen=True, kw_only=True):
     implementation: str = ""
 
 
+class HostRoute(Struct, frozen=True, kw_only=True):
+    """A route of the host in CIDR notation, and its device."""
+
+    destination: str = ""
+    device: str = ""
+
+
 class NodeDescription(Struct, frozen=True, kw_only=True):
     """The host as the agent describes it at the start of each session. ``data_path_addr`` is its VXLAN tunnel endpoint; empty if that is
     the address of its status. ``wireguard`` is None if the host cannot encrypt. ``addresses`` are all by which others may reach the host.
+    ``routes`` are the host's own, which networks of the cluster avoid.
     """
 
     hostname: str = ""
@@ -56,6 +64,7 @@ class NodeDescription(Struct, frozen=True, kw_only=True):
     data_path_addr: str = ""
     wireguard: WireGuardDescription | None = None
     addresses: tuple[str, ...] = ()
+    routes: tuple[HostRoute, ...] = ()
 
 
 class NodeSpec(Struct, frozen=True, kw_only=True):

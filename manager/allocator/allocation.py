@@ -14,7 +14,7 @@ from covey.task_predicates import has_ended, is_attachment, should_run
 from manager.allocator import published_ports
 from manager.allocator.addresses import AddressSource, AllocationBlocked
 from manager.allocator.index import AllocationIndex
-from manager.allocator.networks import plan_networks
+from manager.allocator.networks import plan_networks, waits_for_nodes
 from manager.allocator.node_addresses import plan_node
 from manager.allocator.service_endpoints import ingress_network, vip_networks, virtual_ips
 from manager.loop import Plan, Step
@@ -28,6 +28,8 @@ from manager.service_ports import (
 )
 from manager.store.view import View
 
+NODES = ("nodes", "")
+"""What the ingress network of a new cluster waits for."""
 HOST_PORTS = ("ports", "")
 """What a service waits for whose tasks cannot have its host-mode ports on their nodes."""
 
@@ -54,6 +56,7 @@ class Allocation:
         self._steps += steps
         self._source.blocked_networks.update(without_subnet)
         self.blocked |= {("network", key): ("networks", "") for key in without_subnet}
+        self.blocked |= {("network", item.id): NODES for item in found if waits_for_nodes(self._view, item)}
         for key in services:
             service = self._view.services.get(key)
             if service is not None:

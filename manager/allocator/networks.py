@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from covey.network_options import requested_vni
 from covey.objects import Cluster, Network, replace
+from covey.states import NodeState
 from manager.allocator import subnets
 from manager.allocator.index import AllocationIndex
 from manager.loop import Step
@@ -16,7 +17,7 @@ FIRST_VNI, LAST_VNI = 4096, (1 << 24) - 1
 
 def plan_networks(view: View, index: AllocationIndex, networks: Sequence[Network]) -> tuple[list[Step], list[str]]:
     """What makes the networks usable, and the ids of those for which no subnet or VXLAN id is free."""
-    waiting = [network for network in networks if not network.usable]
+    waiting = [network for network in networks if not network.usable and not waits_for_nodes(view, network)]
     local = [network for network in waiting if network.node_local]
     overlays = [network for network in waiting if not network.node_local]
     steps = [Step(updates=(replace(network, ipam=network.spec.ipam, allocated=True),)) for network in local]
@@ -24,12 +25,12 @@ def plan_networks(view: View, index: AllocationIndex, networks: Sequence[Network
     if not overlays:
         return steps, blocked
     cluster = next(iter(view.clusters), None) or Cluster(id="default")
-    taken = subnets.all_subnets(view)
+    taken, routes = subnets.all_subnets(view), subnets.node_routes(view)
     wanted = {network.id: _requested_vni(network) for network in overlays}
     used = {*index.vnis.values(), *wanted.values()}
     vnis = _free_vnis(used, max(index.highest_vni, *wanted.values()))
     for network in overlays:
-        ipam = subnets.complete_ipam(network.spec, taken, cluster)
+        ipam = subnets.complete_ipam(network.spec, taken, cluster, routes)
         vni = wanted[network.id] or next(vnis, None)
         if ipam is None or vni is None:
             blocked.append(network.id)
@@ -37,6 +38,13 @@ def plan_networks(view: View, index: AllocationIndex, networks: Sequence[Network
         taken += [config.subnet for config in ipam.configs]
         steps.append(Step(updates=(replace(network, ipam=ipam, vni=vni, allocated=True),)))
     return steps, blocked
+
+
+def waits_for_nodes(view: View, network: Network) -> bool:
+    """Whether the ingress network of a new cluster still waits for a node that says which routes its host has."""
+    if network.usable or not network.spec.ingress or not len(view.nodes):
+        return False
+    return all(node.status.state is NodeState.UNKNOWN for node in view.nodes)
 
 
 def _requested_vni(network: Network) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from covey.objects import Network, Node, Object, Service, Task, replace
 from covey.states import NodeState, TaskState
 from covey.task_predicates import has_ended
-from manager.allocator.allocation import HOST_PORTS, Allocation
+from manager.allocator.allocation import HOST_PORTS, NODES, Allocation
 from manager.allocator.index import AllocationIndex
 from manager.allocator.node_addresses import release_time_ns
 from manager.loop import Plan
@@ -89,6 +89,8 @@ class AllocatorPlanner:
             causes.append(("networks", ""))
         if changed["service"]:
             causes.append(("services", ""))
+        if changed["node"]:
+            causes.append(NODES)
         if self._host_ports_freed:
             causes.append(HOST_PORTS)
             self._host_ports_freed = False

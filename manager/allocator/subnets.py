@@ -7,7 +7,7 @@ existing networks. Called by the allocator.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import sha256
 
 from covey.objects import IPAM, Cluster, IPAMConfig, Network, NetworkSpec
@@ -18,15 +18,24 @@ Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 IPV6_SUBNET_SIZE = 64
 
 
-def complete_ipam(spec: NetworkSpec, taken: Sequence[str], cluster: Cluster) -> IPAM | None:
-    """The network's IPAM with subnets and gateways filled in, IPv4 first; None if the pools have no free subnet."""
+def complete_ipam(
+    spec: NetworkSpec, taken: Sequence[str], cluster: Cluster, routes: Collection[str] = ()
+) -> IPAM | None:
+    """The network's IPAM with subnets and gateways filled in, IPv4 first; None if the pools have no free subnet. Chosen subnets overlap
+    none of the nodes' ``routes``, or, if all would, contain none of them.
+    """
     configs: list[IPAMConfig] = []
     for version in (4, 6) if spec.ipv6 else (4,):
         requested = [
             config for config in spec.ipam.configs if config.subnet and _subnet(config.subnet).version == version
         ]
         if not requested:
-            subnet = _choose_subnet(version, taken, cluster, ingress=spec.ingress)
+            subnet = _choose_subnet(version, (*taken, *routes), cluster, ingress=spec.ingress)
+            if (
+                subnet is None
+            ):  # a route such as 10.0.0.0/8 covers the pools: then a part of it, which is more specific, has to do
+                narrow = [route for route in routes if _subnet(route).prefixlen >= cluster.subnet_size]
+                subnet = _choose_subnet(version, (*taken, *narrow), cluster, ingress=spec.ingress)
             if subnet is None:
                 return None
             requested = [IPAMConfig(subnet=subnet)]
@@ -37,6 +46,11 @@ def complete_ipam(spec: NetworkSpec, taken: Sequence[str], cluster: Cluster) -> 
 def all_subnets(view: View) -> list[str]:
     """All subnets that networks hold or request."""
     return [subnet for network in view.networks for subnet in subnets_of(network)]
+
+
+def node_routes(view: View) -> tuple[str, ...]:
+    """The destinations of the routes of all nodes."""
+    return tuple(dict.fromkeys(route.destination for node in view.nodes for route in node.description.routes))
 
 
 def subnets_of(network: Network) -> list[str]:

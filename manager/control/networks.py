@@ -145,6 +145,19 @@ def _require_valid_addresses(view: View, spec: NetworkSpec) -> None:
                 f"invalid network config: subnet {config.subnet} of network {name} must be from /{shortest} to /{longest}"
             )
         _require_free(view, subnet)
+        _require_no_route(view, name, subnet)
+
+
+def _require_no_route(view: View, name: str, subnet: Subnet) -> None:
+    """Refuses a subnet that contains a route of a node: the node would have two ways to the same addresses."""
+    for node in view.nodes:
+        for route in node.description.routes:
+            destination = parse_subnet(route.destination)
+            if destination.prefixlen >= subnet.prefixlen and overlap(subnet, destination):
+                raise PermissionDeniedError(
+                    f"network {name}: the subnet {subnet} contains {destination}, which node {node.description.hostname} reaches by its "
+                    f"own route on {route.device}: choose another subnet"
+                )
 
 
 def _require_free(view: View, subnet: Subnet) -> None:

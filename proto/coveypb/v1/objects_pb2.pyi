@@ -542,6 +542,7 @@ class NodeDescription(_message.Message):
     DATA_PATH_ADDR_FIELD_NUMBER: _builtins.int
     WIREGUARD_FIELD_NUMBER: _builtins.int
     ADDRESSES_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     data_path_addr: _builtins.str
     """Endpoint of tunnels to this host; empty if it is the address of its status."""
@@ -561,6 +562,10 @@ class NodeDescription(_message.Message):
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Every address of the host that others may reach, of both families."""
 
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostRoute]:
+        """Routes of the host itself, without default routes and those of containers."""
+
     def __init__(
         self,
         *,
@@ -572,14 +577,37 @@ class NodeDescription(_message.Message):
         data_path_addr: _builtins.str = ...,
         wireguard: Global___WireGuardDescription | None = ...,
         addresses: _abc.Iterable[_builtins.str] | None = ...,
+        routes: _abc.Iterable[Global___HostRoute] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources", "tls", b"tls", "wireguard", b"wireguard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "platform", b"platform", "resources", b"resources", "tls", b"tls", "wireguard", b"wireguard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "platform", b"platform", "resources", b"resources", "routes", b"routes", "tls", b"tls", "wireguard", b"wireguard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeDescription: _TypeAlias = NodeDescription  # noqa: Y015
+
+@_typing.final
+class HostRoute(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    destination: _builtins.str
+    device: _builtins.str
+    def __init__(
+        self,
+        *,
+        destination: _builtins.str = ...,
+        device: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "device", b"device"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostRoute: _TypeAlias = HostRoute  # noqa: Y015
 
 @_typing.final
 class WireGuardDescription(_message.Message):

@@ -6,18 +6,20 @@ from covey.network_options import MAC_OPTION
 from covey.objects import (
     IPAM,
     Annotations,
+    HostRoute,
     IPAMConfig,
     Network,
     NetworkAttachmentConfig,
     NetworkSpec,
+    NodeDescription,
     Task,
     TaskSpec,
     replace,
 )
-from covey.states import TaskState
+from covey.states import NodeState, TaskState
 from manager.allocator.planner import AllocatorPlanner
 from manager.allocator.subnets import unique_local_prefix
-from tests.support.planning import NOW, changed, in_state, removed, service, view_of
+from tests.support.planning import NOW, changed, in_state, node, removed, service, view_of
 from tests.unit.manager.allocator.test_allocation import CLUSTER, addresses, new, settled
 
 
@@ -145,3 +147,39 @@ def test_addresses_of_a_removed_network_are_forgotten() -> None:
     planner.observe(before, None)
     assert planner.plan(view, NOW).steps == ()
     assert planner.index.address_holders() == {}
+
+
+def on_route(destination: str, device: str = "eth0"):
+    return replace(
+        node("n1"),
+        description=NodeDescription(hostname="east", routes=(HostRoute(destination=destination, device=device),)),
+    )
+
+
+def test_a_chosen_subnet_avoids_the_routes_of_the_nodes() -> None:
+    """Seen as: hosts in 10.0.0.0/16, as clouds have them, lost each other once the cluster had its first network."""
+    mesh = Network(id="mesh", spec=NetworkSpec(annotations=Annotations(name="ingress"), ingress=True))
+    view = settled(view_of(CLUSTER, on_route("10.0.0.0/16"), mesh, network()))
+    subnets = {item.id: item.ipam.configs[0].subnet for item in view.networks}
+    assert subnets == {"mesh": "10.1.0.0/24", "net": "10.1.1.0/24"}
+
+
+def test_a_route_that_covers_the_pools_leaves_more_specific_subnets() -> None:
+    view = settled(view_of(CLUSTER, on_route("10.0.0.0/8", "tun0"), network()))
+    assert view.networks.get("net").ipam.configs[0].subnet == "10.0.1.0/24"
+
+
+def test_the_first_ingress_network_waits_for_a_node_that_says_its_routes() -> None:
+    mesh = Network(id="mesh", spec=NetworkSpec(annotations=Annotations(name="ingress"), ingress=True))
+    silent = replace(node("n1", state=NodeState.UNKNOWN), description=NodeDescription(hostname="east"))
+    view = view_of(CLUSTER, silent, mesh)
+    planner = AllocatorPlanner()
+    planner.reset(view)
+    view = settled(view, planner)
+    assert not view.networks.get("mesh").usable
+    known = replace(on_route("10.0.0.0/24"), meta=view.nodes.get("n1").meta)
+    view = changed(view, known)
+    planner.observe(silent, view.nodes.get("n1"))
+    view = settled(view, planner)
+    assert view.networks.get("mesh").ipam.configs[0].subnet == "10.0.1.0/24"
+    assert view.nodes.get("n1").attachments[0].address == "10.0.1.2/24"

@@ -12,10 +12,13 @@ from covey.objects import (
     Driver,
     Endpoint,
     EndpointSpec,
+    HostRoute,
     IPAMConfig,
     Network,
     NetworkAttachmentConfig,
     NetworkSpec,
+    Node,
+    NodeDescription,
     PortConfig,
     ServiceSpec,
     TaskSpec,
@@ -211,3 +214,18 @@ def test_fixed_addresses_that_give_no_slot_its_own_are_refused(
         cluster.do(lambda tx: create_service(tx, spec, cluster.ids))
     assert words in refused.value.message
     assert len(cluster.view.services) == 1
+
+
+def test_a_subnet_that_contains_a_route_of_a_node_is_refused_with_the_routes_name(cluster: Cluster) -> None:
+    route = HostRoute(destination="10.20.5.0/24", device="tun0")
+    cluster.do(lambda tx: tx.create(Node(id="n1", description=NodeDescription(hostname="east", routes=(route,)))))
+    wide, narrow = (
+        NetworkSpec(annotations=Annotations(name=name), ipam=IPAM(configs=(IPAMConfig(subnet=subnet),)))
+        for name, subnet in (("wide", "10.20.0.0/16"), ("narrow", "10.20.5.128/25"))
+    )
+    with pytest.raises(PermissionDeniedError) as refused:
+        cluster.do(lambda tx: create_network(tx, wide, cluster.ids))
+    assert (
+        "10.20.0.0/16 contains 10.20.5.0/24, which node east reaches by its own route on tun0" in refused.value.message
+    )
+    cluster.do(lambda tx: create_network(tx, narrow, cluster.ids))
