@@ -12,6 +12,8 @@ PREDEFINED_LABEL = "com.docker.swarm.predefined"
 MTU_OPTION = "com.docker.network.driver.mtu"
 MAC_OPTION = "com.docker.network.endpoint.macaddress"
 """Option of one attachment: the MAC address of a single container."""
+ADDRESSES_OPTION = "covey.addresses"
+"""Option of a service's attachment: the fixed addresses of its slots, with ``;`` between. Clients of Docker keep options in updates."""
 VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 ENCRYPTED_OPTION = "encrypted"
 MAX_OPTIONS = 64

@@ -28,7 +28,10 @@ def write(task: Task, networks: Mapping[str, Network]) -> dict[str, Any]:
         "DesiredState": enum_name(task.desired_state),
         **omit_empty(
             NetworksAttachments=[
-                {"Network": network_json.write_task_network(networks[item.network_id]), "Addresses": [item.address]}
+                {
+                    "Network": network_json.write_task_network(networks[item.network_id]),
+                    "Addresses": [text for text in (item.address, item.address6) if text],
+                }
                 for item in task.networks
                 if item.network_id in networks
             ]

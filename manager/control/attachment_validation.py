@@ -3,7 +3,7 @@
 import ipaddress
 
 from covey.errors import InvalidArgumentError, NotFoundError, TooLargeError
-from covey.network_options import MAC_OPTION
+from covey.network_options import ADDRESSES_OPTION, MAC_OPTION
 from covey.objects import Network, NetworkAttachmentConfig, ServiceSpec, replace
 from covey.states import ServiceMode, UpdateOrder
 from manager.store import View
@@ -30,10 +30,25 @@ def resolved_networks(
             )
         if MAC_OPTION in attachment.driver_options:
             raise InvalidArgumentError(f"the option {MAC_OPTION} is for single containers: remove it from the service")
-        found[network.id] = replace(attachment, target=network.id)
+        found[network.id] = _with_fixed_addresses(replace(attachment, target=network.id), network.spec.annotations.name)
     if len(found) > 1 and any(_driver(view, network_id) == "host" for network_id in found):
         raise InvalidArgumentError("a service on the network host has no other network: remove the others")
     return tuple(found.values())
+
+
+def _with_fixed_addresses(attachment: NetworkAttachmentConfig, network: str) -> NetworkAttachmentConfig:
+    """The attachment with its fixed addresses both as such and as an option, which is all that Docker's clients carry."""
+    option = attachment.driver_options.get(ADDRESSES_OPTION, "")
+    named = tuple([text.strip() for text in option.split(";") if text.strip()])
+    if named and attachment.addresses and named != attachment.addresses:
+        raise InvalidArgumentError(
+            f"the fixed addresses on network {network} differ from the option {ADDRESSES_OPTION}: change both, or leave one out"
+        )
+    addresses = named or attachment.addresses
+    if not addresses:
+        return attachment
+    options = attachment.driver_options | {ADDRESSES_OPTION: ";".join(addresses)}
+    return replace(attachment, addresses=addresses, driver_options=options)
 
 
 def require_fixed_addresses(view: View, spec: ServiceSpec, service_id: str = "") -> None:

@@ -190,6 +190,21 @@ def test_predefined_networks_stay(cluster: Cluster) -> None:
 # --- fixed addresses ---
 
 
+def test_fixed_addresses_are_kept_by_clients_that_know_only_options(cluster: Cluster) -> None:
+    """Seen as: `docker service update --force` took the fixed addresses of a service, because its client does not know the field."""
+    key = cluster.create("db", networks=("front",), fixed=("10.9.0.5", "10.9.0.6"))
+    stored = cluster.view.services.get(key)
+    target = stored.spec.task.networks[0]
+    assert target.driver_options == {"covey.addresses": "10.9.0.5;10.9.0.6"}
+    forgetful = replace(stored.spec, task=replace(stored.spec.task, networks=(replace(target, addresses=()),)))
+    cluster.do(lambda tx: update_service(tx, "db", stored.meta.version, forgetful))
+    assert cluster.view.services.get(key).spec.task == stored.spec.task
+    other = replace(target, addresses=("10.9.0.7",))
+    contrary = replace(stored.spec, task=replace(stored.spec.task, networks=(other,)))
+    with pytest.raises(InvalidArgumentError, match="differ from the option covey.addresses"):
+        cluster.do(lambda tx: update_service(tx, "db", tx.services.get(key).meta.version, contrary))
+
+
 @pytest.mark.parametrize(
     ("fixed", "more", "words"),
     [
