@@ -54,6 +54,7 @@ class NamespaceWorker:
         self._next: asyncio.Future[None] | None = None
         self._checks: list[tuple[bool, asyncio.Future[tuple[Difference, ...]]]] = []
         self._is_running = False
+        self._is_closed = False
 
     @property
     def is_idle(self) -> bool:
@@ -82,8 +83,15 @@ class NamespaceWorker:
         self._start()
         return await asyncio.shield(future)
 
+    def close(self) -> None:
+        """Start no further pass. Those who wait go on; the caller closes the namespace after the pass that may be running."""
+        self._is_closed = True
+
     def _start(self) -> None:
         if self._is_running:
+            return
+        if self._is_closed:
+            self._stop()
             return
         self._is_running = True
         if self._host.spawn(self._drain(), f"network namespace {self.key}") is None:
@@ -92,7 +100,7 @@ class NamespaceWorker:
 
     async def _drain(self) -> None:
         try:
-            while self._next is not None or self._checks:
+            while (self._next is not None or self._checks) and not self._is_closed:
                 if self._next is not None:
                     await self._settle_next()
                 else:
@@ -190,10 +198,15 @@ class NamespaceWorker:
         self._host.passed(self.key, outcome)
 
     def _stop(self) -> None:
-        """Tell those who wait that the daemon stops. Without effect after a normal end, when nobody waits."""
-        for future in (self._next, *(future for _, future in self._checks)):
-            if future is not None and not future.done():
-                future.set_exception(UnavailableError(STOPPING))
-                future.exception()  # nobody may wait for it
+        """Let go who waits, without a pass: the daemon stops, or the namespace is closed. Nobody waits after a normal end."""
+        if self._next is not None and not self._next.done():
+            if self._is_closed:
+                self._next.set_result(None)
+            else:
+                self._next.set_exception(UnavailableError(STOPPING))
+                self._next.exception()  # nobody may wait for it
+        for _, future in self._checks:
+            if not future.done():
+                future.set_result(())
         self._next = None
         self._checks.clear()

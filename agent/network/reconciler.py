@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +31,7 @@ from agent.network.netns import Namespace
 from agent.network.plan.diff import Difference
 from agent.network.plan.items import Item, describe
 from agent.network.plan.wanted import WantedState
-from covey.errors import CoveyError, UnavailableError
+from covey.errors import CoveyError, DeadlineError, UnavailableError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,6 +39,8 @@ T = TypeVar("T")
 SELF_CHECK_SECONDS = 60.0
 SELF_CHECK_JITTER = 0.2
 RETRY_SECONDS = 5.0
+SETTLE_SECONDS = 60.0
+CONFIRM_SECONDS = 2.0
 _LOGGED = 20
 FLUSH_DELAY_SECONDS = 0.05
 """A flush comes with the rules that follow it; the check after it sees both."""
@@ -60,14 +63,23 @@ class Reconciler:
         self._flushed = asyncio.Event()
         self._passes: set[object] = set()
         self._closing: list[tuple[Namespace, set[object]]] = []
+        self._settling = 0
+        self._settled = 0
+        self._quiet = asyncio.Event()
 
     async def start(self) -> None:
         """Open the host's namespace, and watch its nftables. Nothing is changed yet."""
         await self._background.open()
         self._add(HOST, self._open_host())
         namespace = self._workers[HOST].kernel.target.namespace
-        self._monitor = await self._threads.run(namespace, lambda: NftMonitor(self._threads.name, self._is_our_table))
-        asyncio.get_running_loop().add_reader(self._monitor.fileno(), self._read_monitor)
+        try:
+            self._monitor = await self._threads.run(
+                namespace, lambda: NftMonitor(self._threads.name, self._is_our_table)
+            )
+        except OSError as error:
+            logger.warning("changes of the host's firewall are noticed by the periodic check alone: %s", error)
+        else:
+            asyncio.get_running_loop().add_reader(self._monitor.fileno(), self._read_monitor)
         self._background.spawn(self._repair_after_flushes(), "repair of flushed tables")
         self._background.spawn(self._check_periodically(), "self-check of the networks")
         self._background.spawn(self._retry_failures(), "retry of refused network changes")
@@ -102,6 +114,7 @@ class Reconciler:
         """Forget a sandbox that is about to be removed. What is wanted in it stays wanted."""
         worker = self._workers.pop(key, None)
         if worker is not None:
+            worker.close()
             self._closing.append((worker.kernel.target.namespace, set(self._passes)))
             self._close_unused()
 
@@ -138,7 +151,20 @@ class Reconciler:
                 touched.setdefault(namespace, set()).update(items)
             for namespace, item in self._failed_items(key):
                 touched.setdefault(namespace, set()).add(item)
-        await self._settle(touched)
+        self._settling += 1
+        self._quiet.clear()
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._settle(touched)
+        except TimeoutError:
+            raise DeadlineError(
+                f"the kernel did not apply {', '.join(sorted(fragments))[:200]} within {SETTLE_SECONDS:.0f} s; it is still at it"
+            ) from None
+        finally:
+            self._settling -= 1
+            self._settled += 1
+            if not self._settling:
+                self._quiet.set()
         for key, fragment in fragments.items():
             failure = self._failure(key) if fragment is not None and key not in errors else None
             if failure is not None:
@@ -146,8 +172,17 @@ class Reconciler:
         return errors
 
     async def verify(self) -> tuple[Difference, ...]:
-        """Read all namespaces. Returns how they differ from what is wanted; strays only after `complete`."""
-        return await self._check_all(repair=False)
+        """Read all namespaces. Returns how they differ from what is wanted; strays only after `complete`.
+
+        What was being applied meanwhile is looked at again, once it is.
+        """
+        before = self._settled
+        found = await self._check_all(repair=False)
+        if found and (self._settling or self._settled != before):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._quiet.wait(), CONFIRM_SECONDS)
+            found = await self._check_all(repair=False, only={one.namespace for one in found})
+        return found
 
     async def repair(self) -> tuple[Difference, ...]:
         """Read all namespaces and carry out the differences. Returns what they were."""
@@ -224,10 +259,14 @@ class Reconciler:
                 return worker.failures[item]
         return None
 
-    async def _check_all(self, *, repair: bool) -> tuple[Difference, ...]:
+    async def _check_all(self, *, repair: bool, only: Collection[str] | None = None) -> tuple[Difference, ...]:
         found: list[Difference] = []
         for stage in (0, 1, 2):
-            workers = [worker for key, worker in sorted(self._workers.items()) if _stage(key) == stage]
+            workers = [
+                worker
+                for key, worker in sorted(self._workers.items())
+                if _stage(key) == stage and (only is None or key in only)
+            ]
             checks = [
                 worker.check(repair=repair) for worker in workers if worker.key == HOST or self.wanted.items(worker.key)
             ]
@@ -267,10 +306,15 @@ class Reconciler:
         except CoveyError as error:
             logger.warning("the networks of this host could not be checked: %s", error)
             return
-        for one in found[:_LOGGED]:
+        done = [one for one in found if not self._has_failed(one)]
+        for one in done[:_LOGGED]:
             logger.warning("repaired the %s %s, which was %s", describe(one.item), place(one.namespace), one.kind)
-        if len(found) > _LOGGED:
-            logger.warning("repaired %d more items of this host's networks", len(found) - _LOGGED)
+        if len(done) > _LOGGED:
+            logger.warning("repaired %d more items of this host's networks", len(done) - _LOGGED)
+
+    def _has_failed(self, one: Difference) -> bool:
+        worker = self._workers.get(one.namespace)
+        return worker is not None and one.item in worker.failures
 
     async def _retry_failures(self) -> None:
         while True:

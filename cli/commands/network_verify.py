@@ -32,7 +32,7 @@ def verify(form: str, no_trunc: bool, repair: bool) -> int:
     elif not left:
         click.echo("No differences")
     if repair and found:
-        click.echo(f"Repaired {len(found)} differences, {len(left)} left", err=True)
+        click.echo(f"Repaired {max(len(found) - len(left), 0)} differences, {len(left)} left", err=True)
         for one in left:
             click.echo(f"{one['Namespace']}: {one['Item']} is still {one['Kind']}", err=True)
     return int(bool(left))

@@ -22,7 +22,7 @@ from agent.network.namespace_state import (
 from agent.network.plan.diff import DifferenceKind, difference, differences, merge
 from agent.network.plan.items import KINDS, flatten, unflatten
 from agent.network.plan.wanted import WantedState
-from covey.errors import ConflictError
+from covey.errors import ConflictError, InvalidArgumentError
 
 devices = st.sampled_from(["br0", "cv1", "vxlan0"])
 macs = st.integers(1, 4).map(lambda i: f"02:42:0A:00:00:0{i}")
@@ -42,8 +42,15 @@ routes = st.builds(
     destination=prefixes | st.just("default"),
     family=st.sampled_from([4, 6]),
     gateway=st.just(""),
-    device=devices,
+    device=st.just("br0"),
     table=st.sampled_from([77, 254]),
+)
+# One value of each item: a neighbour's MAC follows from its address, a tunnel's host from its device.
+neighbours = st.tuples(devices, hosts).map(
+    lambda pair: Neighbour(*pair, f"02:42:0A:00:00:{sum(pair[1].encode()) % 90 + 10}")
+)
+forwarding = st.tuples(devices, macs).map(lambda pair: FdbEntry(*pair, f"10.9.0.{len(pair[0])}")) | st.builds(
+    FdbEntry, devices, st.just("00:00:00:00:00:00"), hosts
 )
 elements = st.dictionaries(st.integers(1, 5).map(lambda i: f"tcp . {i}"), st.sampled_from(["10.0.0.1", "10.0.0.2"]))
 tables = st.builds(
@@ -61,8 +68,8 @@ states = st.builds(
     rules=st.frozensets(
         st.builds(PolicyRule, priority=st.integers(70, 72), table=st.just(77), mark=st.integers(0, 2)), max_size=3
     ),
-    neighbours=st.frozensets(st.builds(Neighbour, devices, hosts, macs), max_size=3),
-    fdb=st.frozensets(st.builds(FdbEntry, devices, macs | st.just("00:00:00:00:00:00"), hosts), max_size=3),
+    neighbours=st.frozensets(neighbours, max_size=3),
+    fdb=st.frozensets(forwarding, max_size=3),
     tables=st.dictionaries(st.sampled_from(["inet covey-a", "inet covey-b"]), tables, max_size=2),
     sysctls=st.dictionaries(st.sampled_from(["net/a", "net/b"]), st.sampled_from(["0", "1"])),
 )
@@ -152,3 +159,19 @@ def test_putting_the_same_fragment_again_touches_nothing(state):
     counted = WantedState()
     counted.replace("one", {HOST: state})
     assert counted.replace("one", {HOST: state}) == {}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        NamespaceState(routes=frozenset({Route(destination="10.0.0.0/8", device="a"), Route(destination="10.0.0.0/8", device="b")})),
+        NamespaceState(neighbours=frozenset({Neighbour("a", "10.0.0.1", "02:00:00:00:00:01"), Neighbour("a", "10.0.0.1", "02:00:00:00:00:02")})),
+        NamespaceState(addresses=frozenset({("a", "10.0.0.300/24")})),
+        NamespaceState(routes=frozenset({Route(destination="10.0.0.1/8", device="a")})),
+    ],
+)  # fmt: skip
+def test_a_state_that_contradicts_itself_or_has_no_valid_address_is_refused(state):
+    counted = WantedState()
+    with pytest.raises(InvalidArgumentError, match="the state of a network namespace"):
+        counted.replace("one", {HOST: state})
+    assert counted.items(HOST) == {}

@@ -73,17 +73,18 @@ def all_neighbours(family: int) -> bytes:
     return _NEIGHBOUR.pack(_FAMILIES.get(family, socket.AF_BRIDGE), 0, 0, 0, 0)
 
 
-def parse_address(body: bytes, devices: Mapping[int, str]) -> Item | None:
-    """The address, or None for one that the kernel made by itself."""
+def parse_address(body: bytes, devices: Mapping[int, str]) -> tuple[Item, bool] | None:
+    """The address, and whether the kernel made it by itself; or None for one of a device that is not known."""
     family, prefix, _, _, index = _IFADDR.unpack_from(body)
+    if index not in devices:
+        return None
     found = attributes(body, _IFADDR.size)
     address = ip_address(found.get(2) or found[1])
     by_kernel = (
         to_int(found.get(_ADDRESS_PROTOCOL, b"")) == _KERNEL_LINK_LOCAL or address.packed[11:13] == _EUI64_MIDDLE
     )
-    if index not in devices or (family == socket.AF_INET6 and address.is_link_local and by_kernel):
-        return None
-    return ("address", devices[index], f"{address}/{prefix}")
+    item = ("address", devices[index], f"{address}/{prefix}")
+    return item, family == socket.AF_INET6 and address.is_link_local and by_kernel
 
 
 def parse_route(body: bytes, devices: Mapping[int, str]) -> tuple[Item, Route, int] | None:

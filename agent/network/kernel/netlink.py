@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Self
 
 from covey.errors import UnavailableError
@@ -95,7 +96,8 @@ class NetlinkSocket:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 20)
             for option in (_EXTENDED_ACK, _GET_STRICT_CHECK):
-                self._socket.setsockopt(_SOL_NETLINK, option, 1)
+                with suppress(OSError):  # older kernels answer without them
+                    self._socket.setsockopt(_SOL_NETLINK, option, 1)
             self._socket.settimeout(_TIMEOUT_SECONDS)
             self._socket.bind((0, 0))
         except BaseException:

@@ -48,8 +48,9 @@ def read_all(target: Target, wanted: Mapping[Item, Value]) -> Reading:
         items |= {("link", name): found.link for name, found in devices.items()}
         if everything or "address" in kinds:
             for body in netlink.dump(entries.GET_ADDRESS, entries.ALL_ADDRESSES):
-                if address := entries.parse_address(body, names):
-                    items[address] = ""
+                address = entries.parse_address(body, names)
+                if address and (address[0] in wanted or not address[1]):
+                    items[address[0]] = ""
         if everything or "route" in kinds:
             for family in (4, 6):
                 for body in netlink.dump(entries.GET_ROUTE, entries.all_routes(family)):

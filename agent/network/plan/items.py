@@ -59,11 +59,15 @@ _HEX = re.compile(r"0x[0-9a-fA-F]+\Z")
 
 
 def flatten(state: NamespaceState) -> Items:
-    """The items of a state. Raises InvalidArgumentError for an address or prefix that is none."""
+    """The items of a state. Raises InvalidArgumentError for an address that is none, and for two values of one item."""
+    items: Items = {}
     try:
-        return dict(_items(state))
+        for item, value in _items(state):
+            if items.setdefault(item, value) != value:
+                raise InvalidArgumentError(f"the state of a network namespace has two values of its {describe(item)}")
     except ValueError as error:
         raise InvalidArgumentError(f"the state of a network namespace is invalid: {error}") from error
+    return items
 
 
 def unflatten(items: Mapping[Item, Value]) -> NamespaceState:
@@ -120,7 +124,7 @@ def _items(state: NamespaceState) -> Iterator[tuple[Item, Value]]:
     for path, value in state.sysctls.items():
         yield ("sysctl", path), " ".join(value.split())
     for name, link in state.links.items():
-        yield ("link", name), link
+        yield ("link", name), link if link.mac.islower() or not link.mac else _with_lower_mac(link)
     for device, address in state.addresses:
         yield ("address", device, normal_interface(address)), ""
     for route in state.routes:
@@ -133,6 +137,10 @@ def _items(state: NamespaceState) -> Iterator[tuple[Item, Value]]:
         yield fdb_item(forwarding)
     for name, table in state.tables.items():
         yield from _table_items(name, table)
+
+
+def _with_lower_mac(link: Link) -> Link:
+    return msgspec.structs.replace(link, mac=link.mac.lower())
 
 
 def _table_items(name: str, table: NftTable) -> Iterator[tuple[Item, Value]]:

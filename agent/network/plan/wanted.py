@@ -27,7 +27,7 @@ class WantedState:
 
     @property
     def namespaces(self) -> tuple[str, ...]:
-        """The namespaces in which anything is wanted, or was since this object was made."""
+        """The namespaces in which anything is wanted."""
         return tuple(self._values)
 
     def items(self, namespace: str) -> Items:
@@ -69,6 +69,10 @@ class WantedState:
             touched |= self._reloaded(namespace, {item for item in touched if item[0] == "set" and item in before})
             if touched:
                 changed[namespace] = touched
+        for namespace in changed:
+            if not self._values.get(namespace):
+                self._values.pop(namespace, None)
+                self._owners.pop(namespace, None)
         if new:
             self._fragments[key] = new
         else:
