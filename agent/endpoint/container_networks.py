@@ -27,6 +27,7 @@ from agent.endpoint.attachments import Attachments, HeldAttachment
 from agent.endpoint.local_endpoints import LocalEndpoints
 from agent.endpoint.plan import (
     BRIDGE,
+    NODE_DRIVERS,
     InterfacePlan,
     PlannedInterface,
     interface_name,
@@ -37,7 +38,7 @@ from agent.endpoint.plan import (
 from agent.endpoint.port_plan import all_published
 from agent.endpoint.port_publisher import PortPublisher
 from agent.endpoint.routing_mesh import RoutingMesh
-from agent.local_network.model import GATEWAY, is_local_id
+from agent.local_network.model import GATEWAY, LocalNetwork
 from agent.network.model import Attachment, mac_address
 from agent.network.port_registry import PortOwner
 from covey.errors import CoveyError, PortInUseError
@@ -107,7 +108,10 @@ class EndpointOwner:
         known = self._connections.get(config.id)
         if known is not None:
             return known
-        plan = plan_interfaces(await self._with_addresses(config), self._networks, self.local.networks.find)
+        with_addresses = await self._with_addresses(config)
+        for request in with_addresses.requested_networks:
+            await self._part_of(self._networks.get(request.network))
+        plan = plan_interfaces(with_addresses, self._networks, self.local.networks.find)
         if plan.on_host:
             return NetworkConnection(netns_path=HOST_NETWORK, host_gateway=LOOPBACK)
         if plan.loopback_only:
@@ -141,9 +145,9 @@ class EndpointOwner:
             log.warning("container %s: its network could not be adopted: %s", config.id[:12], error)
             return
         for item in config.networks if not config.task_id else ():
-            if item.network_id and not is_local_id(item.network_id):
+            if item.network_id and not _is_local(item):
                 self.attachments.hold(HeldAttachment(config.id, item.network_id, f"{item.ip}/{item.prefix}"))
-        await self.local.adopt(config, [item for item in config.networks if is_local_id(item.network_id)])
+        await self.local.adopt(config, [item for item in config.networks if _is_local(item)])
         await self.local.settle(config, config.networks)
         connection = self._remember(config, config.networks, netns_path=path)
         try:
@@ -154,14 +158,17 @@ class EndpointOwner:
     async def join(self, config: ContainerConfig, request: NetworkRequest) -> NetworkConnection:
         """Connect a running container to one more network."""
         local = self.local.networks.find(network_name(request.network))
-        used = [item.interface for item in config.networks if item.name != GATEWAY]
         if local is not None:
             self.local.check_request(local, request)
             name = interface_name(request, local, [item.interface for item in config.networks])
             endpoint = await self.local.attach(config, local, request, name)
         else:
             held = await self.attachments.attach(config, request)
-            name = interface_name(request, None, [*used, *(item.interface for item in config.networks)])
+            part = await self._part_of(self._networks.get(held.network_id))
+            name = interface_name(request, part, [item.interface for item in config.networks])
+            if part is not None:
+                endpoint = await self.local.attach(config, part, request, name)
+                return await self._settled(config, (*config.networks, endpoint))
             attachment = Attachment(held.network_id, held.address, name, request.aliases)
             try:
                 await self._driver.attach(config.id, attachment)
@@ -171,14 +178,20 @@ class EndpointOwner:
             endpoint = self._overlay_endpoint(config, attachment, request)
         return await self._settled(config, (*config.networks, endpoint))
 
+    async def _part_of(self, network: Network | None) -> LocalNetwork | None:
+        """This node's part of a network of the cluster, if its driver works on each node by itself."""
+        if network is None or network.spec.driver.name not in NODE_DRIVERS:
+            return None
+        return await self.local.part_of(network, time.time_ns())
+
     async def leave(self, config: ContainerConfig, endpoint: EndpointSettings) -> NetworkConnection:
         """Disconnect a running container from one of its networks. Overlay networks keep a way out."""
         endpoints = tuple(item for item in config.networks if item != endpoint)
-        if is_local_id(endpoint.network_id):
+        if _is_local(endpoint):
             await self.local.detach(config.id, endpoint.network_id)
         else:
             await self._driver.detach(config.id, endpoint.network_id)
-            self.attachments.release(config.id, endpoint.network_id)
+        self.attachments.release(config.id, endpoint.network_id)
         return await self._settled(config, endpoints)
 
     async def renamed(self, config: ContainerConfig) -> None:
@@ -332,10 +345,15 @@ def host_gateway(endpoints: Iterable[EndpointSettings]) -> str:
     return next((item.gateway for item in endpoints if item.gateway and item.driver == BRIDGE), "")
 
 
+def _is_local(endpoint: EndpointSettings) -> bool:
+    """Whether this host makes the endpoint by itself, and not for an overlay network."""
+    return endpoint.driver not in {"", _OVERLAY}
+
+
 def _attachments(config: ContainerConfig) -> tuple[Attachment, ...]:
     """The overlay interfaces that a running container has."""
     return tuple(
         Attachment(item.network_id, f"{item.ip}/{item.prefix}", item.interface or f"eth{number}", item.aliases)
         for number, item in enumerate(config.networks)
-        if item.network_id and not is_local_id(item.network_id)
+        if item.network_id and not _is_local(item)
     )

@@ -7,6 +7,7 @@ Invariant: an endpoint holds its addresses from `attach` to `detach`. Invariant:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 
@@ -28,7 +29,8 @@ from agent.local_network.networks import LocalNetworks
 from agent.local_network.options import read_bridge_options
 from agent.network.model import LocalAttachment
 from agent.network.plan.bridge import plan_default_routes, plan_open_ports
-from covey.errors import CoveyError, InvalidArgumentError
+from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, PermissionDeniedError
+from covey.objects import Network
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class LocalEndpoints:
         """Load the networks and make those that users created. One that the kernel refuses now is tried again."""
         self.networks.open(await self._driver.host_routes())
         for network in self.networks.list():
-            if network.is_predefined or network.name == GATEWAY:
+            if network.is_predefined or network.name == GATEWAY or network.of_cluster:
                 continue
             try:
                 await self._make(network)
@@ -66,8 +68,9 @@ class LocalEndpoints:
         async with self._changing:
             return await self._create(wanted, now_ns)
 
-    async def _create(self, wanted: NetworkRequirements, now_ns: int) -> LocalNetwork:
-        network = self.networks.plan(wanted, await self._driver.host_routes(), now_ns)
+    async def _create(self, wanted: NetworkRequirements, now_ns: int, *, cluster_id: str = "") -> LocalNetwork:
+        routes = await self._driver.host_routes()
+        network = self.networks.plan(wanted, routes, now_ns, cluster_id=cluster_id)
         try:
             await self._make(network)
             await self._probe(network)
@@ -76,6 +79,27 @@ class LocalEndpoints:
             await asyncio.shield(self._unmake(network))
             raise
         return network
+
+    async def part_of(self, network: Network, now_ns: int) -> LocalNetwork:
+        """This node's part of a network of the cluster whose driver works on each node by itself, made at its first use.
+
+        It goes with its last container.
+        """
+        async with self._changing:
+            found = self.networks.find(network.id)
+            if found is not None:
+                return found
+            spec = network.spec
+            wanted = NetworkRequirements(
+                name=spec.annotations.name,
+                driver=spec.driver.name,
+                options=dict(spec.driver.options),
+                internal=spec.internal,
+                ipv6=spec.ipv6,
+                ipam=spec.ipam,
+                config_from=spec.config_from,
+            )
+            return await self._create(wanted, now_ns, cluster_id=network.id)
 
     async def remove(self, network: LocalNetwork) -> None:
         """Remove a network that nothing uses."""
@@ -206,6 +230,10 @@ class LocalEndpoints:
         await self._detach(container_id, network_id)
         if self._members.get(network_id, {}).pop(container_id, None) is not None:
             await self._publish_names({network_id})
+        network = self.networks.find(network_id)
+        if network is not None and network.of_cluster:
+            with contextlib.suppress(NotFoundError, PermissionDeniedError):  # it went already, or has other containers
+                await self.remove(network)
 
     async def detach_all(self, container_id: str) -> None:
         """Disconnect a container that has ended."""

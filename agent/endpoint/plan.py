@@ -15,6 +15,8 @@ from covey.objects import Network
 
 HOST_DRIVER, NULL_DRIVER = "host", "null"
 BRIDGE = "bridge"
+NODE_DRIVERS = frozenset({"macvlan", "ipvlan"})
+"""Drivers of networks of the cluster of which each node makes its own part."""
 IFNAME_OPTION = "com.docker.network.endpoint.ifname"
 _DEFAULT_NAMES = {"default": BRIDGE, "": BRIDGE}
 _MAX_DEVICE_NAME = 15
@@ -95,6 +97,8 @@ def _local_network(
     network = networks.get(request.network)
     if network is not None and network.spec.driver.name == BRIDGE:
         return find_local(BRIDGE)
+    if network is not None and network.spec.driver.name in NODE_DRIVERS:
+        return find_local(network.id)
     return find_local(network_name(request.network))
 
 

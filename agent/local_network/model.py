@@ -51,6 +51,8 @@ class LocalNetwork(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the user named the subnets, IPv4 and IPv6; only then may endpoints ask for addresses."""
     config_only: bool = False
     config_from: str = ""
+    of_cluster: bool = False
+    """This node's part of a network of the cluster, whose id it has: one of a driver that works on each node by itself."""
 
     @property
     def is_predefined(self) -> bool:
@@ -73,11 +75,6 @@ class NetworkEvent(msgspec.Struct, frozen=True):
     action: str
     network_id: str
     attributes: dict[str, str] = {}
-
-
-def is_local_id(network_id: str) -> bool:
-    """Whether an id is one of this host's networks; ids of the cluster are shorter."""
-    return len(network_id) == ID_DIGITS
 
 
 def predefined_id(name: str, engine_id: str) -> str:

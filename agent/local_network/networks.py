@@ -87,15 +87,22 @@ class LocalNetworks:
             raise InvalidArgumentError(f"network {ref} is ambiguous ({len(begun)} matches found based on ID prefix)")
         return begun[0] if begun else None
 
-    def plan(self, wanted: NetworkRequirements, routes: Sequence[HostRoute], now_ns: int) -> LocalNetwork:
-        """The network that `add` would make. Raises CoveyError in Docker's words."""
+    def plan(
+        self, wanted: NetworkRequirements, routes: Sequence[HostRoute], now_ns: int, *, cluster_id: str = ""
+    ) -> LocalNetwork:
+        """The network that `add` would make, or this node's part of the network of the cluster with an id.
+
+        Raises CoveyError in Docker's words.
+        """
         facts = HostFacts(
             networks=self.list(),
             routes=self._foreign(routes),
             pools4=[pool for pool in self._pools if ":" not in pool.base] or subnets.DEFAULT_POOLS,
             pools6=[*(pool for pool in self._pools if ":" in pool.base), self._pool6],
         )
-        return creation.plan_network(wanted, facts, network_id=secrets.token_hex(32), now_ns=now_ns)
+        network_id = cluster_id or secrets.token_hex(32)
+        planned = creation.plan_network(wanted, facts, network_id=network_id, now_ns=now_ns)
+        return msgspec.structs.replace(planned, of_cluster=bool(cluster_id))
 
     def add(self, network: LocalNetwork) -> None:
         self._insert(network)

@@ -47,7 +47,8 @@ async def list_networks(context: RequestContext) -> web.Response:
             raise filters.invalid_filter("type", (kind,), f"use one of {', '.join(TYPES)}")
     dangling = filters.filter_flag(active_filters, "dangling")
     cluster_networks = await cluster_networks_known(context)
-    found = [local_network.write(network) for network in context.services.agent.endpoints.local.networks.list()]
+    own = context.services.agent.endpoints.local.networks.list()
+    found = [local_network.write(network) for network in own if not network.of_cluster]
     found += [network_json.write(network) for network in cluster_networks]
     used = await _used_ids(context) if dangling is not None else set()
     return json_response(
@@ -61,7 +62,7 @@ async def list_networks(context: RequestContext) -> web.Response:
 
 async def inspect(context: RequestContext) -> web.Response:
     scope, containers = context.query("scope"), context.services.agent.containers.list()
-    local = context.services.agent.endpoints.local.networks.find(context.ref)
+    local = local_or_none(context, context.ref)
     if local is not None and scope in ("", "local"):
         on_network = local_network.containers_on(local.id, containers)
         return json_response(shape("network", context.version, local_network.write(local, on_network)))
@@ -96,7 +97,7 @@ async def create(context: RequestContext) -> web.Response:
 
 
 async def remove(context: RequestContext) -> web.Response:
-    local = context.services.agent.endpoints.local.networks.find(context.ref)
+    local = local_or_none(context, context.ref)
     if local is not None:
         await context.services.agent.endpoints.local.remove(local)
         return empty_response(204)
@@ -120,7 +121,7 @@ async def prune(context: RequestContext) -> web.Response:
 async def _prune_local(context: RequestContext, active: Filters, until: Sequence[int]) -> list[str]:
     local, removed = context.services.agent.endpoints.local, []
     for network in local.networks.list():
-        fixed = network.config_only or network.is_predefined
+        fixed = network.config_only or network.is_predefined or network.of_cluster
         if fixed or not _prunable(active, until, network.labels, network.created_at_ns):
             continue
         with contextlib.suppress(PermissionDeniedError):  # it is in use
@@ -232,8 +233,9 @@ def _matches(active_filters: Filters, item: dict[str, Any]) -> bool:
 
 
 def local_or_none(context: RequestContext, ref: str) -> LocalNetwork | None:
-    """The network of this host with this name or id."""
-    return context.services.agent.endpoints.local.networks.find(ref)
+    """The network of this host alone with this name or id."""
+    found = context.services.agent.endpoints.local.networks.find(ref)
+    return None if found is None or found.of_cluster else found
 
 
 ROUTES = [

@@ -246,3 +246,30 @@ def test_a_node_leaves_at_once_and_its_containers_lose_the_clusters_networks(lab
     wait(lambda: networks_of(lab, name, on=2) == {}, "the container to leave the network")
     refused = lab.docker("restart", "-t", "0", name, on=lab[2], check=1).err
     assert "network open not found" in refused
+
+
+def test_tasks_on_a_macvlan_network_of_the_cluster_reach_each_other_on_the_hosts_own_link(lab: LabCluster) -> None:
+    """Each node has its own settings, here its own range of the subnet; the network goes from a node with its last task."""
+    link = lab[1].address.rpartition(".")[0]
+    for number in (1, 2):
+        lab.docker("network", "create", "--config-only", "-o", "parent=eth0", "--subnet", f"{link}.0/24",
+                   "--ip-range", f"{link}.{64 * number}/27", "settings", on=lab[number])  # fmt: skip
+    lab.docker("network", "create", "-d", "macvlan", "--scope", "swarm", "--config-from", "settings", "wide")
+    service = lab.service("flat", "--mode", "global", "--network", "wide")
+    tasks = lab.running(service, 2)
+    addresses = {}
+    for task in tasks:
+        host = lab.host_of(task)
+        found = lab.get(f"/containers/{lab.container(task)}/json", on=host)["NetworkSettings"]["Networks"]
+        addresses[host.number] = found["wide"]["IPAddress"]
+    assert set(addresses.values()) == {f"{link}.65", f"{link}.129"}  # the first of each range is the gateway
+    for task in tasks:
+        other = addresses[3 - lab.host_of(task).number]
+        assert lab.execute(task, "ping", "-c", "1", "-W", "2", other).code == 0
+    assert "is in use" in lab.docker("network", "rm", "settings", on=lab[2], check=1).err
+    lab.docker("service", "rm", service)
+    lab.docker("network", "rm", "wide")
+    for number in (1, 2):
+        wait(
+            lambda on=lab[number]: lab.docker("network", "rm", "settings", on=on, check=None).code == 0, "free settings"
+        )

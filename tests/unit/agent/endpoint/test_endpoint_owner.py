@@ -15,7 +15,7 @@ from agent.local_network.model import NetworkRequirements
 from agent.network.model import Attachment, LocalAttachment
 from agent.network.namespace_state import container_key
 from covey.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, UnavailableError
-from covey.objects import Annotations, Network, NetworkSpec
+from covey.objects import Annotations, Driver, Network, NetworkSpec
 from covey.objects.network import IPAM, IPAMConfig
 from tests.support.fake_host import FakeNetworks
 from tests.support.local_networks import RecordedFragments, open_local
@@ -267,6 +267,27 @@ async def test_published_ports_of_a_routed_network_are_open_at_the_containers_ow
     assert (reached.v4, reached.v6) == ("", "fd01::2")  # IPv6 is translated, so it has ports on the host
     await owner.release(ID)
     assert not any(ID in key for key in host.fragments.wanted)
+
+
+async def test_a_task_on_a_macvlan_network_of_the_cluster_uses_this_nodes_part_of_it_while_it_runs(host: Host):
+    owner = await host.owner()
+    await create(owner, "settings", "10.1.0.0/24", config_only=True, options={"parent": "eth7"})
+    driver = Driver(name="macvlan")
+    wide = Network(id="w" * 25, spec=NetworkSpec(annotations=Annotations(name="wide"), driver=driver, config_from="settings"))  # fmt: skip
+    owner.set_networks([wide])
+    wanted = config(request(wide.id), mode="", task_id="t")
+    made = await owner.connect(wanted)
+    (endpoint,) = made.endpoints
+    assert (endpoint.name, endpoint.network_id, endpoint.ip) == ("wide", wide.id, "10.1.0.2")
+    part = owner.local.networks.get(wide.id)
+    assert (part.of_cluster, part.driver, part.options) == (True, "macvlan", {"parent": "eth7"})
+    later = await host.owner()
+    later.set_networks([wide])
+    saved = config(request(wide.id), mode="", task_id="t", netns_path=made.netns_path, networks=made.endpoints)
+    await later.adopt(saved)
+    assert await later.connect(saved) == made
+    await later.release(ID)
+    assert later.local.networks.find(wide.id) is None
 
 
 async def test_networks_that_are_created_at_the_same_time_get_different_subnets(host: Host):
