@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from agent.endpoint.loopback_ports import LoopbackPorts
@@ -13,7 +13,7 @@ from agent.endpoint.routing_mesh import RoutingMesh
 from agent.network import conntrack, port_owner
 from agent.network.bpf.loopback6 import Loopback6, namespace_cookie
 from agent.network.driver import NetworkDriver
-from agent.network.mesh_state import MeshHost
+from agent.network.mesh_state import EndedFlows, MeshHost
 from agent.network.port_registry import PortRegistry
 from covey.errors import CoveyError
 
@@ -30,7 +30,7 @@ class PublishedPorts:
         self._registry = PortRegistry(networks.open_socket, _HostPorts(networks))
         host = PortHost(self._registry, networks.reconciler, self._loopback, self._end_flows)
         self.publisher = PortPublisher(networks.prefix, host, default_address)
-        self.mesh = RoutingMesh(MeshHost(prefix=networks.prefix), self._registry, networks.reconciler, self._loopback)
+        self.mesh = RoutingMesh(MeshHost(prefix=networks.prefix), host, networks.reconciler, self._end_mesh_flows)
 
     async def start(self, unified_cgroup: Path | None) -> None:
         """Open what needs the running driver. `unified_cgroup` is the root of the cgroup2 hierarchy, None on a host without one."""
@@ -52,12 +52,19 @@ class PublishedPorts:
         return Loopback6(cgroup, self._networks.run_on_host(namespace_cookie))
 
     def _end_flows(self, ports: Collection[int]) -> None:
+        self._delete_connections(lambda: conntrack.delete_udp_flows(ports))
+
+    def _end_mesh_flows(self, ended: EndedFlows) -> None:
+        self._delete_connections(lambda: conntrack.delete_flows_to_backends(ended.udp, ended.gone))
+
+    def _delete_connections(self, delete: Callable[[], int]) -> None:
+        """Delete what the kernel remembers. A failure is logged: connections then end by themselves, later."""
         try:
-            count = self._networks.run_on_host(lambda: conntrack.delete_udp_flows(ports))
+            count = self._networks.run_on_host(delete)
         except (CoveyError, OSError) as error:
-            log.warning("flows to ports %s could not be ended: %s", sorted(ports), error)
+            log.warning("connections to containers that are gone could not be deleted: %s", error)
         else:
-            log.debug("ended %d flows of datagrams to ports %s", count, sorted(ports))
+            log.debug("deleted %d connections to containers that are gone", count)
 
 
 class _HostPorts:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from agent.endpoint.loopback_ports import LoopbackPorts
 from agent.endpoint.port_plan import ANY4, ANY6, ReachableContainer
+from agent.endpoint.port_publisher import PortHost
 from agent.network.bpf.loopback6 import LoopbackPort, LoopbackTarget
-from agent.network.mesh_state import MeshHost, MeshState, PublishedServicePort
+from agent.network.mesh_state import EndedFlows, MeshHost, MeshState, PublishedServicePort
 from agent.network.namespace_state import Fragment
 from agent.network.plan.mesh import LocalTask
-from agent.network.port_registry import PortOwner, PortRegistry
+from agent.network.port_registry import PortOwner
 from covey.errors import CoveyError
 from covey.objects.assignment import AssignmentChange
 
@@ -35,11 +35,14 @@ class Fragments(Protocol):
 class RoutingMesh:
     """One per daemon. The worker passes the assignments, the owner of the sandboxes the addresses of tasks' containers."""
 
-    def __init__(self, host: MeshHost, registry: PortRegistry, fragments: Fragments, loopback: LoopbackPorts) -> None:
+    def __init__(
+        self, host: MeshHost, ports: PortHost, fragments: Fragments, end_flows: Callable[[EndedFlows], None]
+    ) -> None:
         self._state = MeshState(host)
-        self._registry = registry
+        self._registry = ports.registry
         self._fragments = fragments
-        self._loopback = loopback
+        self._loopback = ports.loopback
+        self._end_flows = end_flows
         self._lock = asyncio.Lock()
         self._tasks: dict[str, str] = {}
         self._failed: dict[str, Fragment | None] = {}
@@ -94,6 +97,9 @@ class RoutingMesh:
             for key, error in errors.items():
                 log.warning("routing mesh: %s: %s", key, error.message)
             self._loopback.set(_LOOPBACK_OWNER, self._loopback_ports())
+            ended = self._state.take_ended_flows()
+            if ended.udp or ended.gone:
+                await asyncio.to_thread(self._end_flows, ended)
 
     def _reserve(self, ports: list[PublishedServicePort]) -> None:
         """Reserve the ports of the mesh, and free those that are published no more."""

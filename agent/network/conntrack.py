@@ -86,6 +86,28 @@ def delete_udp_flows(ports: Collection[int]) -> int:
     return deleted
 
 
+def delete_flows_to_backends(udp: Collection[str], gone: Collection[str]) -> int:
+    """Delete the connections that lead to addresses that are `gone`, and the UDP flows to those in `udp`. Returns their number.
+
+    The next packet of such a connection is translated again: a datagram reaches another backend, a TCP segment gets a reset.
+    """
+    if _count() == 0:
+        return 0
+    addresses = {*udp, *gone}
+    deleted = 0
+    with _open() as link:
+        for family in {socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses}:
+            found = [
+                entry
+                for entry in _dump(link, family)
+                if entry.backend in gone or (entry.protocol == socket.IPPROTO_UDP and entry.backend in udp)
+            ]
+            for entry in found:
+                _delete(link, entry)
+            deleted += len(found)
+    return deleted
+
+
 def _open() -> socket.socket:
     try:
         link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)

@@ -35,6 +35,13 @@ class MeshHost(msgspec.Struct, frozen=True, kw_only=True):
     container_subnets: tuple[str, ...] = ()
 
 
+class EndedFlows(msgspec.Struct, frozen=True, kw_only=True):
+    """Addresses that connections must not lead to any more: UDP flows to those in `udp`, every connection to those that are `gone`."""
+
+    udp: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+
+
 class PublishedServicePort(msgspec.Struct, frozen=True, kw_only=True):
     """A port that this node answers on for a service."""
 
@@ -57,6 +64,9 @@ class MeshState:
         self._containers: dict[str, LocalTask] = {}
         self._keys: dict[str, set[str]] = {}
         self._dirty: set[str] = set()
+        self._udp_backends: dict[str, frozenset[str]] = {}
+        self._ended_udp: set[str] = set()
+        self._gone: set[str] = set()
 
     def set_host(self, host: MeshHost) -> None:
         if host != self.host:
@@ -83,7 +93,7 @@ class MeshState:
         if container == self._containers.get(task_id):
             return
         if container is None:
-            del self._containers[task_id]
+            self._gone |= set(_addresses([self._containers.pop(task_id)]))
         else:
             self._containers[task_id] = container
         for key, task in self._tasks.items():
@@ -122,6 +132,12 @@ class MeshState:
             result.update(wanted)
         self._dirty.clear()
         return result
+
+    def take_ended_flows(self) -> EndedFlows:
+        """The addresses that lost their connections since the last call. To be asked for after the fragments are applied."""
+        ended = EndedFlows(udp=frozenset(self._ended_udp), gone=frozenset(self._gone))
+        self._ended_udp, self._gone = set(), set()
+        return ended
 
     def _mesh(self) -> Mesh | None:
         own = self._own()
@@ -173,7 +189,15 @@ class MeshState:
             wanted = MeshPort(
                 service_id=service.service_id, protocol=protocol, number=port.published_port, target=port.target_port
             )
+            if protocol == "udp":
+                self._note_udp_backends(port.published_port, backends)
             yield f"mesh/port/{protocol}/{port.published_port}", plan.published(mesh, wanted, backends)
+
+    def _note_udp_backends(self, port: int, backends: Sequence[MeshBackend]) -> None:
+        """A flow of datagrams has no end by itself: it leaves a task as soon as the task is not ready."""
+        key, now = f"udp/{port}", frozenset(_addresses(backends))
+        self._ended_udp |= self._udp_backends.get(key, frozenset()) - now
+        self._udp_backends[key] = now
 
     def _backend(self, task: NetworkEndpoint) -> MeshBackend | None:
         if self._is_own(task.node_id):
@@ -246,6 +270,7 @@ class MeshState:
         elif kind is AssignmentKind.NODE_ENDPOINT and (node := self._nodes.pop(key, None)):
             self._node_changed(key, node)
         elif kind is AssignmentKind.ENDPOINT and (task := self._tasks.pop(key, None)):
+            self._gone |= set(_addresses([MeshBackend(address=task.address, address6=task.address6)]))
             self._tasks_of[task.service_id].pop(key)
             if not self._tasks_of[task.service_id]:
                 del self._tasks_of[task.service_id]
@@ -279,6 +304,11 @@ class MeshState:
         self._dirty.update(f"node {key}" for key in self._nodes)
         self._dirty.update(f"task {key}" for key in self._tasks)
         self._dirty.update(f"service {key}" for key in self._services)
+
+
+def _addresses(backends: Iterable[MeshBackend]) -> Iterator[str]:
+    for backend in backends:
+        yield from filter(None, (backend.address, backend.address6))
 
 
 def _ingress_ports(service: VirtualService) -> Sequence[PortConfig]:

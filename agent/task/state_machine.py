@@ -137,6 +137,13 @@ def next_step(record: TaskRecord, observed: Observation, now_ns: int) -> TaskSte
     return _STEP_FUNCTIONS[record.status.state](record, observed, now_ns)
 
 
+def serves_others(record: TaskRecord) -> bool:
+    """Whether other nodes may have connections on their way to a task that is told to end."""
+    task = record.task
+    is_published = task.endpoint is not None and bool(task.endpoint.ports)
+    return record.status.state is S.RUNNING and record.assigned and (bool(task.networks) or is_published)
+
+
 def initial_status(task: Task, now_ns: int) -> TaskStatus:
     """The first status of a task on this node: ASSIGNED, or the assigned status if that is further."""
     if task.status.state >= S.ASSIGNED:

@@ -22,6 +22,7 @@ from agent.task.state_machine import (
     Wait,
     next_status,
     next_step,
+    serves_others,
     with_status,
 )
 from agent.worker.executor import Executor
@@ -36,6 +37,9 @@ RETRY_SECONDS = 1.0
 RETRY_LIMIT_SECONDS = 30.0
 
 _replace = msgspec.structs.replace
+
+DRAIN_SECONDS = 0.5
+"""The time between the end of new connections to a task and its stop signal: other nodes learn of the end in it."""
 
 
 class TaskController:
@@ -145,6 +149,8 @@ class TaskController:
         return not work.cancelled()
 
     async def _stop(self, step: Stop, observed: Observation) -> None:
+        if not step.reason and serves_others(self.record):
+            await asyncio.sleep(DRAIN_SECONDS)
         await self._executor.stop(self.record)
         if step.reason and not self.record.status.state.terminal:
             after = self._executor.observe(self.record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node.lab.layout import LabHost
-from tests.support import echo_client, echo_server, labs
+from tests.support import echo_client, echo_server, labs, load_client
 from tests.support.labs import IMAGE, LabCluster, unique, wait
 
 pytestmark = pytest.mark.root
@@ -17,6 +18,7 @@ SERVER, CLIENT = str(Path(echo_server.__file__)), str(Path(echo_client.__file__)
 SYSTEM = [path for path in ("/usr", "/lib", "/lib64", "/etc/ld.so.cache") if Path(path).exists()]
 OUTSIDE = {4: "192.168.77.254", 6: "fd00:77::fe"}
 MOUNTS = [f"type=bind,src={path},dst={path},ro" for path in SYSTEM] + [f"type=bind,src={SERVER},dst=/echo.py,ro"]
+HEALTHY = "/usr/bin/python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 80))'"
 BOTH_KINDS = pytest.mark.parametrize("kind", ["tcp", "udp"])
 BOTH_FAMILIES = pytest.mark.parametrize("family", [4, 6])
 
@@ -233,4 +235,26 @@ def test_a_connection_outlives_the_daemons_of_its_nodes(lab: LabCluster) -> None
         lab.start(lab[2], lab[3])
         lab.wait_ready()
         assert seen(say("after")) == OUTSIDE[4]
-    assert seen(outside(lab, "tcp", lab[2].address, 8080)) == OUTSIDE[4]
+    wait(
+        lambda: seen_or_empty(outside(lab, "tcp", lab[2].address, 8080)) == OUTSIDE[4], "new connections reach the task"
+    )
+
+
+def test_a_rolling_update_under_load_loses_no_request(lab: LabCluster) -> None:
+    name = unique("rolling")
+    publish(lab, name, 8096, "--stop-signal", "SIGKILL", "--update-parallelism", "2", "--update-delay", "0s",
+            "--update-monitor", "1s", "--health-cmd", HEALTHY, "--health-interval", "200ms", replicas=6)  # fmt: skip
+    command = ["ip", "netns", "exec", lab.lab.switch, sys.executable, str(Path(load_client.__file__)), "8096"]
+    with subprocess.Popen(
+        [*command, *(host.address for host in lab.hosts)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "serves\n"
+        before = {task["ID"] for task in lab.running(name, 6)}
+        lab.docker("service", "update", "-q", "--force", name)
+        lab.running(name, 6)
+        *failures, counts = client.communicate(timeout=30)[0].splitlines()
+    assert not failures
+    assert all(int(count) > 100 for count in counts.split()), counts
+    assert not before & {task["ID"] for task in lab.running(name, 6)}
+    lab.docker("service", "rm", name)
