@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from agent.network import netns
-from agent.network.namespace_state import HOST, Link, NamespaceState, NftChain, NftSet, NftTable, Route, VethPeer
+from agent.network.namespace_state import (
+    HOST,
+    FdbEntry,
+    Link,
+    NamespaceState,
+    Neighbour,
+    NftChain,
+    NftSet,
+    NftTable,
+    Route,
+    VethPeer,
+)
 from agent.network.plan.diff import DifferenceKind
 from agent.network.plan.items import NFT_KINDS, flatten
 from covey.errors import ConflictError, UnavailableError, UnsupportedError
@@ -285,3 +296,32 @@ async def test_a_chain_goes_with_the_elements_that_lead_to_it(tmp_path: Path) ->
         assert "net7" in spaces.shell(HOST, f"nft list table {TABLE}")
         await spaces.reconciler.drop("network 9")
         assert spaces.shell(HOST, "nft list tables") == ""
+
+
+async def test_what_a_device_loses_by_a_change_is_there_again(tmp_path: Path) -> None:
+    """The kernel forgets neighbours when a MAC changes, and forwarding entries when a port changes its bridge."""
+
+    def fragment(mac: str, master: str) -> dict[str, NamespaceState]:
+        return {
+            HOST: NamespaceState(
+                links={
+                    "cvt0": Link(kind="bridge", mac=mac),
+                    "cvt1": Link(kind="bridge"),
+                    "cv1": Link(kind="veth", master=master, peer=VethPeer(namespace=CONTAINER, name="eth0")),
+                },
+                addresses=frozenset({("cvt0", "10.0.0.1/24")}),
+                routes=frozenset({Route(destination="10.9.0.0/16", gateway="10.0.0.9")}),
+                neighbours=frozenset({Neighbour("cvt0", "10.0.0.9", "02:42:00:00:00:09")}),
+                fdb=frozenset({FdbEntry("cv1", "02:42:00:00:00:07")}),
+            ),
+            CONTAINER: NamespaceState(links={"eth0": Link(kind="veth")}),
+        }
+
+    async with reconciled_namespaces(tmp_path) as spaces:
+        for mac, master in (
+            ("02:00:00:00:00:0A", "cvt0"),
+            ("02:00:00:00:00:0B", "cvt0"),
+            ("02:00:00:00:00:0B", "cvt1"),
+        ):
+            await spaces.reconciler.put("one", fragment(mac, master))
+            assert await spaces.reconciler.verify() == ()

@@ -38,9 +38,7 @@ def with_dependents(differences: Iterable[Difference], wanted: Mapping[Item, Val
             found[item] = Difference(namespace, DifferenceKind.ALTERED, item, value, value)
         elif item[0] == "element" and item[1:3] in sets:
             found[item] = Difference(namespace, DifferenceKind.MISSING, item, value, None)
-    return tuple(
-        one for one in found.values() if one.wanted is not None or one.item[0] != "element" or one.item[1:3] not in sets
-    )
+    return tuple(found.values())
 
 
 def commands(differences: Sequence[Difference], *, grouped: bool = True) -> list[Command]:
