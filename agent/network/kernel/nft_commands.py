@@ -14,7 +14,7 @@ from agent.network.namespace_state import NftChain, NftSet
 from agent.network.plan.diff import Difference, DifferenceKind
 from agent.network.plan.items import Item, Value
 
-_GROUP = 256
+_GROUP = 4096
 
 
 class Command(NamedTuple):

@@ -96,6 +96,6 @@ def test_rules_go_before_the_sets_that_they_name_and_sets_before_the_chains_that
 
 
 def test_many_elements_share_lines_unless_each_is_to_be_told_from_the_others():
-    many = state(s=NftSet(head="type mark;", elements={str(number): "" for number in range(1000)}))
-    assert len(lines(many, state(s=NftSet(head="type mark;")))) == 4
-    assert len(lines(many, state(s=NftSet(head="type mark;")), grouped=False)) == 1000
+    many = state(s=NftSet(head="type mark;", elements={str(number): "" for number in range(10000)}))
+    assert len(lines(many, state(s=NftSet(head="type mark;")))) == 3
+    assert len(lines(many, state(s=NftSet(head="type mark;")), grouped=False)) == 10000
