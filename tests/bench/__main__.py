@@ -23,6 +23,7 @@ from tests.bench.dispatch import dispatch
 from tests.bench.failures import leader_kill, worker_kill
 from tests.bench.figures import Figure, table, with_peer
 from tests.bench.image_sharing import image_sharing
+from tests.bench.network_state import network_state
 from tests.bench.peer_swarm import swarm_lab
 from tests.bench.scale import scale
 from tests.bench.services import services
@@ -33,7 +34,7 @@ from tests.bench.throughput import throughput
 from tests.bench.writes import secrets
 
 SECTIONS = ("memory", "services", "secrets", "throughput", "worker", "leader")
-COMPONENT_SECTIONS = ("store", "consensus", "scale", "dispatch", "host", "images")
+COMPONENT_SECTIONS = ("store", "consensus", "scale", "dispatch", "network-state", "host", "images")
 IMAGE_BYTES = 100 * 1000 * 1000
 SOURCE = "* measured once on a machine of this kind (Docker Engine 20.10.24): see docs/benchmarks.md"
 
@@ -128,6 +129,7 @@ def main() -> int:
     run.measure("consensus", lambda: consensus(kills=5 if options.quick else KILLS))
     run.measure("scale", lambda: scale(rounds))
     run.measure("dispatch", lambda: dispatch(rounds))
+    run.measure("network-state", lambda: network_state(rounds))
     run.measure("host", lambda: beside_docker(options.name, rounds))
     run.measure("images", lambda: image_sharing(options.name, rounds))
     if options.peer:
