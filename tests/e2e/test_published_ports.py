@@ -21,6 +21,7 @@ SYSTEM = [
     f"--volume={path}:{path}:ro" for path in ("/usr", "/lib", "/lib64", "/etc/ld.so.cache") if Path(path).exists()
 ]
 OUTSIDE, HOST = "192.168.77.254", "192.168.77.1"
+OUTSIDE6, HOST6 = "fd00:77::fe", "fd00:77::1"
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +198,45 @@ def test_the_request_is_shown_as_it_was_made(lab: LabCluster, server: str) -> No
     bindings = lab.json("inspect", server)[0]["HostConfig"]["PortBindings"]
     assert bindings["80/tcp"] == [{"HostIp": "", "HostPort": "8080"}, {"HostIp": "127.0.0.1", "HostPort": "8081"}]
     assert json.dumps(bindings["80/udp"]) == '[{"HostIp": "", "HostPort": "8080"}]'
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_a_container_of_another_network_reaches_it_and_is_seen_with_its_address(
+    lab: LabCluster, server: str, kind: str
+) -> None:
+    lab.docker("network", "create", "elsewhere", check=None)
+    other = serve(lab, "--network", "elsewhere")
+    address = lab.json("inspect", other)[0]["NetworkSettings"]["Networks"]["elsewhere"]["IPAddress"]
+    assert inside(lab, other, kind, HOST, 8080).split()[:2] == [server, address]
+    lab.docker("rm", "-f", other)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_a_port_of_a_container_with_ipv6_is_published_in_both_families(lab: LabCluster, kind: str) -> None:
+    lab.docker("network", "create", "--ipv6", "six", check=None)
+    name = serve(lab, "--network", "six", "-p", "7500:80", "-p", "7500:80/udp")
+    assert {item["HostIp"] for item in ports_of(lab, name)["80/tcp"]} == {"0.0.0.0", "::"}
+    assert outside(lab, kind, HOST, 7500).split()[:2] == [name, OUTSIDE]
+    assert outside(lab, kind, HOST6, 7500).split()[:2] == [name, OUTSIDE6]
+    for address in ("127.0.0.1", "::1", HOST, HOST6):
+        assert on_host(lab, kind, address, 7500).startswith(name), address
+    for address in (HOST, HOST6):
+        assert inside(lab, name, kind, address, 7500).startswith(name), address
+    lab.docker("rm", "-f", name)
+
+
+def test_no_port_but_the_published_one_is_reached_from_outside(lab: LabCluster, server: str) -> None:
+    address = lab.json("inspect", server)[0]["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+    lab.outside("ip", "route", "replace", f"{address}/32", "via", HOST)
+    assert outside(lab, "tcp", address, 80).startswith("error")
+    assert on_host(lab, "tcp", address, 80).startswith(server)
+
+
+def test_a_port_moves_with_the_default_route_when_networks_are_joined_and_left(lab: LabCluster) -> None:
+    lab.docker("network", "create", "moving", check=None)
+    name = serve(lab, "-p", "7600:80")
+    lab.docker("network", "connect", "moving", name)
+    assert outside(lab, "tcp", HOST, 7600).startswith(name)
+    lab.docker("network", "disconnect", "bridge", name)
+    assert outside(lab, "tcp", HOST, 7600).startswith(name)
+    lab.docker("rm", "-f", name)

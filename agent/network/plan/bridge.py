@@ -179,7 +179,8 @@ def _table(network: BridgeNetwork) -> NftTable:
             hook="type nat hook postrouting priority srcnat; policy accept;",
             rules=("ip saddr vmap @masquerade4", "ip6 saddr vmap @masquerade6"),
         )
-        chains[f"out-{device}"] = NftChain(rules=(f'oifname != "{device}" masquerade',))
+        # Containers of other networks see the caller's own address: they answer through the host anyway.
+        chains[f"out-{device}"] = NftChain(rules=("oifname != @bridges masquerade",))
         for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
             elements = {
                 subnet: f"jump out-{device}" for subnet in masqueraded if ip_interface(subnet).version == version
