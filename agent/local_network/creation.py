@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import msgspec
 
 from agent.local_network import options, subnets
-from agent.local_network.model import BRIDGE_NAME, PREDEFINED, LocalNetwork, NetworkRequirements
+from agent.local_network.model import BRIDGE_NAME, PREDEFINED, LocalNetwork, NetworkRequirements, device_name
 from agent.local_network.options import GatewayMode
 from agent.local_network.subnets import Subnet
 from agent.network.model import HostRoute
@@ -49,6 +49,8 @@ def plan_network(wanted: NetworkRequirements, facts: HostFacts, *, network_id: s
         raise InvalidArgumentError("IPv4 or IPv6 must be enabled")
     with_gateways = _check_options(driver, wanted)
     _check_parent(wanted, driver, facts.networks)
+    if driver == "bridge":
+        _check_bridge(wanted, network_id, facts.networks)
     if wanted.ipam.driver.name not in {"", "default"}:
         raise NotFoundError(f'plugin "{wanted.ipam.driver.name}" not found')
     subnets.check_ipam(wanted.ipam.configs, ipv6=wanted.ipv6)
@@ -151,6 +153,17 @@ def _check_parent(wanted: NetworkRequirements, driver: str, networks: Sequence[L
                 f"cannot use mode passthru, macvlan network {other.name} is already using parent interface {parent}"
                 if mode == "passthru"
                 else f"macvlan network {other.name} is already using parent interface {parent} in mode passthru"
+            )
+
+
+def _check_bridge(wanted: NetworkRequirements, network_id: str, networks: Sequence[LocalNetwork]) -> None:
+    """A bridge belongs to one network alone."""
+    device = wanted.options.get(BRIDGE_NAME, "")
+    for other in networks:
+        if device and device == device_name(other):
+            raise PermissionDeniedError(
+                f"cannot create network {network_id} ({device}): conflicts with network {other.id} ({device}): "
+                "networks have same bridge name"
             )
 
 

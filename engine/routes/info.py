@@ -42,7 +42,7 @@ async def info(context: RequestContext) -> web.Response:
         ],
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["bridge", "host", "null", "overlay"],
+            "Network": ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"],
             "Authorization": None,
             "Log": [name for name in DRIVER_NAMES if name != "none"],
         },
@@ -87,7 +87,7 @@ async def info(context: RequestContext) -> web.Response:
         "SecurityOptions": list(host.security_options),
         "CDISpecDirs": [],
         "ProductLicense": "",
-        "DefaultAddressPools": [],
+        "DefaultAddressPools": [{"Base": pool.base, "Size": pool.size} for pool in settings.address_pools],
         "FirewallBackend": {"Driver": "nftables", "Info": []},
         "DiscoveredDevices": [],
         "Warnings": [*host.warnings, *services.agent.warnings] or None,

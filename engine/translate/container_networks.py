@@ -5,6 +5,7 @@ from typing import Any
 from agent.container.model import Container, ContainerConfig, EndpointSettings, NetworkRequest
 from agent.local_network.model import GATEWAY, PREDEFINED, predefined_id
 
+MIN_ID_PREFIX = 12
 _NAMES = {"default": "bridge", "": "bridge"}
 
 
@@ -20,12 +21,20 @@ def network_mode(config: ContainerConfig) -> str:
 def networks(container: Container, engine_id: str) -> dict[str, Any]:
     """The endpoints by network. A container that does not run has no addresses."""
     config = container.config
-    requests = {request.network: request for request in config.requested_networks}
     return {
-        item.name: _endpoint(item, requests.get(item.name) or NetworkRequest(network=item.name), container, engine_id)
+        item.name: _endpoint(item, _request_of(item, config), container, engine_id)
         for item in _endpoints(container)
         if item.name != GATEWAY  # as in Docker, which shows it nowhere in a container
     }
+
+
+def _request_of(item: EndpointSettings, config: ContainerConfig) -> NetworkRequest:
+    """What the user asked for, who may have named the network by its id or the beginning of it."""
+    for request in config.requested_networks:
+        names_id = len(request.network) >= MIN_ID_PREFIX and item.network_id.startswith(request.network)
+        if request.network == item.name or names_id:
+            return request
+    return NetworkRequest(network=item.name)
 
 
 def _endpoints(container: Container) -> tuple[EndpointSettings, ...]:

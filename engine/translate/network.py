@@ -91,7 +91,7 @@ def read_spec(body: Any) -> NetworkSpec:
         raise NotFoundError(f'plugin "{driver}" not found')
     if driver != "overlay" and not (driver in _NODE_DRIVERS and fields.raw("Scope") == "swarm"):
         raise UnsupportedError(
-            f'network {name}: local networks (driver "{driver or "bridge"}") cannot be created by Covey yet; use --driver overlay'
+            f"network {name}: the driver {driver or 'bridge'} is not supported in scope swarm; use overlay, macvlan or ipvlan"
         )
     if fields.raw("EnableIPv4") is False:
         raise InvalidArgumentError("IPv4 cannot be disabled in a Swarm scoped network")

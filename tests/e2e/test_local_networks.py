@@ -143,6 +143,33 @@ def test_gateway_modes_decide_who_reaches_a_container_from_outside(lab: LabClust
     assert "inet " not in lab.inside(lab[1], "ip", "-4", "addr", "show", "dev", f"br-{_id(lab, isolated)[:12]}").out
 
 
+def test_ipv6_is_translated_like_ipv4_and_unpublished_ports_are_closed(lab: LabCluster) -> None:
+    for number in (1, 2):
+        lab.inside(lab[number], "ip", "-6", "addr", "replace", f"fd99::{number}/64", "dev", "eth0", "nodad")
+    net = network(lab, "--ipv6", "--ipv4=false", "--subnet", "fd66::/64")
+    name = container(lab, "--network", net)
+    assert endpoints(lab, name)[net]["IPAddress"] == ""
+    lab.inside(lab[2], "nft", "add table ip6 t; flush table ip6 t; add set ip6 t s { type ipv6_addr; flags dynamic; }; "
+               "add chain ip6 t i { type filter hook input priority 0; }; add rule ip6 t i icmpv6 type echo-request add @s { ip6 saddr }")  # fmt: skip
+    wait(lambda: reaches(lab, name, "fd99::2"), "the outside over IPv6")
+    assert "fd99::1" in lab.inside(lab[2], "nft", "list", "set", "ip6", "t", "s").out
+    lab.inside(lab[2], "ip", "-6", "route", "replace", "fd66::/64", "via", "fd99::1")
+    assert lab.inside(lab[2], "ping", "-6", "-c", "1", "-W", "1", "fd66::2", check=None).code != 0
+    assert lab.inside(lab[1], "ping", "-6", "-c", "1", "-W", "1", "fd66::2").code == 0
+    lab.inside(lab[2], "ip", "-6", "route", "del", "fd66::/64")
+    lab.inside(lab[2], "nft", "delete", "table", "ip6", "t")
+
+
+def test_a_network_that_is_named_by_its_id_shows_what_was_asked_for(lab: LabCluster) -> None:
+    net = network(lab, "--subnet", "10.72.0.0/24")
+    name = container(lab, "--network", _id(lab, net), "--ip", "10.72.0.33")
+    assert endpoints(lab, name)[net]["IPAMConfig"] == {"IPv4Address": "10.72.0.33"}
+    lab.docker("network", "disconnect", _id(lab, net)[:12], name)
+    assert endpoints(lab, name) == {}
+    lab.docker("network", "connect", _id(lab, net)[:12], name)
+    assert list(endpoints(lab, name)) == [net]
+
+
 def test_a_container_has_several_networks_fixed_addresses_and_the_default_route_of_the_highest_priority(
     lab: LabCluster,
 ) -> None:

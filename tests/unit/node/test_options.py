@@ -5,6 +5,7 @@ import pytest
 from covey.container_runtime import RuntimeProgram
 from covey.engine_settings import Ulimit
 from covey.errors import InvalidArgumentError
+from covey.network_pools import AddressPool
 from engine.listen_address import InheritedSockets, TcpAddress, UnixAddress
 from node.options import DaemonOptions, parse
 from node.reload import plan_reload
@@ -155,3 +156,17 @@ def test_runtimes_are_named_by_flags_or_tables() -> None:
 )
 def test_a_malformed_runtime_is_refused_by_name(file: str, words: str) -> None:
     assert words in refusal(file=file)
+
+
+def test_address_pools_come_from_flags_or_from_tables_and_malformed_ones_are_refused() -> None:
+    flags = ("--default-address-pool", "base=10.10.0.0/16,size=24", "--default-address-pool", "base=fd10::/56,size=64")
+    assert options(*flags).engine.address_pools == (AddressPool("10.10.0.0/16", 24), AddressPool("fd10::/56", 64))
+    file = '[[default-address-pools]]\nbase = "10.10.0.0/16"\nsize = 24\n'
+    assert options(file=file).engine.address_pools == (AddressPool("10.10.0.0/16", 24),)
+    for text, words in (
+        ("base=10.10.0.0/16", "use base=CIDR,size=PREFIX"),
+        ("base=x,size=24", "use base=CIDR,size=PREFIX"),
+        ("base=10.10.0.0/16,size=8", "between 16 and 30"),
+        ("base=10.10.0.0/16,size=24,more=1", "unknown field 'more'"),
+    ):
+        assert words in refusal("--default-address-pool", text)

@@ -171,3 +171,10 @@ def test_a_parent_in_mode_passthru_belongs_to_one_network_alone():
             options={"parent": "eth7", "macvlan_mode": "passthru"},
             facts=facts,
         )
+
+
+def test_a_bridge_belongs_to_one_network_alone():
+    named = {"com.docker.network.bridge.name": "br0"}
+    first = plan("first", subnet("10.1.0.0/24"), options=named)
+    with pytest.raises(PermissionDeniedError, match="networks have same bridge name"):
+        plan("second", subnet("10.2.0.0/24"), options=named, facts=HostFacts(networks=[first]))
