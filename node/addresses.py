@@ -16,6 +16,8 @@ JOIN_PORT = 2377
 ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
 """Listening at one of these means listening at all addresses of the host."""
 LOOKUP_SECONDS = 10.0
+_OWN_ALIAS = "covey "
+"""How the alias of a device begins that the network driver made."""
 _VIRTUAL = ("docker", "covey", "veth", "br-", "virbr", "cni")
 
 
@@ -27,12 +29,15 @@ class LocalAddress(msgspec.Struct, frozen=True):
 
 
 def local_addresses() -> tuple[LocalAddress, ...]:
-    """This host's addresses, without loopback and link-local ones."""
+    """This host's addresses, without loopback and link-local ones, and without those of its networks of containers."""
     from agent.network.pyroute import IPRoute
 
     with IPRoute() as ip:
-        names = {link["index"]: link.get("ifname") for link in ip.get_links()}
-        found = [LocalAddress(names[item["index"]], item.get("address")) for item in ip.get_addr()]
+        links = [link for link in ip.get_links() if not str(link.get("ifalias") or "").startswith(_OWN_ALIAS)]
+        names = {link["index"]: link.get("ifname") for link in links}
+        found = [
+            LocalAddress(names[item["index"]], item.get("address")) for item in ip.get_addr() if item["index"] in names
+        ]
     return tuple(
         item
         for item in found

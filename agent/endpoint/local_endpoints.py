@@ -24,6 +24,7 @@ from agent.local_network.model import (
     GATEWAY,
     LocalNetwork,
     NetworkRequirements,
+    device_name,
 )
 from agent.local_network.networks import LocalNetworks
 from agent.local_network.options import read_bridge_options
@@ -49,10 +50,15 @@ class LocalEndpoints:
         self._changing = asyncio.Lock()  # a network that is made has no row yet, but its name and its subnet
 
     async def open(self) -> None:
-        """Load the networks and make those that users created. One that the kernel refuses now is tried again."""
-        self.networks.open(await self._driver.host_routes())
+        """Load the networks and make them, the default bridge only if an earlier daemon did: it is made at its first use.
+
+        A network that the kernel refuses now is tried again.
+        """
+        routes = await self._driver.host_routes()
+        self.networks.open(routes)
+        devices = {route.device for route in routes}
         for network in self.networks.list():
-            if network.is_predefined or network.name == GATEWAY or network.of_cluster:
+            if network.of_cluster or (network.name == BRIDGE and device_name(network) not in devices):
                 continue
             try:
                 await self._make(network)

@@ -24,13 +24,16 @@ def lab(images: Path) -> Iterator[LabCluster]:
 
 
 @pytest.fixture(autouse=True)
-def _empty_host(lab: LabCluster) -> Iterator[None]:
+def _clean_host(lab: LabCluster) -> Iterator[None]:
+    """At the end of each test the kernel holds what the networks want, and then nothing is left of them."""
     yield
+    verified = labs.run([labs.PYTHON_BIN / "covey", "network", "verify"], check=None, env=lab.environment())
     names = lab.docker("ps", "-aq").lines
     if names:
         lab.docker("rm", "-f", *names)
     lab.docker("network", "prune", "-f")
     lab.docker("network", "rm", *lab.docker("network", "ls", "-q", "--filter", "type=custom").lines, check=None)
+    assert verified.out == "No differences\n"
 
 
 def network(lab: LabCluster, *options: str) -> str:
@@ -323,3 +326,11 @@ def test_nothing_of_a_network_is_left_behind(lab: LabCluster) -> None:
 
 def _id(lab: LabCluster, name: str) -> str:
     return str(lab.json("network", "inspect", name)[0]["Id"])
+
+
+def test_addresses_of_networks_are_none_of_the_hosts_own(lab: LabCluster) -> None:
+    """A host with one address needs no --advertise-addr, whatever networks it has and however their bridges are named."""
+    network(lab, "-o", f"{OPTION}.name=shop0")
+    lab.docker("swarm", "init", on=lab[1])
+    assert lab.get("/info")["Swarm"]["NodeAddr"] == lab[1].address
+    lab.docker("swarm", "leave", "--force", on=lab[1])
