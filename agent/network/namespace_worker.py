@@ -114,6 +114,11 @@ class NamespaceWorker:
         touched, self._touched = self._touched, set()
         try:
             await self._settle(touched)
+        except asyncio.CancelledError:
+            if done is not None and not done.done():
+                done.set_exception(UnavailableError(STOPPING))
+                done.exception()  # nobody may wait for it
+            raise
         except Exception as error:  # whatever it is, the fragments that wait hear of it, and the worker goes on
             self.failures |= dict.fromkeys(self._host.wanted.select(self.key, touched), self._failed(error))
         finally:

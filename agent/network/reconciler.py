@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -29,21 +28,16 @@ from agent.network.namespace_state import HOST, Fragment, Link, VethPeer
 from agent.network.namespace_worker import NamespaceWorker
 from agent.network.netns import Namespace
 from agent.network.plan.diff import Difference
-from agent.network.plan.items import Item, describe
+from agent.network.plan.items import Item
 from agent.network.plan.wanted import WantedState
+from agent.network.self_check import SelfCheck
 from covey.errors import CoveyError, DeadlineError, UnavailableError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SELF_CHECK_SECONDS = 60.0
-SELF_CHECK_JITTER = 0.2
-RETRY_SECONDS = 5.0
 SETTLE_SECONDS = 60.0
 CONFIRM_SECONDS = 2.0
-_LOGGED = 20
-FLUSH_DELAY_SECONDS = 0.05
-"""A flush comes with the rules that follow it; the check after it sees both."""
 
 
 class Reconciler:
@@ -59,8 +53,7 @@ class Reconciler:
         self._scratch = NftScratch()
         self._workers: dict[str, NamespaceWorker] = {}
         self._background = BackgroundTasks("network namespaces")
-        self._monitor: NftMonitor | None = None
-        self._flushed = asyncio.Event()
+        self._self_check = SelfCheck(self)
         self._passes: set[object] = set()
         self._closing: list[tuple[Namespace, set[object]]] = []
         self._settling = 0
@@ -72,24 +65,16 @@ class Reconciler:
         await self._background.open()
         self._add(HOST, self._open_host())
         namespace = self._workers[HOST].kernel.target.namespace
+        monitor: NftMonitor | None = None
         try:
-            self._monitor = await self._threads.run(
-                namespace, lambda: NftMonitor(self._threads.name, self._is_our_table)
-            )
+            monitor = await self._threads.run(namespace, lambda: NftMonitor(self._threads.name, self._is_our_table))
         except OSError as error:
             logger.warning("changes of the host's firewall are noticed by the periodic check alone: %s", error)
-        else:
-            asyncio.get_running_loop().add_reader(self._monitor.fileno(), self._read_monitor)
-        self._background.spawn(self._repair_after_flushes(), "repair of flushed tables")
-        self._background.spawn(self._check_periodically(), "self-check of the networks")
-        self._background.spawn(self._retry_failures(), "retry of refused network changes")
+        self._self_check.start(monitor, self.spawn)
 
     async def close(self) -> None:
         """Stop. The kernel keeps what it holds, and the next process takes it over."""
-        if self._monitor is not None:
-            asyncio.get_running_loop().remove_reader(self._monitor.fileno())
-            self._monitor.close()
-            self._monitor = None
+        self._self_check.close()
         await self._background.close()
         await asyncio.to_thread(self._threads.close)
         for worker in self._workers.values():
@@ -188,6 +173,20 @@ class Reconciler:
         """Read all namespaces and carry out the differences. Returns what they were."""
         return await self._check_all(repair=True)
 
+    async def repair_all(self) -> list[Difference]:
+        """As `repair`, but returns only what could be repaired."""
+        return self._without_failed(await self.repair())
+
+    async def repair_host(self) -> list[Difference]:
+        """Repair the host's namespace alone. Returns what could be repaired."""
+        return self._without_failed(await self._workers[HOST].check(repair=True))
+
+    def retry_failures(self) -> None:
+        """Settle the namespaces again in which anything was refused."""
+        for worker in self._workers.values():
+            if worker.failures and worker.is_idle:
+                worker.request(read=True)
+
     async def run(self, kernel: NamespaceKernel, work: Callable[[], T]) -> T:
         """Run a pass of a worker on a kernel thread. A namespace that it may refer to is not closed meanwhile."""
         token = object()
@@ -240,8 +239,7 @@ class Reconciler:
     def _failed_items(self, key: str) -> Iterator[tuple[str, Item]]:
         """The items of a fragment that the last pass could not bring about."""
         for namespace, item in self.wanted.fragment_items(key):
-            worker = self._workers.get(namespace)
-            if worker is not None and item in worker.failures:
+            if item in self._failures_in(namespace):
                 yield namespace, item
 
     def _peers_of_failed_links(self, worker: NamespaceWorker) -> Iterator[VethPeer]:
@@ -283,45 +281,12 @@ class Reconciler:
     def _is_our_table(self, name: str) -> bool:
         return name.startswith(f"{self._prefix}-")
 
-    def _read_monitor(self) -> None:
-        if self._monitor is not None and self._monitor.read():
-            self._flushed.set()
+    def _without_failed(self, found: Iterable[Difference]) -> list[Difference]:
+        return [one for one in found if one.item not in self._failures_in(one.namespace)]
 
-    async def _repair_after_flushes(self) -> None:
-        while True:
-            await self._flushed.wait()
-            await asyncio.sleep(FLUSH_DELAY_SECONDS)
-            self._flushed.clear()
-            await self._repair_and_log(self._workers[HOST].check(repair=True))
-
-    async def _check_periodically(self) -> None:
-        while True:
-            jitter = random.uniform(1 - SELF_CHECK_JITTER, 1 + SELF_CHECK_JITTER)  # noqa: S311 - not for security
-            await asyncio.sleep(SELF_CHECK_SECONDS * jitter)
-            await self._repair_and_log(self.repair())
-
-    async def _repair_and_log(self, repair: Coroutine[Any, Any, tuple[Difference, ...]]) -> None:
-        try:
-            found = await repair
-        except CoveyError as error:
-            logger.warning("the networks of this host could not be checked: %s", error)
-            return
-        done = [one for one in found if not self._has_failed(one)]
-        for one in done[:_LOGGED]:
-            logger.warning("repaired the %s %s, which was %s", describe(one.item), place(one.namespace), one.kind)
-        if len(done) > _LOGGED:
-            logger.warning("repaired %d more items of this host's networks", len(done) - _LOGGED)
-
-    def _has_failed(self, one: Difference) -> bool:
-        worker = self._workers.get(one.namespace)
-        return worker is not None and one.item in worker.failures
-
-    async def _retry_failures(self) -> None:
-        while True:
-            await asyncio.sleep(RETRY_SECONDS)
-            for worker in self._workers.values():
-                if worker.failures and worker.is_idle:
-                    worker.request(read=True)
+    def _failures_in(self, namespace: str) -> Mapping[Item, CoveyError]:
+        worker = self._workers.get(namespace)
+        return worker.failures if worker is not None else {}
 
 
 def _stage(key: str) -> int:

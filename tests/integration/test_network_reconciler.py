@@ -104,7 +104,7 @@ async def test_a_flush_by_others_is_repaired_within_a_second(tmp_path: Path) -> 
 
 async def test_our_own_transactions_cause_no_check(tmp_path: Path) -> None:
     async with reconciled_namespaces(tmp_path) as spaces:
-        monitor = spaces.reconciler._monitor
+        monitor = spaces.reconciler._self_check._monitor
         assert monitor is not None
         asyncio.get_running_loop().remove_reader(monitor.fileno())
         await spaces.reconciler.put("rich", RICH)
@@ -325,3 +325,26 @@ async def test_what_a_device_loses_by_a_change_is_there_again(tmp_path: Path) ->
         ):
             await spaces.reconciler.put("one", fragment(mac, master))
             assert await spaces.reconciler.verify() == ()
+
+
+async def test_a_change_that_the_end_of_the_daemon_overtakes_is_no_success(tmp_path: Path) -> None:
+    async with reconciled_namespaces(tmp_path, (HOST,)) as spaces:
+        reached = asyncio.Event()
+
+        async def blocked(kernel, work):
+            reached.set()
+            await asyncio.Event().wait()
+
+        spaces.reconciler.run = blocked
+        async with asyncio.TaskGroup() as group:
+            change = group.create_task(refused(spaces.reconciler.put("one", bridge("cvt0"))))
+            await reached.wait()
+            await spaces.reconciler.close()
+        assert "the daemon is stopping" in change.result()
+        assert "is not open" in await refused(spaces.reconciler.put("two", bridge("cvt1")))
+
+
+async def refused(change) -> str:
+    with pytest.raises(UnavailableError) as caught:
+        await change
+    return str(caught.value)
