@@ -83,14 +83,25 @@ class Allocation:
             self._tell_tasks(service, endpoint)
 
     def _endpoint(self, service: Service) -> Endpoint:
+        self._require_own_ports(service)
         taken = {port for key, held in self._index.ports.items() if key != service.id for port in held}
         taken |= {port for held in self._assigned_ports.values() for port in held}
         ports = published_ports.assign_ports(service, taken)
         if ports is None:
             raise AllocationBlocked("no published port between 30000 and 32767 is free", ("services", ""))
         addresses = virtual_ips(self._view, service, self._source)
+        self._index.owners.set(service.id, ports)  # the next sync corrects it if the step is refused
         self._assigned_ports[service.id] = {(port.protocol, port.published_port) for port in ports}
         return Endpoint(spec=endpoint_spec(service), ports=ports, virtual_ips=addresses)
+
+    def _require_own_ports(self, service: Service) -> None:
+        conflict = self._index.owners.conflict(service)
+        if conflict is None:
+            return
+        port, owner_id = conflict
+        owner = self._view.services.get(owner_id)
+        name = owner.spec.annotations.name if owner is not None else owner_id
+        raise AllocationBlocked(f"port '{port}' is already in use by service '{name}' ({owner_id})", ("services", ""))
 
     def _tell_tasks(self, service: Service, endpoint: Endpoint) -> None:
         """Gives the service's tasks that can go on with it the new endpoint, and an address on the ingress network or none."""
@@ -196,6 +207,7 @@ class Allocation:
             and {vip.network_id for vip in endpoint.virtual_ips} == set(targets)
         ):
             return endpoint
+        self._require_own_ports(service)
         for target in targets:
             self._source.require_free(target)  # raises with the reason if the network is the cause
         raise AllocationBlocked("", ("service", service.id))

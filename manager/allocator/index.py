@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from covey.objects import Endpoint, IPAMConfig, Network, NetworkAttachment, Node, Service, Task
 from covey.task_predicates import has_ended
 from manager.allocator.address_pool import AddressPool, parse_address
-from manager.allocator.published_ports import held_ports
+from manager.allocator.published_ports import PortOwners, held_ports
 from manager.service_ports import PublishedPort
 from manager.store.view import View
 
@@ -33,6 +33,7 @@ class AllocationIndex:
         self.vnis: dict[str, int] = {}
         self.highest_vni = 0
         self.ports: dict[str, set[PublishedPort]] = {}
+        self.owners = PortOwners()
         self.networks_with_freed_addresses: dict[str, None] = {}
         self.endpoints_told: dict[str, Endpoint] = {}
         self._claims: dict[str, tuple[AddressClaim, ...]] = {}
@@ -69,6 +70,7 @@ class AllocationIndex:
         for service_id in ids:
             service = view.services.get(service_id)
             self._set_claims(f"service {service_id}", _service_claims(service) if service else ())
+            self.owners.set(service_id, service.endpoint.ports if service and service.endpoint else ())
             ports = held_ports(service) if service else set()
             if ports:
                 self.ports[service_id] = ports

@@ -6,13 +6,43 @@ the scheduler handles them. Called by the allocator.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from covey.objects import PortConfig, Service, replace
 from covey.states import PublishMode
 from manager.service_ports import PublishedPort, endpoint_spec
 
 FIRST_DYNAMIC, LAST_DYNAMIC = 30000, 32767
+
+
+class PortOwners:
+    """The services that have a port, by port and protocol: one in ingress mode, or any number in host mode."""
+
+    def __init__(self) -> None:
+        self._owners: dict[PublishedPort, dict[str, PublishMode]] = {}
+        self._ports: dict[str, tuple[PublishedPort, ...]] = {}
+
+    def set(self, service_id: str, ports: Iterable[PortConfig]) -> None:
+        """Records the ports that a service has."""
+        for key in self._ports.pop(service_id, ()):
+            del self._owners[key][service_id]
+            if not self._owners[key]:
+                del self._owners[key]
+        modes = {(port.protocol, port.published_port): port.publish_mode for port in ports if port.published_port}
+        for key, mode in modes.items():
+            self._owners.setdefault(key, {})[service_id] = mode
+        if modes:
+            self._ports[service_id] = tuple(modes)
+
+    def conflict(self, service: Service) -> tuple[int, str] | None:
+        """A port that the service asks for and the id of another that has it; None if there is none. The control API refuses such
+        requests, but a rollback may come back to a port that was given away meanwhile.
+        """
+        for port in endpoint_spec(service).ports:
+            for owner, mode in self._owners.get((port.protocol, port.published_port), {}).items():
+                if owner != service.id and PublishMode.INGRESS in (mode, port.publish_mode):
+                    return port.published_port, owner
+        return None
 
 
 def held_ports(service: Service) -> set[PublishedPort]:

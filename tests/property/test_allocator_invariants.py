@@ -86,7 +86,11 @@ class Allocating(RuleBasedStateMachine):
         if mode is EndpointMode.DNSRR or self.view.networks.ingress() is None:
             return EndpointSpec(mode=mode)
         count = data.draw(st.integers(0, 2))
-        return EndpointSpec(mode=mode, ports=tuple(PortConfig(target_port=80 + at) for at in range(count)))
+        asked = data.draw(st.lists(st.sampled_from([0, 8080, 8081, 30000]), min_size=count, max_size=count))
+        ports = {
+            number or -at: PortConfig(target_port=80 + at, published_port=number) for at, number in enumerate(asked, 1)
+        }
+        return EndpointSpec(mode=mode, ports=tuple(ports.values()))
 
     @rule(state=st.sampled_from(NodeState))
     def add_node(self, state: NodeState) -> None:

@@ -4,6 +4,7 @@ from covey.objects import (
     IPAM,
     Annotations,
     Driver,
+    Endpoint,
     EndpointSpec,
     IPAMConfig,
     Network,
@@ -213,3 +214,21 @@ def test_stopped_tasks_are_left_alone() -> None:
     view = view_of(CLUSTER, ingress(), node("n1"), web, replace(stopped, endpoint=None))
     view = settled(update_ports(view, PORT.ports[0]))
     assert view.tasks.get("web-1").networks == ()
+
+
+def test_a_rollback_to_a_port_that_another_service_has_meanwhile_waits_and_says_so() -> None:
+    view = settled(view_of(CLUSTER, ingress(), service("web", endpoint=PORT)))
+    web = view.services.get("web")
+    other = service("other")
+    view = view_of(*view.clusters, *view.networks, web, other, new(other, 1))
+    view = settled(update_ports(view, PORT.ports[0], service_id="other"))
+    assert view.tasks.get("other-1").status.error == "port '8080' is already in use by service 'web' (web)"
+    assert view.services.get("other").endpoint in (None, Endpoint())
+    planner = planner_of(view)
+    view = settled(view, planner)
+    before = view.services.get("web")
+    view = removed(view, before)
+    planner.observe(before, None)
+    view = settled(view, planner)
+    assert view.services.get("other").endpoint.ports == PORT.ports
+    assert view.tasks.get("other-1").status.state is TaskState.PENDING
