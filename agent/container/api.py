@@ -22,6 +22,7 @@ from agent.container.model import (
     ExecState,
     NetworkConnection,
     NetworkRequest,
+    PortChanges,
     ProcessTable,
     RestartPolicy,
 )
@@ -53,6 +54,10 @@ class ContainerNetworks(Protocol):
     async def release(self, container_id: str) -> None: ...
     async def join(self, config: ContainerConfig, request: NetworkRequest) -> NetworkConnection:
         """Connect a running container to one more network. Returns what it has then."""
+        ...
+
+    async def publish(self, config: ContainerConfig) -> NetworkConnection:
+        """Publish what a running container's configuration says now. Returns what it has then."""
         ...
 
     async def leave(self, config: ContainerConfig, endpoint: EndpointSettings) -> NetworkConnection:
@@ -134,6 +139,10 @@ class Containers(Protocol):
     async def disconnect_network(self, ref: str, network: str) -> None: ...
     async def leave_network(self, ref: str, network_id: str) -> None:
         """Take a running container off a network that it lost."""
+        ...
+
+    async def publish_ports(self, ref: str, changes: PortChanges) -> None:
+        """Publish other ports of a container, at once if it has its network."""
         ...
 
     def get(self, ref: str) -> Container: ...

@@ -179,6 +179,13 @@ class PortBinding(msgspec.Struct, frozen=True, kw_only=True):
     host_port: str = ""
 
 
+class PortChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """The ports that a container is to publish from now on, and whether the routing mesh leads to it."""
+
+    bindings: dict[str, tuple[PortBinding, ...] | None]
+    in_mesh: bool = False
+
+
 class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
     """A published port of a running container. `port` is the container's, `80/tcp`."""
 

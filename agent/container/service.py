@@ -21,7 +21,7 @@ from agent.container.commands.files import export_files, list_changes, read_path
 from agent.container.commands.inspect import container_files, get_container, list_containers, log_path
 from agent.container.commands.kill import kill_container
 from agent.container.commands.logs import read_log_stream, read_logs
-from agent.container.commands.networks import connect_network, disconnect_network, leave_network
+from agent.container.commands.networks import connect_network, disconnect_network, leave_network, publish_ports
 from agent.container.commands.pause import pause_container, unpause_container
 from agent.container.commands.remove import auto_remove, finish_removals, remove_container, remove_link
 from agent.container.commands.rename import rename_container
@@ -67,6 +67,7 @@ class ContainerService(ContainerHost):
     connect_network = connect_network
     disconnect_network = disconnect_network
     leave_network = leave_network
+    publish_ports = publish_ports
     exec_create = create_exec
     exec_start = start_exec
     exec_resize = resize_exec

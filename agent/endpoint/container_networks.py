@@ -194,6 +194,10 @@ class EndpointOwner:
         self.attachments.release(config.id, endpoint.network_id)
         return await self._settled(config, endpoints)
 
+    async def publish(self, config: ContainerConfig) -> NetworkConnection:
+        """Publish what a running container's configuration says now, in place of what it had."""
+        return await self._settled(config, config.networks)
+
     async def renamed(self, config: ContainerConfig) -> None:
         """A running container has a new name, by which others find it."""
         if config.id in self._connections:
@@ -215,7 +219,7 @@ class EndpointOwner:
     async def _settled(self, config: ContainerConfig, endpoints: tuple[EndpointSettings, ...]) -> NetworkConnection:
         """The connection of a running container with these endpoints, with or without the way out that overlay networks need."""
         gateway = next((item for item in endpoints if item.name == GATEWAY), None)
-        needed = self._needs_gateway(endpoints)
+        needed = self._needs_gateway(config, endpoints)
         if gateway is not None and not needed:
             await self.local.detach(config.id, gateway.network_id)
             endpoints = tuple(item for item in endpoints if item is not gateway)
@@ -225,13 +229,13 @@ class EndpointOwner:
         await self.local.settle(config, endpoints)
         return await self._published(config, self._remember(config, endpoints))
 
-    def _needs_gateway(self, endpoints: Iterable[EndpointSettings]) -> bool:
-        """Whether one of the overlay networks lets its containers out, and no network of the host does."""
+    def _needs_gateway(self, config: ContainerConfig, endpoints: Iterable[EndpointSettings]) -> bool:
+        """Whether one of the overlay networks lets its containers out, or the mesh leads to it, and no network of the host does."""
         open_ids = {network.id for network in self.networks if not network.spec.internal}
         own = [self.local.networks.find(item.network_id) for item in endpoints if item.name != GATEWAY]
         if any(network is not None and leads_out(network) for network in own):
             return False
-        return any(item.network_id in open_ids for item in endpoints)
+        return config.in_mesh or any(item.network_id in open_ids for item in endpoints)
 
     def _remember(
         self, config: ContainerConfig, endpoints: tuple[EndpointSettings, ...], *, netns_path: str = ""
@@ -259,8 +263,11 @@ class EndpointOwner:
         bindings = config.port_bindings
         if config.publish_all_ports:
             bindings = all_published(bindings, config.exposed_ports)
-        if found is None or self._ports is None or not bindings:
+        if found is None or self._ports is None:
             return connection
+        if not bindings:
+            await self._ports.withdraw(config.id)
+            return msgspec.structs.replace(connection, published=())
         try:
             ports = await self._ports.publish(PortOwner(config.id, config.name), bindings, found, config.published)
         except PortInUseError as error:

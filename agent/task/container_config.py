@@ -20,6 +20,7 @@ from agent.container.model import (
     MountKind,
     NetworkRequest,
     PortBinding,
+    PortChanges,
 )
 from agent.image.model import Image
 from agent.runtime.limits import ResourceLimits
@@ -141,6 +142,11 @@ def _networks(task: Task) -> tuple[NetworkRequest, ...]:
         for attachment in task.networks
         if attachment.network_id in named
     )
+
+
+def port_changes(task: Task) -> PortChanges:
+    """What a container of the task publishes."""
+    return PortChanges(bindings=_port_bindings(task), in_mesh=_is_in_mesh(task))
 
 
 def _is_in_mesh(task: Task) -> bool:

@@ -14,7 +14,7 @@ from agent.container.api import ContainerNetworks
 from agent.container.model import HOST_NETWORK, Container, RunStatus
 from agent.container.recovery import START_INTERRUPTED
 from agent.secret.store import SecretStore
-from agent.task.container_config import container_config, mounted_images, published_port_configs
+from agent.task.container_config import container_config, mounted_images, port_changes, published_port_configs
 from agent.task.state_machine import ContainerPhase, Observation, TaskRecord
 from agent.worker.interfaces import ContainersPort, ImagesPort
 from covey.clock import Clock
@@ -113,6 +113,12 @@ class Executor:
         """Starts the prepared container. Raises CoveyError with the reason if it does not start."""
         async with self._start_slots, asyncio.timeout(_START_SECONDS):
             await self._containers.start(record.container_id)
+
+    async def publish_again(self, record: TaskRecord) -> None:
+        """Publishes the ports that the task has now. Nothing happens before it has a container."""
+        container = self.container(record)
+        if container is not None and not record.should_end:
+            await self._containers.publish_ports(container.id, port_changes(record.task))
 
     async def stop(self, record: TaskRecord) -> None:
         """Stops the container with its own grace period."""

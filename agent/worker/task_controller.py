@@ -71,6 +71,14 @@ class TaskController:
         self.record = _replace(self.record, task=_replace(task, desired_state=desired), assigned=assigned)
         return self.record
 
+    def report_ports(self) -> None:
+        """Reports the ports that the node publishes for the task now, if they have changed. Its state stays."""
+        ports = self._executor.observe(self.record).ports
+        status = self.record.status
+        if ports != status.ports and not status.state.terminal:
+            self._save_record(_replace(self.record, status=_replace(status, ports=ports)))
+            self._report(self.record.task.id, self.record.status)
+
     async def run(self) -> None:
         """Runs until the task is gone from this node. Failed steps are logged and retried with a growing backoff."""
         backoff_seconds = RETRY_SECONDS

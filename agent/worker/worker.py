@@ -29,7 +29,7 @@ from agent.worker.interfaces import ContainersPort, EndpointsPort, ImagesPort, N
 from agent.worker.network_config import network_changes
 from agent.worker.task_controller import TaskController
 from covey.clock import Clock, wall_clock
-from covey.errors import ConflictError, DeadlineError, LaggedError, NotFoundError
+from covey.errors import ConflictError, CoveyError, DeadlineError, LaggedError, NotFoundError
 from covey.ids import new_container_id
 from covey.objects import Config, Network, Secret, Task
 from covey.objects.assignment import AssignmentChange, AssignmentKind
@@ -198,7 +198,10 @@ class Worker:
                 if controller is None:
                     new.append(self._new_record(change.item))
                 else:
+                    before = controller.record.task.endpoint
                     changed.append(controller.assign(change.item, assigned=True))
+                    if controller.record.task.endpoint != before:
+                        self._background.spawn(self._publish_again(controller), f"ports of task {change.id}")
             elif change.kind is AssignmentKind.TASK and controller is not None:
                 changed.append(controller.assign(controller.record.task, assigned=False))
             elif change.kind is AssignmentKind.TASK:
@@ -206,6 +209,15 @@ class Worker:
         self._database.save_all((*changed, *new))
         for record in new:
             self._start_controller(record)
+
+    async def _publish_again(self, controller: TaskController) -> None:
+        """The task's ports have changed: its container publishes others, and goes on."""
+        try:
+            await self._executor.publish_again(controller.record)
+        except CoveyError as error:
+            log.warning("task %s: its ports could not be changed: %s", controller.record.task.id, error.message)
+            return
+        controller.report_ports()
 
     def _restore_attachment(self, lost: HeldAttachment | None) -> None:
         """Asks again for an address that a running container lost, for example because this node was cut off for long."""

@@ -1,4 +1,4 @@
-"""`docker network connect` and `disconnect`: a container's networks after its creation."""
+"""`docker network connect` and `disconnect`, and other published ports: a container's networks after its creation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from agent.container.model import (
     EndpointSettings,
     NetworkConnection,
     NetworkRequest,
+    PortChanges,
 )
 from agent.container.namespaces import joined_container
 from agent.container.record import ContainerRecord
@@ -69,10 +70,26 @@ async def leave_network(host: ContainerHost, ref: str, network_id: str) -> None:
             _emit(host, record, DISCONNECT_NETWORK, endpoint)
 
 
+async def publish_ports(host: ContainerHost, ref: str, changes: PortChanges) -> None:
+    """Publish other ports of a container, at once if it has its network."""
+    record = host.index.find(ref)
+    async with record.lock:
+        config = msgspec.structs.replace(record.config, port_bindings=changes.bindings, in_mesh=changes.in_mesh)
+        if config == record.config:
+            return
+        host.index.set_config(record, config)
+        if config.networks:
+            _connected(host, record, await host.networks.publish(config))
+
+
 def _connected(host: ContainerHost, record: ContainerRecord, connection: NetworkConnection) -> ContainerConfig:
     """The configuration of a running container with these networks, which its files of /etc show too."""
     config = msgspec.structs.replace(
-        record.config, networks=connection.endpoints, resolver=connection.resolver, netns_path=connection.netns_path
+        record.config,
+        networks=connection.endpoints,
+        resolver=connection.resolver,
+        netns_path=connection.netns_path,
+        published=connection.published,
     )
     host.index.set_config(record, config)
     host.lifecycle.networks.rewrite_etc_files(record)
