@@ -39,10 +39,11 @@ from agent.endpoint.port_plan import all_published
 from agent.endpoint.port_publisher import PortPublisher
 from agent.endpoint.routing_mesh import RoutingMesh
 from agent.local_network.model import GATEWAY, LocalNetwork
-from agent.network.model import Attachment, mac_address
+from agent.network.model import Attachment
 from agent.network.port_registry import PortOwner
 from covey.errors import CoveyError, PortInUseError
 from covey.ids import endpoint_id
+from covey.mac_address import derived_mac
 from covey.objects import Network
 from covey.objects.assignment import AssignmentChange
 
@@ -340,7 +341,7 @@ class EndpointOwner:
             endpoint_id=endpoint_id(config.id, network.id),
             ip=address,
             prefix=int(prefix or 32),
-            mac=mac_address(address),
+            mac=derived_mac(address),
             aliases=attachment.aliases,
             links=request.links,
             interface=attachment.interface,

@@ -8,10 +8,10 @@ from ipaddress import ip_interface, ip_network
 from agent.container.model import EndpointSettings
 from agent.local_network.model import GATEWAY, LocalNetwork, device_name
 from agent.local_network.options import GatewayMode, read_bridge_options, read_vlan_options
-from agent.network.model import mac_address
 from agent.network.namespace_state import Fragment
 from agent.network.plan import bridge, gateway, vlan
 from agent.network.plan.bridge import BridgeNetwork, BridgePort, DefaultGateway
+from covey.mac_address import derived_mac
 
 DEFAULT_MTU = 1500
 
@@ -118,7 +118,7 @@ def default_gateways(endpoints: tuple[EndpointSettings, ...]) -> tuple[DefaultGa
 def choose_mac(address4: str, container_id: str, network_id: str) -> str:
     """Docker's scheme: from the IPv4 address, else from the endpoint."""
     if address4:
-        return mac_address(address4)
+        return derived_mac(address4)
     digest = hashlib.sha256(f"{container_id}/{network_id}".encode()).digest()
     return "02:42:" + ":".join(f"{octet:02x}" for octet in digest[:4])
 

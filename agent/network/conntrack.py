@@ -1,6 +1,6 @@
 """Connections that the kernel tracks: finds and deletes entries that lead to a backend that is gone, or to a port that has moved.
 
-Invariant: only connections to a service VIP within the container's own subnets are deleted.
+Invariant: only translated connections are deleted: those to a service VIP within its network's subnets, or to a port that has moved.
 
 TCP connections to a draining task live on. UDP flows, which have no end, move on as soon as their task is not ready.
 `is_stale` decides, `delete_stale_entries` acts. Layouts: linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Collection, Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,26 +45,34 @@ class ConntrackEntry(NamedTuple):
     port: int = 0
 
 
-def is_stale(entry: ConntrackEntry, subnets: tuple[IPv4Network, ...], backends: BackendTable) -> bool:
-    """True when the connection leads from a VIP in `subnets` to an address that is no longer its backend."""
-    if entry.vip == entry.backend or not any(IPv4Address(entry.vip) in subnet for subnet in subnets):
+def is_stale(entry: ConntrackEntry, table: BackendTable, subnets: Collection[IPv4Network | IPv6Network] = ()) -> bool:
+    """True when the connection leads from a VIP of the table to an address that is no longer its backend, or from another translated
+    address in `subnets`, which is a VIP that is gone.
+    """
+    if entry.vip == entry.backend:
         return False
-    table = backends.ready if entry.protocol == socket.IPPROTO_UDP else backends.all
-    return entry.backend not in table.get(entry.vip, ())
+    found = table.get(entry.vip)
+    if found is None:
+        return any(ip_address(entry.vip) in subnet for subnet in subnets)
+    return entry.backend not in (found.ready if entry.protocol == socket.IPPROTO_UDP else found.all)
 
 
-def delete_stale_entries(subnets: tuple[IPv4Network, ...], backends: BackendTable) -> int:
+def delete_stale_entries(table: BackendTable, subnets: Collection[IPv4Network | IPv6Network] = ()) -> int:
     """Delete every stale entry of the calling thread's namespace. Returns their number.
 
     Listing walks the table of all namespaces (about 10 ms), so a namespace without connections is skipped.
     """
     if _count() == 0:
         return 0
+    has_ipv6 = any(":" in vip for vip in table) or any(subnet.version == 6 for subnet in subnets)
+    deleted = 0
     with _open() as link:
-        stale = [entry for entry in _dump(link, socket.AF_INET) if is_stale(entry, subnets, backends)]
-        for entry in stale:
-            _delete(link, entry)
-    return len(stale)
+        for family in (socket.AF_INET, socket.AF_INET6) if has_ipv6 else (socket.AF_INET,):
+            stale = [entry for entry in _dump(link, family) if is_stale(entry, table, subnets)]
+            for entry in stale:
+                _delete(link, entry)
+            deleted += len(stale)
+    return deleted
 
 
 def delete_udp_flows(ports: Collection[int]) -> int:

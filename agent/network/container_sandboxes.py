@@ -7,15 +7,12 @@ Owned by `host_networks`, called on the driver's thread.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from agent.network import links, netns
 from agent.network.sandbox import Sandbox
-from covey.errors import CoveyError, InvalidArgumentError, NotFoundError
-
-logger = logging.getLogger(__name__)
+from covey.errors import InvalidArgumentError, NotFoundError
 
 
 class ContainerSandboxes:
@@ -45,13 +42,6 @@ class ContainerSandboxes:
         if container_id not in self._sandboxes:
             raise NotFoundError(f"container {container_id[:12]} has no network sandbox; create or adopt it first")
         return self._sandboxes[container_id]
-
-    def attached_to(self, network_id: str) -> list[Sandbox]:
-        return [sandbox for sandbox in self if network_id in sandbox.attachments]
-
-    def used_networks(self) -> set[str]:
-        """The ids of the networks that any container is attached to."""
-        return {network_id for sandbox in self for network_id in sandbox.attachments}
 
     def open(self, container_id: str) -> Sandbox:
         """Create the sandbox, or open the one that is on disk. The caller registers it with `add` once it is ready."""
@@ -85,19 +75,6 @@ class ContainerSandboxes:
     def paths(self) -> dict[str, Path]:
         """The namespace file of every container that has one on disk, open or not, sorted by container id."""
         return {path.name: path for path in sorted(self._folder.iterdir())}
-
-    def delete_stale_connections_of_one(self) -> bool:
-        """Delete the stale connections of one container where a cleanup is due. Returns False when none is."""
-        due = next((sandbox for sandbox in self if sandbox.conntrack_cleanup_due), None)
-        if due is None:
-            return False
-        try:
-            due.delete_stale_connections()
-        except (CoveyError, OSError) as error:
-            logger.warning(
-                "container %s: connections to stopped tasks could not be deleted: %s", due.container_id[:12], error
-            )
-        return True
 
 
 def _check_id(container_id: str) -> None:

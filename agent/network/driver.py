@@ -2,7 +2,7 @@
 
 Invariant: a repeated call changes nothing.
 Invariant: running containers keep their network when the daemon crashes at any line.
-Invariant: blocking kernel work runs on one thread of the driver, in order.
+Invariant: blocking work runs on one thread of the driver, in order, or on those of the reconciler.
 
 Order of calls after a daemon start: `start`, `apply` with the saved assignments, `adopt` for each running container,
 `clean_sandboxes`, an `apply` that leads to the assigned set once a manager is reached, `clean`. In this order running containers never
@@ -12,10 +12,12 @@ lose a name or a VIP.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from agent.background_tasks import BackgroundTasks
 from agent.dns.forwarder import DnsForwarder
@@ -23,6 +25,7 @@ from agent.dns.resolv_conf import host_nameservers
 from agent.dns.resolvers import ContainerResolvers
 from agent.dns.zone import NetworkZone
 from agent.network import netns
+from agent.network.draining import sweep
 from agent.network.host_networks import HostNetworks
 from agent.network.kernel_thread import KernelThread
 from agent.network.model import (
@@ -34,13 +37,13 @@ from agent.network.model import (
     NetworkFailure,
     TunnelEndpoint,
 )
-from agent.network.namespace_state import container_key, network_key
 from agent.network.netns import Namespace
 from agent.network.plan.difference_text import DifferenceText, difference_texts
 from agent.network.reconciler import Reconciler
 from agent.network.sandbox import Sandbox
-from covey.errors import UnavailableError
+from covey.errors import CoveyError, UnavailableError
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 GATEWAY_BRIDGE = "covey0"
 
@@ -67,28 +70,27 @@ class NetworkDriver:
         """Begins the names of this daemon's devices and tables in the host's namespace."""
         self.host_addresses: tuple[str, ...] = ()
         """The addresses by which others may reach this host, as of the last `set_host_address`."""
-        self._open_host = lambda: HostNetworks(host_address, run_dir, gateway_bridge, host_netns)
         self._host: HostNetworks | None = None
         self.tunnel_port = VXLAN_PORT
         self._in_other_namespace = bool(host_netns)
         self._background = BackgroundTasks("networks")
         self._dns = ContainerResolvers(DnsForwarder(host_nameservers, self.open_socket), self._background.spawn)
-        self._conntrack_cleanup = asyncio.Event()
+        self._drain_due = asyncio.Event()
         self._thread = KernelThread()
-        self.reconciler = Reconciler(
-            gateway_bridge, lambda: Namespace(host_netns) if host_netns else netns.current_namespace()
-        )
+        self._open_namespace = lambda: Namespace(host_netns) if host_netns else netns.current_namespace()
+        self.reconciler = Reconciler(gateway_bridge, self._open_namespace)
         """What planners want of the namespaces of this host: `HOST`, and those of containers and networks while they exist."""
-        self._sandbox_folder = run_dir / "netns"
-        self._networks: set[str] = set()
+        self._host_address = host_address
+        self._run_dir = run_dir
 
     async def start(self) -> None:
         """Open the host's namespace and remove half-created namespaces. Existing sandboxes stay until `clean`."""
-        self._host = await self._thread.run(self._open_host)
-        await self._thread.run(self._host.start)
+        namespace = await self._thread.run(self._open_namespace)
+        self._host = HostNetworks(self._host_address, self._run_dir, namespace, self.reconciler, self._thread)
+        await self._host.start(self.prefix)
         await self.reconciler.start()
         await self._background.open()
-        self._background.spawn(self._delete_stale_connections(), "conntrack cleanup")
+        self._background.spawn(self._drain_connections(), "draining of connections")
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -101,15 +103,14 @@ class NetworkDriver:
         await self._background.close()
         await self.reconciler.close()
         if self._host is not None:
-            await self._thread.run(self._host.close)
+            await self._host.close()
             self._host = None
         self._thread.close()
 
     async def set_host_address(self, host_address: str) -> None:
         """Set the host's underlay address when it becomes known or changes. VXLAN devices are replaced."""
-        host = self._started()
-        await self._thread.run(lambda: host.set_endpoint(TunnelEndpoint(host_address, self.tunnel_port)))
-        self.host_addresses = await self._thread.run(host.addresses)
+        await self._change(self._started().set_endpoint(TunnelEndpoint(host_address, self.tunnel_port)))
+        self.host_addresses = await self._started().addresses()
 
     def set_tunnel_port(self, port: int) -> None:
         """Set the UDP port of the cluster's tunnels. The next `set_host_address` or `apply` uses it."""
@@ -118,61 +119,52 @@ class NetworkDriver:
     async def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
         """Bring networks, forwarding entries, VIPs and names to the changed state. The next call retries the failures."""
         host = self._started()
-
-        def run() -> tuple[NetworkFailure, ...]:
-            host.set_endpoint(TunnelEndpoint(host.overlays.host_address, self.tunnel_port))
-            return host.apply(changes)
-
-        return await self._change(run)
+        await self._change(host.set_endpoint(TunnelEndpoint(host.overlays.endpoint.address, self.tunnel_port)))
+        return await self._change(host.apply(changes))
 
     async def create_sandbox(self, container_id: str, *, nameservers: Sequence[str] = ()) -> str:
         """Create a network namespace with loopback and DNS. Returns its path for the OCI runtime.
 
         `nameservers` (`--dns`) replace the host's.
         """
-        host = self._started()
-        return await self._open_sandbox(container_id, lambda: host.create_sandbox(container_id), nameservers)
+        return await self._open_sandbox(self._started().create_sandbox(container_id), nameservers)
 
     async def attach(self, container_id: str, attachment: Attachment) -> None:
         """Join the container to an overlay network that `apply` made known."""
-        host = self._started()
-        await self._change(lambda: host.attach(container_id, attachment))
+        await self._change(self._started().attach(container_id, attachment))
 
     async def detach(self, container_id: str, network_id: str) -> None:
         """Remove the container's interface on an overlay network, if it has one."""
-        host = self._started()
-        await self._change(lambda: host.detach(container_id, network_id))
+        await self._change(self._started().detach(container_id, network_id))
 
     async def destroy_sandbox(self, container_id: str) -> None:
         """Remove the container's namespace and its devices, if it exists."""
         host = self._started()
         await self._dns.stop(container_id)
-        self.reconciler.close_namespace(container_key(container_id))
-        await self._change(lambda: host.destroy_sandbox(container_id))
+        await self._change(host.destroy_sandbox(container_id))
 
     async def adopt(
         self, container_id: str, attachments: Sequence[Attachment], *, nameservers: Sequence[str] = ()
     ) -> str:
-        """After a restart: adopt a running container's namespace, serve its DNS again and update its VIPs.
+        """After a restart: adopt a running container's namespace and serve its DNS again.
 
         Returns the namespace's path. Raises NotFoundError when there is none.
         """
-        host = self._started()
-        return await self._open_sandbox(container_id, lambda: host.adopt(container_id, attachments), nameservers)
+        return await self._open_sandbox(self._started().adopt(container_id, attachments), nameservers)
 
     async def set_local_names(self, zones: Mapping[str, NetworkZone | None]) -> None:
         """Set the names on networks of this host alone, by network id; None for a network that is gone."""
-        host = self._started()
-        await self._change(lambda: host.set_local_names(zones))
+        self._started().set_local_names(zones)
+        self._update_zones()
 
     async def set_local_attachments(self, container_id: str, attachments: Sequence[LocalAttachment]) -> None:
         """Set the networks of this host whose names a container resolves."""
-        host = self._started()
-        await self._change(lambda: host.set_local_attachments(container_id, attachments))
+        self._started().set_local_attachments(container_id, attachments)
+        self._update_zones()
 
     async def host_routes(self) -> tuple[HostRoute, ...]:
         """The routes of the host, without default routes."""
-        return await self._thread.run(self._started().routes)
+        return await self._started().routes()
 
     async def verify(self) -> tuple[DifferenceText, ...]:
         """How the kernel's state of this host differs from what is wanted, in words."""
@@ -183,19 +175,22 @@ class NetworkDriver:
         return difference_texts(await self.reconciler.repair())
 
     async def clean(self) -> tuple[str, ...]:
-        """Remove the sandboxes and networks that this process neither created nor adopted. Returns their names.
+        """Remove the sandboxes and networks that this process neither created nor adopted, and what nobody wants in the others. Returns
+        the names of those removed.
 
         Call it once, after the adoptions and the first complete assignment set.
         """
-        return await self._thread.run(self._started().clean)
+        removed = await self._started().clean()
+        if self.reconciler.is_complete:
+            await self.reconciler.repair()
+        return removed
 
     async def clean_sandboxes(self, kept: Collection[str]) -> tuple[str, ...]:
         """Remove the sandboxes that this process neither created nor adopted, except those of the containers `kept`.
 
         Returns the ids of their containers. Call it once, after the adoptions.
         """
-        host = self._started()
-        removed = await self._thread.run(lambda: host.clean_sandboxes(kept))
+        removed = await self._started().clean_sandboxes(kept)
         self.reconciler.complete()
         return removed
 
@@ -204,43 +199,41 @@ class NetworkDriver:
         host = self._started()
         for sandbox in tuple(host.sandboxes):
             await self._dns.stop(sandbox.container_id)
-            self.reconciler.close_namespace(container_key(sandbox.container_id))
-        await self._thread.run(host.remove_everything)
+        await host.remove_everything()
 
-    async def _open_sandbox(self, container_id: str, open_: Callable[[], Sandbox], nameservers: Sequence[str]) -> str:
-        sandbox = await self._change(open_)
-        self.reconciler.open_namespace(container_key(container_id), Path(sandbox.namespace.path))
+    async def _open_sandbox(self, opened: Coroutine[Any, Any, Sandbox], nameservers: Sequence[str]) -> str:
+        sandbox = await self._change(opened)
+        container_id = sandbox.container_id
         if sandbox.sockets is not None and not self._dns.is_serving(container_id):
-            zone = await self._thread.run(lambda: self._started().zones()[container_id])
+            zone = self._started().zone(container_id)
             await self._dns.serve(container_id, sandbox.sockets, zone, nameservers)
         return sandbox.namespace.path
 
-    async def _change(self, work: Callable[[], T]) -> T:
-        """Change the networks, then give every DNS server its container's current zone."""
-        host = self._started()
-        result, zones, networks = await self._thread.run(lambda: (work(), host.zones(), host.overlays.ids()))
-        self._register_networks(networks)
-        for container_id, zone in zones.items():
+    async def _change(self, work: Coroutine[Any, Any, T]) -> T:
+        """Change the networks to the end, even if the caller is cancelled, then give the DNS servers their containers' new zones."""
+        try:
+            return await _finished(work)
+        finally:
+            self._update_zones()
+            self._drain_due.set()
+
+    def _update_zones(self) -> None:
+        for container_id, zone in self._started().take_renamed().items():
             self._dns.set_zone(container_id, zone)
-        self._conntrack_cleanup.set()
-        return result
 
-    def _register_networks(self, network_ids: Sequence[str]) -> None:
-        """Open the sandboxes of new overlay networks for the reconciler, and close those of removed ones."""
-        for network_id in self._networks - set(network_ids):
-            self.reconciler.close_namespace(network_key(network_id))
-        for network_id in set(network_ids) - self._networks:
-            self.reconciler.open_namespace(network_key(network_id), self._sandbox_folder / "networks" / network_id)
-        self._networks = set(network_ids)
-
-    async def _delete_stale_connections(self) -> None:
-        """Delete connections to stopped tasks, one container at a time, so that other work runs in between."""
+    async def _drain_connections(self) -> None:
+        """Delete connections to stopped tasks, one network at a time, so that other work runs in between."""
         host = self._started()
         while True:
-            await self._conntrack_cleanup.wait()
-            self._conntrack_cleanup.clear()
-            while await self._thread.run(host.sandboxes.delete_stale_connections_of_one):
-                pass
+            await self._drain_due.wait()
+            self._drain_due.clear()
+            while (work := host.drain.take()) is not None:
+                try:
+                    await self._thread.run(partial(sweep, host.overlays.path(work.network_id), work))
+                except (CoveyError, OSError) as error:
+                    logger.warning(
+                        "network %s: connections to stopped tasks could not be deleted: %s", work.network_id, error
+                    )
 
     def _started(self) -> HostNetworks:
         if self._host is None:
@@ -257,4 +250,10 @@ class NetworkDriver:
 
     async def tunnel_mtu(self) -> int:
         """The size of a packet that a tunnel of this host's network device carries."""
-        return await self._thread.run(self._started().overlays.tunnel_mtu)
+        return await self._started().overlays.tunnel_mtu()
+
+
+async def _finished(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end: a network is never left half configured."""
+    task = asyncio.ensure_future(work)
+    return await asyncio.shield(task)

@@ -1,20 +1,27 @@
-"""All networks of one host, brought to the cluster's state: creates, updates and removes them in the kernel.
+"""All networks of one host, brought to the cluster's state: sandboxes of containers and overlay networks, and their fragments.
 
 Invariant: the kernel is the record of what was done, so a restarted daemon finds it again.
 Invariant: a network that fails does not stop the others. The failure is returned and the next `apply` retries.
+Invariant: fragments are planned and handed to the reconciler without a pause, so they follow the state in order.
 
-Called by `driver` alone, on the driver's thread and never on the event loop's.
+Owned by `driver`. What blocks runs on the driver's thread; what changes the kernel below a namespace is the reconciler's.
 """
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from agent.dns.server import RESOLVER_ADDRESS
 from agent.dns.zone import NetworkZone, Zone
-from agent.network import fdb, firewall, links, netns
+from agent.network import firewall, links
+from agent.network.backends import BackendTable, service_backends
 from agent.network.container_sandboxes import ContainerSandboxes
+from agent.network.draining import ConnectionDrain
+from agent.network.kernel_thread import KernelThread
 from agent.network.model import (
     Attachment,
     HostRoute,
@@ -23,205 +30,317 @@ from agent.network.model import (
     NetworkFailure,
     TunnelEndpoint,
 )
+from agent.network.namespace_state import Fragment, container_key
 from agent.network.netns import Namespace
+from agent.network.overlay_fragments import OverlayDelta, base_key, plan_changes, whole
 from agent.network.overlays import Overlays
+from agent.network.plan.overlay import Overlay
+from agent.network.plan.resolver import plan_resolver
+from agent.network.reconciler import Reconciler
 from agent.network.sandbox import Sandbox
 from agent.network.service_discovery import ServiceDiscovery
 from agent.network.state import NetworkState
 from covey.errors import CoveyError, NotFoundError
 
 logger = logging.getLogger(__name__)
+_BATCH = 512
+"""Fragments handed over at once, so that the event loop does other work in between."""
 
 
 class HostNetworks:
     """Joins the state, the overlays, the container sandboxes and service discovery of one host."""
 
-    def __init__(self, host_address: str, run_dir: Path, gateway_bridge: str, host_netns: str) -> None:
-        self.namespace = Namespace(host_netns) if host_netns else netns.current_namespace()
+    def __init__(
+        self, host_address: str, run_dir: Path, namespace: Namespace, reconciler: Reconciler, thread: KernelThread
+    ) -> None:
+        self.namespace = namespace
         self.sandboxes = ContainerSandboxes(run_dir / "netns" / "containers")
-        self.overlays = Overlays(run_dir / "netns" / "networks", self.namespace, host_address)
-        self._gateway_bridge = gateway_bridge
+        self.overlays = Overlays(run_dir / "netns" / "networks", namespace, host_address, reconciler, thread)
+        self.drain = ConnectionDrain()
+        self._reconciler = reconciler
+        self._thread = thread
         self._state = NetworkState()
         self._discovery = ServiceDiscovery()
-        self._failed: set[str] = set()
+        self._attached: dict[str, dict[str, Attachment]] = {}
+        self._keys: dict[str, set[str]] = {}
+        self._failed: dict[str, OverlayDelta] = {}
+        self._renamed: set[str] = set()
+        self._aliased: set[str] = set()
         self.warnings: tuple[str, ...] = ()
 
-    def start(self) -> None:
+    async def start(self, gateway_bridge: str) -> None:
         """Find what an earlier process left, and check the host's firewall."""
-        self.overlays.prepare()
-        self.sandboxes.prepare()
-        self.warnings = self._firewall_warnings()
+
+        def prepare() -> tuple[str, ...]:
+            self.overlays.prepare()
+            self.sandboxes.prepare()
+            return _firewall_warnings(self.namespace, gateway_bridge)
+
+        self.warnings = await self._thread.run(prepare)
         for text in self.warnings:
             logger.warning("%s", text.removeprefix("WARNING: "))
 
-    def close(self) -> None:
-        self.sandboxes.close()
-        self.overlays.close()
+    async def close(self) -> None:
+        await self._thread.run(self.sandboxes.close)
         self.namespace.close()
 
-    def set_endpoint(self, endpoint: TunnelEndpoint) -> None:
+    async def set_endpoint(self, endpoint: TunnelEndpoint) -> None:
         if endpoint == self.overlays.endpoint:
             return
         self.overlays.set_endpoint(endpoint)
-        for failure in self._reconcile({*self.overlays.ids(), *self._failed}):
+        networks = {*self.overlays.ids(), *self._failed}
+        for failure in await self._reconcile({key: self._whole(key) for key in networks}):
             logger.warning("network %s on the new address %s: %s", failure.network_id, endpoint.address, failure.reason)
 
-    def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
+    async def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
         """Apply changes of the cluster. Networks that failed before are tried again."""
-        return self._reconcile({*self._state.apply(changes), *self._failed})
+        deltas = self._failed
+        self._failed = {}
+        for network_id, delta in self._state.apply(changes).items():
+            deltas.setdefault(network_id, OverlayDelta()).update(delta)
+        return await self._reconcile(deltas)
 
-    def create_sandbox(self, container_id: str) -> Sandbox:
-        if container_id not in self.sandboxes:
-            sandbox = self.sandboxes.open(container_id)
-            try:
-                self._update_backends(sandbox)
-            except BaseException:
-                sandbox.remove()
-                raise
-            self.sandboxes.add(sandbox)
-        return self.sandboxes.get(container_id)
-
-    def adopt(self, container_id: str, attachments: Sequence[Attachment]) -> Sandbox:
-        """Adopt the sandbox of a running container. The interfaces are assumed to exist; `attach` repairs one that does not."""
-        sandbox = self.sandboxes.open_existing(container_id)
-        self.sandboxes.add(sandbox)
-        sandbox.attachments = {attachment.network_id: attachment for attachment in attachments}
-        for network_id in sandbox.attachments:
-            self._update_discovery(network_id)
-        self._update_backends(sandbox)
-        for network_id in sandbox.attachments:
-            try:
-                self._set_container_mtu(sandbox, network_id)
-            except (CoveyError, OSError) as error:
-                self._failed.add(network_id)
-                logger.warning("container %s keeps its old MTU for now: %s", container_id[:12], error)
+    async def create_sandbox(self, container_id: str) -> Sandbox:
+        if container_id in self.sandboxes:
+            return self.sandboxes.get(container_id)
+        sandbox = await self._thread.run(lambda: self.sandboxes.open(container_id))
+        try:
+            await self._register(sandbox)
+        except BaseException:
+            await self.destroy_sandbox(container_id)
+            raise
         return sandbox
 
-    def attach(self, container_id: str, attachment: Attachment) -> None:
+    async def adopt(self, container_id: str, attachments: Sequence[Attachment]) -> Sandbox:
+        """Adopt the sandbox of a running container. What is missing in it is made again; connections continue."""
+        is_known = container_id in self.sandboxes
+        sandbox = await self._thread.run(lambda: self.sandboxes.open_existing(container_id))
+        if not is_known:
+            await self._register(sandbox)
+        deltas: dict[str, OverlayDelta] = {}
+        for attachment in attachments:
+            self._set_attachment(sandbox, attachment)
+            deltas[attachment.network_id] = OverlayDelta(containers={container_id}, addresses={attachment.ip})
+        for failure in await self._reconcile(deltas):
+            logger.warning("container %s on network %s: %s", container_id[:12], failure.network_id, failure.reason)
+        return sandbox
+
+    async def attach(self, container_id: str, attachment: Attachment) -> None:
         """Join the container to an overlay network. Raises NotFoundError when the network was not applied before."""
         sandbox = self.sandboxes.get(container_id)
-        network = self._state.networks.get(attachment.network_id)
-        if network is None:
-            raise NotFoundError(f"network {attachment.network_id} is not known on this host yet")
-        self.overlays.ensure(network).attach(sandbox.namespace, container_id, attachment)
-        sandbox.attachments[network.id] = attachment
-        self._reconcile_network(network.id)
+        network_id = attachment.network_id
+        if network_id not in self._state.networks:
+            raise NotFoundError(f"network {network_id} is not known on this host yet")
+        self._set_attachment(sandbox, attachment)
+        delta = OverlayDelta(containers={container_id}, addresses={attachment.ip})
+        delta.configuration = network_id in self._failed
+        try:
+            await self._bring(network_id, delta)
+        except CoveyError:
+            await self.detach(container_id, network_id)
+            raise
 
-    def detach(self, container_id: str, network_id: str) -> None:
+    async def detach(self, container_id: str, network_id: str) -> None:
         sandbox = self.sandboxes.get(container_id)
         attachment = sandbox.attachments.pop(network_id, None)
         if attachment is not None:
-            self._detach(container_id, attachment)
-            self._update_backends(sandbox)
+            await self._detached(container_id, attachment)
 
-    def destroy_sandbox(self, container_id: str) -> None:
-        sandbox = self.sandboxes.remove(container_id)
+    async def destroy_sandbox(self, container_id: str) -> None:
+        self._reconciler.close_namespace(container_key(container_id))
+        sandbox = await self._thread.run(lambda: self.sandboxes.remove(container_id))
+        await self._reconciler.drop(_resolver_key(container_id))
         if sandbox is not None:
-            for attachment in sandbox.attachments.values():
-                self._detach(container_id, attachment)
+            await asyncio.gather(*(self._detached(container_id, each) for each in sandbox.attachments.values()))
 
-    def clean(self) -> tuple[str, ...]:
+    async def clean(self) -> tuple[str, ...]:
         """Remove sandboxes that were not adopted and networks that are neither known nor used. Returns their names.
 
         A network that failed keeps its namespace while a container is attached to it. The next try adopts it.
         """
-        removed = [f"container {key}" for key in self.clean_sandboxes()]
-        removed += [f"network {key}" for key in self.overlays.remove_unused(self.sandboxes.used_networks())]
+        removed = [f"container {key}" for key in await self.clean_sandboxes()]
+        removed += [f"network {key}" for key in await self.overlays.remove_unused(self._used_networks())]
         return tuple(removed)
 
-    def clean_sandboxes(self, kept: Collection[str] = ()) -> tuple[str, ...]:
+    async def clean_sandboxes(self, kept: Collection[str] = ()) -> tuple[str, ...]:
         """Remove sandboxes that were not adopted, except those of the containers `kept`. Returns the ids of their containers."""
-        unused = tuple(key for key in self.sandboxes.paths() if key not in self.sandboxes and key not in kept)
+        found = await self._thread.run(self.sandboxes.paths)
+        unused = tuple(key for key in found if key not in self.sandboxes and key not in kept)
         for container_id in unused:
-            self.destroy_sandbox(container_id)
+            await self.destroy_sandbox(container_id)
         return unused
 
-    def remove_everything(self) -> None:
+    async def remove_everything(self) -> None:
         """Remove all containers' sandboxes and all networks of the cluster."""
-        for container_id in self.sandboxes.paths():
-            self.destroy_sandbox(container_id)
+        for container_id in await self._thread.run(self.sandboxes.paths):
+            await self.destroy_sandbox(container_id)
         self._state = NetworkState()
+        self._failed = {}
         for network_id in self.overlays.ids():
-            self.overlays.remove(network_id)
-        self.clean()
+            await self._remove(network_id)
+        await self.clean()
 
     def set_local_names(self, zones: Mapping[str, NetworkZone | None]) -> None:
         """Set the names on networks of this host alone, by network id; None for one that is gone."""
         for network_id, zone in zones.items():
             self._discovery.set_local_zone(network_id, zone)
+        self._renamed |= {
+            sandbox.container_id
+            for sandbox in self.sandboxes
+            if any(each.network_id in zones for each in sandbox.local_attachments)
+        }
 
     def set_local_attachments(self, container_id: str, attachments: Sequence[LocalAttachment]) -> None:
         """Set the networks of this host whose names a container resolves."""
         self.sandboxes.get(container_id).local_attachments = tuple(attachments)
+        self._renamed.add(container_id)
 
-    def addresses(self) -> tuple[str, ...]:
+    async def addresses(self) -> tuple[str, ...]:
         """The host's own addresses of both families, without loopback, link-local ones and those of Covey's devices."""
-        return links.run_in_namespace(self.namespace, "read the host's addresses", links.host_addresses)
+        return await self._thread.run(
+            lambda: links.run_in_namespace(self.namespace, "read the host's addresses", links.host_addresses)
+        )
 
-    def routes(self) -> tuple[HostRoute, ...]:
+    async def routes(self) -> tuple[HostRoute, ...]:
         """The routes of the host's main table, with their devices; without default routes."""
-        return links.run_in_namespace(self.namespace, "read the routes", links.host_routes)
+        return await self._thread.run(
+            lambda: links.run_in_namespace(self.namespace, "read the routes", links.host_routes)
+        )
 
-    def zones(self) -> dict[str, Zone]:
-        """The DNS zone of each container, by container id."""
-        return {
-            sandbox.container_id: self._discovery.zone_of((*sandbox.attachments.values(), *sandbox.local_attachments))
-            for sandbox in self.sandboxes
-        }
+    def zone(self, container_id: str) -> Zone:
+        """The DNS zone of a container."""
+        sandbox = self.sandboxes.get(container_id)
+        return self._discovery.zone_of((*sandbox.attachments.values(), *sandbox.local_attachments))
 
-    def _reconcile(self, network_ids: Iterable[str]) -> tuple[NetworkFailure, ...]:
-        failures: list[NetworkFailure] = []
-        for network_id in sorted(network_ids):
+    def take_renamed(self) -> dict[str, Zone]:
+        """The DNS zones of the containers for which names changed since the last call, by container id."""
+        renamed, self._renamed = self._renamed, set()
+        return {container_id: self.zone(container_id) for container_id in renamed if container_id in self.sandboxes}
+
+    async def _register(self, sandbox: Sandbox) -> None:
+        """Make a sandbox known, and lead its DNS questions to its resolver."""
+        self.sandboxes.add(sandbox)
+        self._renamed.add(sandbox.container_id)
+        path = Path(sandbox.namespace.path)
+        self._reconciler.open_namespace(container_key(sandbox.container_id), path)
+        if sandbox.sockets is not None:
+            ports = {"udp_port": sandbox.sockets.udp_port, "tcp_port": sandbox.sockets.tcp_port}
+            fragment = plan_resolver(sandbox.container_id, RESOLVER_ADDRESS, **ports)
+            await self._reconciler.put(_resolver_key(sandbox.container_id), fragment)
+
+    def _set_attachment(self, sandbox: Sandbox, attachment: Attachment) -> None:
+        sandbox.attachments[attachment.network_id] = attachment
+        self._attached.setdefault(attachment.network_id, {})[sandbox.container_id] = attachment
+        self._renamed.add(sandbox.container_id)
+
+    async def _detached(self, container_id: str, attachment: Attachment) -> None:
+        network_id = attachment.network_id
+        members = self._attached.get(network_id, {})
+        members.pop(container_id, None)
+        if not members:
+            self._attached.pop(network_id, None)
+        self._renamed.add(container_id)
+        delta = OverlayDelta(containers={container_id}, addresses={attachment.ip})
+        for failure in await self._reconcile({network_id: delta}):
+            logger.warning("network %s after container %s left: %s", network_id, container_id[:12], failure.reason)
+
+    async def _reconcile(self, deltas: Mapping[str, OverlayDelta]) -> tuple[NetworkFailure, ...]:
+        async def bring(network_id: str) -> NetworkFailure | None:
             try:
-                self._reconcile_network(network_id)
-                self._failed.discard(network_id)
+                await self._bring(network_id, deltas[network_id])
             except (CoveyError, OSError) as error:
-                self._failed.add(network_id)
-                failures.append(NetworkFailure(network_id, str(error)))
-        return tuple(failures)
+                return NetworkFailure(network_id, str(error))
+            return None
 
-    def _reconcile_network(self, network_id: str) -> None:
-        """Bring one network's sandbox, forwarding entries, names and VIPs to the desired state."""
+        results = await asyncio.gather(*(bring(network_id) for network_id in sorted(deltas)))
+        return tuple(failure for failure in results if failure is not None)
+
+    async def _bring(self, network_id: str, delta: OverlayDelta) -> None:
+        """Bring parts of a network to the desired state: names, sandbox, forwarding entries, interfaces, VIPs.
+
+        Raises the first failure; what failed is remembered for the next `apply`.
+        """
         network = self._state.networks.get(network_id)
-        attached = self.sandboxes.attached_to(network_id)
-        self._update_discovery(network_id)
-        if network is not None:
-            overlay = self.overlays.ensure(network)
-            local = {sandbox.attachments[network_id].ip for sandbox in attached}
-            endpoints = self._state.endpoints(network_id).values()
-            overlay.program_fdb(fdb.remote_hosts(endpoints, self.overlays.host_address, local))
-        elif not attached:
-            self.overlays.remove(network_id)
-        for sandbox in attached:
-            self._update_backends(sandbox)
-        for sandbox in attached:
-            self._set_container_mtu(sandbox, network_id)
-
-    def _update_discovery(self, network_id: str) -> None:
-        local = [sandbox.attachments[network_id] for sandbox in self.sandboxes.attached_to(network_id)]
-        self._discovery.update(self._state, network_id, local)
-
-    def _update_backends(self, sandbox: Sandbox) -> None:
-        sandbox.update_backends(self._discovery.backends_of(sandbox.attachments))
-
-    def _set_container_mtu(self, sandbox: Sandbox, network_id: str) -> None:
-        overlay = self.overlays.get(network_id)
-        if overlay is not None:
-            interface = sandbox.attachments[network_id].interface
-            overlay.set_container_mtu(sandbox.namespace, sandbox.container_id, interface)
-
-    def _detach(self, container_id: str, attachment: Attachment) -> None:
-        overlay = self.overlays.get(attachment.network_id)
-        if overlay is not None:
-            overlay.detach(container_id, attachment.interface)
-        for failure in self._reconcile((attachment.network_id,)):
-            logger.warning(
-                "network %s after container %s left it: %s", failure.network_id, container_id[:12], failure.reason
-            )
-
-    def _firewall_warnings(self) -> tuple[str, ...]:
+        self._update_names(network_id, delta)
+        if network is None:
+            if delta.configuration or delta.containers or network_id in self.overlays:
+                await self._remove(network_id)
+            return
         try:
-            return firewall.warnings(self.namespace, self._gateway_bridge)
-        except (CoveyError, OSError) as error:
-            logger.debug("the host's firewall could not be checked: %s", error)
-            return ()
+            overlay, is_new, is_left = await self.overlays.ensure(network)
+        except (CoveyError, OSError):
+            self._fail(network_id).configuration = True
+            raise
+        if is_left:
+            self.drain.adopt(network_id, tuple(each.subnet for each in network.subnets))
+        errors = await self._put_changes(overlay, self._whole(network_id) if is_new else delta)
+        if base_key(network_id) in errors and await self.overlays.take_over(network.vni, self._state.networks):
+            errors = await self._put_changes(overlay, OverlayDelta(configuration=True))
+        for key in errors:
+            self._fail(network_id).add(key)
+        if errors:
+            raise errors.get(base_key(network_id)) or next(iter(errors.values()))
+
+    def _fail(self, network_id: str) -> OverlayDelta:
+        return self._failed.setdefault(network_id, OverlayDelta())
+
+    def _whole(self, network_id: str) -> OverlayDelta:
+        return whole(self._state, network_id, self._attached.get(network_id, {}))
+
+    async def _put_changes(self, overlay: Overlay, delta: OverlayDelta) -> dict[str, CoveyError]:
+        backends = {each: self._backends(overlay.id, each) for each in delta.services}
+        for service_id, table in backends.items():
+            self.drain.set_backends(overlay.id, service_id, dict(table))
+        changes = plan_changes(self._state, overlay, self._attached.get(overlay.id, {}), delta, backends)
+        return await self._put(overlay.id, changes)
+
+    async def _put(self, network_id: str, changes: Mapping[str, Fragment | None]) -> dict[str, CoveyError]:
+        keys = self._keys.setdefault(network_id, set())
+        keys |= {key for key, fragment in changes.items() if fragment is not None}
+        keys -= {key for key, fragment in changes.items() if fragment is None}
+        errors: dict[str, CoveyError] = {}
+        items = iter(changes.items())
+        while batch := dict(itertools.islice(items, _BATCH)):
+            errors |= await self._reconciler.put_many(batch)
+        return errors
+
+    async def _remove(self, network_id: str) -> None:
+        """Remove a network's sandbox, unless it was assigned again or a container was attached meanwhile."""
+        if await self.overlays.remove(network_id, lambda: not self._is_used(network_id)):
+            self._failed.pop(network_id, None)
+            self.drain.forget(network_id)
+            keys = self._keys.pop(network_id, set())
+            await self._reconciler.put_many(dict.fromkeys(keys))
+
+    def _is_used(self, network_id: str) -> bool:
+        return network_id in self._state.networks or network_id in self._attached
+
+    def _used_networks(self) -> set[str]:
+        return {*self._attached, *self._state.networks}
+
+    def _backends(self, network_id: str, service_id: str) -> BackendTable:
+        endpoints = self._state.endpoints_of_service(network_id, service_id)
+        return service_backends(self._state.service(network_id, service_id), endpoints)
+
+    def _update_names(self, network_id: str, delta: OverlayDelta) -> None:
+        local = self._attached.get(network_id, {})
+        had_aliases = network_id in self._aliased
+        if any(each.aliases for each in local.values()):
+            self._aliased.add(network_id)
+        else:
+            self._aliased.discard(network_id)
+        if delta.configuration or delta.services or had_aliases or network_id in self._aliased:
+            self._discovery.update(self._state, network_id, local.values())
+            self._renamed |= set(local)
+
+
+def _resolver_key(container_id: str) -> str:
+    return f"container/{container_id}/resolver"
+
+
+def _firewall_warnings(namespace: Namespace, gateway_bridge: str) -> tuple[str, ...]:
+    try:
+        return firewall.warnings(namespace, gateway_bridge)
+    except (CoveyError, OSError) as error:
+        logger.debug("the host's firewall could not be checked: %s", error)
+        return ()

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.network import netns
-from agent.network.model import HostRoute, TunnelEndpoint, mac_address
+from agent.network.model import HostRoute, TunnelEndpoint
 from agent.network.netns import Namespace
 from agent.network.pyroute import IPRoute, NetlinkError
 from covey.errors import UnavailableError, UnsupportedError
+from covey.mac_address import derived_mac
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -77,7 +78,7 @@ def ensure_bridge(route: Any, name: str, mtu: int, address: str = "") -> int:
     """Create a bridge or update it, set it up and assign `address` (with prefix). Returns its index."""
     index = index_of(route, name)
     if not index:
-        hardware = {"address": mac_address(address)} if address else {}
+        hardware = {"address": derived_mac(address)} if address else {}
         route.link("add", ifname=name, kind="bridge", mtu=mtu, **hardware)
         index = index_of(route, name)
     ensure_mtu(route, name, mtu)
@@ -96,8 +97,10 @@ def ensure_mtu(route: Any, name: str, mtu: int) -> None:
 
 def underlay_device(route: Any, address: str) -> tuple[str, int]:
     """Name and MTU of the device with the address, else of the default route's device, else "the network" and 1500."""
-    indexes = [item["index"] for item in route.get_addr(family=2) if item.get_attr("IFA_LOCAL") == address]
-    indexes += [item.get_attr("RTA_OIF") for item in route.get_default_routes(family=2)]
+    family = 10 if ":" in address else 2
+    name = "IFA_ADDRESS" if family == 10 else "IFA_LOCAL"
+    indexes = [item["index"] for item in route.get_addr(family=family) if item.get_attr(name) == address]
+    indexes += [item.get_attr("RTA_OIF") for item in route.get_default_routes(family=family)]
     for index in filter(None, indexes):
         link = route.get_links(index)[0]
         return str(link.get_attr("IFLA_IFNAME")), int(link.get_attr("IFLA_MTU"))

@@ -1,7 +1,6 @@
 """Types that the agent's worker passes to the network driver: networks, attachments, changes, failures.
 
 Invariant: values are frozen and hold no protobuf message and no kernel handle.
-Invariant: an endpoint's IPv4 address determines its MAC address, so hosts never exchange neighbour entries.
 
 Endpoints and virtual services are the cluster's own objects, from `covey.objects.assignment`.
 """
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from covey.mac_address import derived_mac
 from covey.objects.assignment import NetworkEndpoint, VirtualService
 
 VXLAN_PORT = 4789
@@ -31,11 +31,18 @@ class TunnelEndpoint(NamedTuple):
     port: int = VXLAN_PORT
 
 
+class Subnet(NamedTuple):
+    """A subnet in CIDR notation, and its gateway without a prefix length, perhaps empty."""
+
+    subnet: str
+    gateway: str = ""
+
+
 class OverlayNetwork(msgspec.Struct, frozen=True):
     """An overlay network as the host needs it.
 
-    `subnet` is `10.0.1.0/24`, `gateway` an address without a prefix, perhaps empty. `mtu` 0 means as much as the host's
-    underlay carries. Containers have no outbound access through `internal` networks.
+    `subnet` is `10.0.1.0/24`, `gateway` an address without a prefix, perhaps empty; `more_subnets` are the others, of either family.
+    `mtu` 0 means as much as the host's underlay carries. Containers have no outbound access through `internal` networks.
     """
 
     id: str
@@ -45,23 +52,41 @@ class OverlayNetwork(msgspec.Struct, frozen=True):
     gateway: str
     mtu: int = 0
     internal: bool = False
+    more_subnets: tuple[Subnet, ...] = ()
+
+    @property
+    def subnets(self) -> tuple[Subnet, ...]:
+        first = (Subnet(self.subnet, self.gateway),) if self.subnet else ()
+        return (*first, *self.more_subnets)
 
 
 class Attachment(msgspec.Struct, frozen=True):
     """A local container's interface on an overlay network. `address` is `10.0.1.5/24`, `interface` is `eth0`, `eth1`, ...
 
-    `aliases` are DNS names that only this host resolves.
+    `aliases` are DNS names that only this host resolves. `address6` is empty on networks without IPv6. An empty `mac` is the one that
+    the IPv4 address determines.
     """
 
     network_id: str
     address: str
     interface: str
     aliases: tuple[str, ...] = ()
+    address6: str = ""
+    mac: str = ""
 
     @property
     def ip(self) -> str:
         """The address without its prefix length."""
         return self.address.partition("/")[0]
+
+    @property
+    def ip6(self) -> str:
+        """The IPv6 address without its prefix length, empty for none."""
+        return self.address6.partition("/")[0]
+
+    @property
+    def hardware_address(self) -> str:
+        return self.mac or derived_mac(self.address)
 
 
 class LocalAttachment(msgspec.Struct, frozen=True):
@@ -88,9 +113,3 @@ class NetworkFailure(msgspec.Struct, frozen=True):
 
     network_id: str
     reason: str
-
-
-def mac_address(address: str) -> str:
-    """`10.0.1.5`, with or without a prefix, gives `02:42:0a:00:01:05`."""
-    octets = address.partition("/")[0].split(".")
-    return "02:42:" + ":".join(f"{int(octet):02x}" for octet in octets)

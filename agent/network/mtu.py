@@ -13,6 +13,7 @@ from covey.errors import UnsupportedError
 
 VXLAN_OVERHEAD = 50
 """Outer Ethernet, IPv4, UDP and VXLAN headers."""
+_LONGER_IPV6_HEADER = 20
 _JUMBO = 9_000
 
 
@@ -21,6 +22,7 @@ class Underlay(msgspec.Struct, frozen=True):
 
     device: str
     mtu: int
+    is_ipv6: bool = False
 
 
 def choose_mtu(network: str, requested: int, underlay: Underlay) -> int:
@@ -29,10 +31,11 @@ def choose_mtu(network: str, requested: int, underlay: Underlay) -> int:
     Raises:
         UnsupportedError: the request is more than this host carries.
     """
-    available = underlay.mtu - VXLAN_OVERHEAD
+    overhead = VXLAN_OVERHEAD + (_LONGER_IPV6_HEADER if underlay.is_ipv6 else 0)
+    available = underlay.mtu - overhead
     if requested > available:
         raise UnsupportedError(
             f"network {network} requests an MTU of {requested}, but {underlay.device} of this host with an MTU of "
             f"{underlay.mtu} carries {available} at most: raise the MTU of the device or lower that of the network"
         )
-    return requested or min(available, _JUMBO - VXLAN_OVERHEAD)
+    return requested or min(available, _JUMBO - overhead)

@@ -1,105 +1,149 @@
 """Overlay networks present on this host: their sandboxes by network id, on the host's current underlay.
 
 Invariant: a network's MTU plus the VXLAN headers fits the underlay device of this host.
+Invariant: the sandbox of a network exists while the network is open here or left by an earlier process. Its devices go first: the
+kernel removes namespaces late, and the VXLAN id must be free at once.
 
-Owned by `host_networks`, called on the driver's thread.
+Owned by `host_networks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from agent.network import links, mtu, netns
+from agent.network.kernel_thread import KernelThread
 from agent.network.model import OverlayNetwork, TunnelEndpoint
 from agent.network.mtu import Underlay
+from agent.network.namespace_state import network_key
 from agent.network.netns import Namespace
-from agent.network.overlay import OverlaySandbox
+from agent.network.overlay_fragments import plan_network
+from agent.network.plan.overlay import TUNNEL, Overlay
+from agent.network.reconciler import Reconciler
 from covey.errors import UnavailableError
 
 
 class Overlays:
-    """The overlay sandboxes that this process created or adopted.
+    """The sandboxes that this process created or adopted. `host` is the host's network namespace."""
 
-    `host` is the host's network namespace. `host_address` is this host's VTEP address, empty while it has none.
-    """
-
-    def __init__(self, folder: Path, host: Namespace, host_address: str) -> None:
+    def __init__(
+        self, folder: Path, host: Namespace, host_address: str, reconciler: Reconciler, thread: KernelThread
+    ) -> None:
         self._folder = folder
         self._host = host
         self.endpoint = TunnelEndpoint(host_address)
+        """This host's end of the tunnels; its address is empty while it has none."""
         self._underlay: Underlay | None = None
-        self._sandboxes: dict[str, OverlaySandbox] = {}
+        self._reconciler = reconciler
+        self._thread = thread
+        self._open: dict[str, Overlay] = {}
+        self._lock = asyncio.Lock()
 
     def __contains__(self, network_id: str) -> bool:
-        return network_id in self._sandboxes
+        return network_id in self._open
 
     def prepare(self) -> None:
         """Create the folder and remove files that are no namespace."""
         netns.prepare_folder(self._folder)
 
-    def close(self) -> None:
-        """Close the handles. The networks stay."""
-        for overlay in self._sandboxes.values():
-            overlay.close()
-
     def ids(self) -> tuple[str, ...]:
-        return tuple(sorted(self._sandboxes))
+        return tuple(sorted(self._open))
 
-    def get(self, network_id: str) -> OverlaySandbox | None:
-        return self._sandboxes.get(network_id)
-
-    @property
-    def host_address(self) -> str:
-        return self.endpoint.address
+    def path(self, network_id: str) -> Path:
+        return self._folder / network_id
 
     def set_endpoint(self, endpoint: TunnelEndpoint) -> None:
-        """Change the VTEP address or port. `ensure` then replaces the VXLAN device of each network."""
+        """Change the address or port of this host's end. `ensure` then gives each network's devices new options."""
         self.endpoint = endpoint
         self._underlay = None
 
-    def ensure(self, network: OverlayNetwork) -> OverlaySandbox:
-        """Create the network's sandbox, or bring it to the network's current configuration and the host's underlay.
+    async def ensure(self, network: OverlayNetwork) -> tuple[Overlay, bool, bool]:
+        """Create or adopt the network's sandbox. Returns the network as this host carries it, whether its sandbox was not open before,
+        and whether an earlier process left it.
 
         Raises:
             UnavailableError: the host has no cluster address. UnsupportedError: the underlay or kernel cannot carry it.
         """
-        if not self.host_address:
-            raise UnavailableError(
-                f"network {network.name} needs a cluster address of this host, and the host is not in a cluster"
-            )
-        new = network.id not in self._sandboxes
-        if new or self._underlay is None:
-            self._underlay = self._find_underlay()
-        size = mtu.choose_mtu(network.name, network.mtu, self._underlay)
-        if new:
-            path = self._folder / network.id
-            self._sandboxes[network.id] = OverlaySandbox(network, path, self._host, self.endpoint, size)
-        overlay = self._sandboxes[network.id]
-        overlay.update(network, self.endpoint, size)
-        return overlay
+        async with self._lock:
+            if not self.endpoint.address:
+                raise UnavailableError(
+                    f"network {network.name} needs a cluster address of this host, and the host is not in a cluster"
+                )
+            is_new = network.id not in self._open
+            if is_new or self._underlay is None:
+                self._underlay = await self._thread.run(self._find_underlay)
+            size = mtu.choose_mtu(network.name, network.mtu, self._underlay)
+            is_left = is_new and await self._thread.run(lambda: _create(self.path(network.id)))
+            overlay = plan_network(network, self.endpoint, size)
+            self._open[network.id] = overlay
+            if is_new:
+                self._reconciler.open_namespace(network_key(network.id), self.path(network.id))
+            return overlay, is_new, is_left
 
-    def tunnel_mtu(self) -> int:
-        """The size of a packet that a tunnel carries on this host's present network device."""
-        return mtu.choose_mtu("", 0, self._find_underlay())
+    async def remove(self, network_id: str, is_unused: Callable[[], bool] = lambda: True) -> bool:
+        """Remove the network's sandbox, also one that an earlier process left, if it is unused by then. Returns whether it did."""
+        async with self._lock:
+            if not is_unused():
+                return False
+            self._open.pop(network_id, None)
+            self._reconciler.close_namespace(network_key(network_id))
+            path = self.path(network_id)
+            if await self._thread.run(path.exists):
+                await self._thread.run(lambda: links.remove_namespace(path))
+            return True
 
-    def remove(self, network_id: str) -> None:
-        """Remove the network's namespace, also one that an earlier process left and this one never opened."""
-        overlay = self._sandboxes.pop(network_id, None)
-        if overlay is not None:
-            overlay.remove()
-        elif netns.is_namespace(path := self._folder / network_id):
-            links.remove_namespace(path)
-
-    def remove_unused(self, used: Collection[str]) -> tuple[str, ...]:
+    async def remove_unused(self, used: Collection[str]) -> tuple[str, ...]:
         """Remove the namespaces on disk that are neither open nor in `used`. Returns their network ids."""
-        unused = [path for path in sorted(self._folder.iterdir()) if path.name not in {*self._sandboxes, *used}]
-        for path in unused:
-            links.remove_namespace(path)
-        return tuple(path.name for path in unused)
+        found = await self._thread.run(lambda: sorted(path.name for path in self._folder.iterdir()))
+        unused = tuple(name for name in found if name not in {*self._open, *used})
+        for network_id in unused:
+            await self.remove(network_id)
+        return unused
+
+    async def take_over(self, vni: int, known: Collection[str]) -> bool:
+        """Remove the VXLAN device with an id from the sandbox of a network that is not `known`: an earlier process left it, and the
+        managers have given the id to another network. Containers keep their interfaces. Returns whether there was one.
+        """
+
+        def has_id(route: Any) -> bool:
+            index = links.index_of(route, TUNNEL)
+            if not index:
+                return False
+            data = route.get_links(index)[0].get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA")
+            return bool(data.get_attr("IFLA_VXLAN_ID") == vni and links.delete_link(route, TUNNEL))
+
+        def remove(left: Collection[str]) -> bool:
+            for name in left:
+                namespace = Namespace(str(self.path(name)))
+                try:
+                    what = f"remove the VXLAN device that was left of network {name}"
+                    if links.run_in_namespace(namespace, what, has_id):
+                        return True
+                finally:
+                    namespace.close()
+            return False
+
+        async with self._lock:
+            found = await self._thread.run(lambda: [path.name for path in self._folder.iterdir()])
+            return await self._thread.run(lambda: remove([name for name in found if name not in {*known, *self._open}]))
+
+    async def tunnel_mtu(self) -> int:
+        """The size of a packet that a tunnel carries on this host's present network device."""
+        return mtu.choose_mtu("", 0, await self._thread.run(self._find_underlay))
 
     def _find_underlay(self) -> Underlay:
+        address = self.endpoint.address
         device, size = links.run_in_namespace(
-            self._host, "read the MTU", lambda route: links.underlay_device(route, self.host_address)
+            self._host, "read the MTU", lambda route: links.underlay_device(route, address)
         )
-        return Underlay(device, size)
+        return Underlay(device, size, is_ipv6=":" in address)
+
+
+def _create(path: Path) -> bool:
+    """Create a namespace. Returns whether it existed."""
+    found = netns.is_namespace(path)
+    netns.create(path)
+    return found

@@ -1,8 +1,6 @@
-"""Service discovery: the DNS zone and the VIP backends of each network, derived from the network state.
+"""Service discovery: the DNS zone of each network, derived from the network state, and what each container resolves.
 
-Invariant: both change together, so that a name never resolves to a VIP whose backends are unknown.
-
-Owned by `host_networks`. It decides what each container resolves and reaches, and changes nothing in the kernel.
+Owned by `host_networks`. It changes nothing in the kernel.
 """
 
 from __future__ import annotations
@@ -11,29 +9,30 @@ from collections.abc import Iterable
 
 from agent.dns import zone
 from agent.dns.zone import NetworkZone, Zone
-from agent.network import backends
-from agent.network.backends import BackendTable
 from agent.network.model import Attachment, LocalAttachment
 from agent.network.state import NetworkState
 
 
 class ServiceDiscovery:
-    """Zones and backend tables by network id, as of the last `update` of each network."""
+    """Zones by network id, as of the last `update` of each network."""
 
     def __init__(self) -> None:
         self._zones: dict[str, NetworkZone] = {}
-        self._backends: dict[str, BackendTable] = {}
 
     def update(self, state: NetworkState, network_id: str, local: Iterable[Attachment]) -> None:
-        """Derive one network's zone and backends. `local` are the attachments of this host's containers to it."""
+        """Derive one network's zone. `local` are the attachments of this host's containers to it."""
         network = state.networks.get(network_id)
         if network is None:
             self._zones.pop(network_id, None)
-            self._backends.pop(network_id, None)
             return
         endpoints, services = state.endpoints(network_id).values(), state.services(network_id).values()
-        self._backends[network_id] = backends.build_table(services, endpoints)
-        aliases = [(alias, attachment.ip) for attachment in local for alias in attachment.aliases]
+        aliases = [
+            (alias, address)
+            for attachment in local
+            for alias in attachment.aliases
+            for address in (attachment.ip, attachment.ip6)
+            if address
+        ]
         self._zones[network_id] = zone.build_network_zone(network.name, endpoints, services, aliases)
 
     def set_local_zone(self, network_id: str, found: NetworkZone | None) -> None:
@@ -55,7 +54,3 @@ class ServiceDiscovery:
                 if item.network_id in self._zones
             )
         )
-
-    def backends_of(self, network_ids: Iterable[str]) -> BackendTable:
-        """The backends of a container with these networks."""
-        return backends.merge_tables(self._backends[key] for key in network_ids if key in self._backends)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agent.network.model import NetworkChanges, OverlayNetwork
+from agent.network.model import NetworkChanges, OverlayNetwork, Subnet
 from covey.network_options import requested_mtu
 from covey.objects import Network
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
@@ -27,13 +27,16 @@ def network_changes(changes: Sequence[AssignmentChange]) -> NetworkChanges:
 
 
 def _overlay(network: Network) -> OverlayNetwork:
-    config = network.ipam.configs[0] if network.ipam.configs else None
+    subnets = [Subnet(each.subnet, each.gateway.partition("/")[0]) for each in network.ipam.configs]
+    subnets.sort(key=lambda each: ":" in each.subnet)
+    first = subnets[0] if subnets else Subnet("")
     return OverlayNetwork(
         id=network.id,
         name=network.spec.annotations.name,
         vni=network.vni,
-        subnet=config.subnet if config else "",
-        gateway=config.gateway.partition("/")[0] if config else "",
+        subnet=first.subnet,
+        gateway=first.gateway,
         mtu=requested_mtu(network.spec.annotations.name, network.spec.driver.options),
         internal=network.spec.internal,
+        more_subnets=tuple(subnets[1:]),
     )

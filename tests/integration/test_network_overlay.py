@@ -15,8 +15,9 @@ import pytest
 from agent.network import links, netns
 from agent.network.model import Attachment, NetworkChanges, TunnelEndpoint
 from covey.errors import NotFoundError, UnavailableError
+from covey.mac_address import derived_mac
 from covey.objects.assignment import NetworkEndpoint, VirtualService
-from tests.support.switched_hosts import HostUnderTest, SwitchedHosts, eventually, overlay, receive, switched_hosts
+from tests.support.switched_hosts import HostUnderTest, SwitchedHosts, overlay, receive, switched_hosts
 
 pytestmark = pytest.mark.root
 VIP = "10.0.1.100"
@@ -537,11 +538,16 @@ async def test_a_thousand_fdb_entries_are_programmed_and_removed(tmp_path: Path)
             for i in range(1000)
         )
         assert await driver.apply(NetworkChanges(networks=(network,), endpoints=many)) == ()
-        host = driver._host
-        assert host is not None
-        held = host.overlays.get("net1")
-        assert held is not None
-        assert len(links.run_in_namespace(held.namespace, "read", held._read_entries)) == 1000
-        assert links.run_in_namespace(held.namespace, "read", held._read_entries) == held.programmed
+        sandbox = netns.Namespace(str(net.hosts[0].folder / "netns/networks/net1"))
+
+        def hosts_by_mac() -> dict[str, str]:
+            entries = links.run_in_namespace(sandbox, "read", lambda route: route.get_neighbours(7))
+            return {
+                each.get_attr("NDA_LLADDR"): each.get_attr("NDA_DST") for each in entries if each.get_attr("NDA_DST")
+            }
+
+        assert hosts_by_mac() == {derived_mac(endpoint.address): endpoint.host for endpoint in many}
+        assert await driver.reconciler.verify() == ()
         assert await driver.apply(NetworkChanges(removed_endpoints=tuple(endpoint.id for endpoint in many))) == ()
-        await eventually(lambda: links.run_in_namespace(held.namespace, "read", held._read_entries) == {})
+        assert hosts_by_mac() == {}
+        sandbox.close()

@@ -1,71 +1,16 @@
-"""Network plans: applying one reaches the goal, and planning again gives the empty plan."""
+"""Network state: it follows the changes, and says what they concern."""
 
 from __future__ import annotations
-
-import re
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.dns import wire
-from agent.network import fdb, vip_lb
-from agent.network.fdb import FdbPlan
 from agent.network.model import NetworkChanges, OverlayNetwork
 from agent.network.state import NetworkState
 from covey.objects.assignment import NetworkEndpoint, VirtualService
 
 addresses = st.integers(1, 12).map(lambda i: f"10.0.0.{i}")
-entries = st.dictionaries(addresses, st.sampled_from(["h1", "h2", "h3"]))
-tables = st.dictionaries(
-    addresses, st.sets(st.integers(1, 30).map(lambda i: f"10.1.0.{i}")).map(lambda found: tuple(sorted(found)))
-)
-
-
-@given(entries, entries)
-def test_an_fdb_plan_reaches_its_goal_and_the_next_plan_is_empty(have, want):
-    assert fdb.apply_plan(have, fdb.plan(have, want)) == want
-    assert fdb.plan(want, want) == FdbPlan()
-
-
-@given(tables, tables)
-def test_a_vip_plan_reaches_its_goal_and_the_next_plan_is_empty(have, want):
-    assert changed(have, vip_lb.plan(have, want)) == want
-    assert vip_lb.plan(want, want) == ()
-    assert vip_lb.nft_commands(()) == ""
-
-
-def changed(have: dict[str, tuple[str, ...]], plan: vip_lb.VipPlan) -> dict[str, tuple[str, ...]]:
-    """The backends once the plan was carried out."""
-    after = {vip: backends for vip, backends in have.items() if vip not in {change.vip for change in plan}}
-    return after | {change.vip: change.after for change in plan if change.after is not None}
-
-
-def carried_out(text: str, held: dict[str, set[str]]) -> None:
-    """A small nftables: elements must be there to be deleted and absent to be added, as in the kernel."""
-    for line in text.splitlines():
-        verb, target, body = re.fullmatch(r"(add|delete) element ip covey (\w+) \{ (.*) \}", line).groups()
-        elements = held.setdefault(target, set())
-        for item in body.split(", "):
-            key = item.partition(" : ")[0]
-            known = {element for element in elements if element.partition(" : ")[0] == key}
-            assert bool(known) == (verb == "delete"), line
-            if verb == "delete":
-                elements -= known
-            else:
-                elements.add(item)
-
-
-@given(tables, tables)
-def test_nft_commands_lead_from_any_backends_to_any_others(have, want):
-    stepwise: dict[str, set[str]] = {}
-    carried_out(vip_lb.nft_commands(vip_lb.plan({}, have)), stepwise)
-    carried_out(vip_lb.nft_commands(vip_lb.plan(have, want)), stepwise)
-    at_once: dict[str, set[str]] = {}
-    carried_out(vip_lb.nft_commands(vip_lb.plan({}, want)), at_once)
-    assert {name: items for name, items in stepwise.items() if items} == {
-        name: items for name, items in at_once.items() if items
-    }
-
 
 names = st.sampled_from(["a", "b", "c"])
 networks = st.builds(

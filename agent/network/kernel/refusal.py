@@ -15,7 +15,7 @@ _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, err
 def refusal(namespace: str, item: Item, value: Value | None, number: int, words: str = "") -> CoveyError:
     """`number` is the kernel's errno, `words` its own explanation if it gave one."""
     reason = os.strerror(number) + (f" ({words})" if words else "")
-    remedy = _remedy(item, value, number)
+    remedy = _remedy(item, value, number, words)
     message = f"the kernel refused the {_named(item, value)} {place(namespace)}: {reason}{remedy}"
     return UnsupportedError(message) if number in _UNSUPPORTED else UnavailableError(message)
 
@@ -46,7 +46,7 @@ def _named(item: Item, value: Value | None) -> str:
 _MODULES = {"vlan": "8021q"}
 
 
-def _remedy(item: Item, value: Value | None, number: int) -> str:
+def _remedy(item: Item, value: Value | None, number: int, words: str) -> str:
     link = value if isinstance(value, Link) else None
     if link is not None and number in _UNSUPPORTED:
         module = _MODULES.get(link.kind, link.kind)
@@ -54,8 +54,8 @@ def _remedy(item: Item, value: Value | None, number: int) -> str:
     if link is not None and link.parent and number == errno.ENODEV:
         return f"; there is no parent device {link.parent} on this host"
     if link is not None and number == errno.EEXIST:
-        if link.kind == "vxlan":
-            return f"; VXLAN id {link.options.get('vxlan_id')} or the name {item[1]} is in use on this host by another daemon or tool"
+        if link.kind == "vxlan" and "VNI" in words:
+            return f"; VXLAN id {link.options.get('vxlan_id')} is in use on this host by another daemon or tool"
         return f"; another device has this name: remove it (ip link delete {item[1]}) or choose another name"
     if number == errno.EBUSY and link is not None:
         return f"; its parent {link.parent or 'device'} is in use in another mode or by another kind of device"

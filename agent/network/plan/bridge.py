@@ -28,7 +28,7 @@ from agent.network.namespace_state import (
     VethPeer,
     container_key,
 )
-from agent.network.overlay import port_name
+from agent.network.plan.names import port_name
 
 NAT, NAT_UNPROTECTED, ROUTED, ISOLATED = "nat", "nat-unprotected", "routed", "isolated"
 OPEN_PORTS = {4: "open_ports4", 6: "open_ports6"}

@@ -25,8 +25,8 @@ from agent.network.namespace_state import (
     VethPeer,
     container_key,
 )
-from agent.network.overlay import port_name
 from agent.network.plan.bridge import interface_sysctls
+from agent.network.plan.names import port_name
 
 HOST_MAC = "02:42:ff:ff:ff:01"
 """The MAC address of the host's end of every pair: each pair is a link of its own."""

@@ -2,9 +2,15 @@
 
 Invariant: forwarding entries come from the cluster's state and are never learnt. Invariant: the VXLAN device is made from the host's
 namespace, so its UDP socket stays with the host while its bridge is out of reach of the host's firewall.
+
+The VXLAN device answers ARP and neighbour solicitations for remote endpoints itself (`proxy`). What nobody answers ends there: without
+an all-zero entry the device sends no copies to other hosts. The bridge has a permanent neighbour for every endpoint, because it leads
+connections to VIPs there.
 """
 
 from __future__ import annotations
+
+from ipaddress import ip_interface
 
 import msgspec
 
@@ -15,18 +21,22 @@ from agent.network.namespace_state import (
     Link,
     NamespaceState,
     Neighbour,
+    Route,
     VethPeer,
     container_key,
     network_key,
 )
+from agent.network.plan.names import port_name
 
 BRIDGE, TUNNEL = "br0", "vxlan0"
-ALL_ZERO = "00:00:00:00:00:00"
+_NO_LINK_LOCAL = "1"
 
 
 class Overlay(msgspec.Struct, frozen=True, kw_only=True):
-    """A network as this host carries it. `gateways` are addresses with prefix, of either family, that the bridge has. `host` and `port` are
-    this end of the tunnels. `broadcast` floods broadcast and multicast to every host of the network.
+    """A network as this host carries it. `host` and `port` are this end of the tunnels.
+
+    `gateways` are addresses with prefix lengths, which the bridge has; `subnets` those without a gateway. `mac` is the bridge's own, the
+    same on all hosts.
     """
 
     id: str
@@ -34,79 +44,87 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     mtu: int
     host: str
     port: int
+    mac: str
     gateways: tuple[str, ...] = ()
-    mac: str = ""
-    broadcast: bool = False
+    subnets: tuple[str, ...] = ()
+
+    @property
+    def has_ipv6(self) -> bool:
+        return any(":" in each for each in (*self.gateways, *self.subnets))
 
 
 class OverlayEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint on the network: addresses without prefix, "" for none of that family. `host` is the tunnel's end at its node."""
+    """An endpoint on another host: addresses without prefix, "" for none of that family. `host` is the tunnel's end at its node."""
 
     address: str
     address6: str = ""
     mac: str
-    host: str = ""
+    host: str
 
 
 class OverlayInterface(msgspec.Struct, frozen=True, kw_only=True):
-    """A local container's interface: `port` is its end in the sandbox, `addresses` have prefixes."""
+    """A local container's interface. `addresses` have prefix lengths."""
 
     container_id: str
     name: str
-    port: str
     mac: str
     addresses: tuple[str, ...]
 
 
 def network(overlay: Overlay) -> Fragment:
     """The sandbox with its bridge and its VXLAN device."""
-    local = "vxlan_local6" if ":" in overlay.host else "vxlan_local"
     tunnel: dict[str, int | str] = {
         "vxlan_id": overlay.vni,
-        local: overlay.host,
+        "vxlan_local": overlay.host,
         "vxlan_port": overlay.port,
         "vxlan_learning": 0,
         "vxlan_proxy": 1,
         "vxlan_l2miss": 0,
         "vxlan_l3miss": 0,
     }
-    flood = {"mcast_flood": int(overlay.broadcast), "bcast_flood": int(overlay.broadcast)}
+    options: dict[str, int | str] = {"mcast_snooping": 0} if overlay.has_ipv6 else {}
+    sysctls = {"net/ipv6/conf/default/disable_ipv6": "1"}
+    if overlay.has_ipv6:
+        for device in (BRIDGE, TUNNEL):
+            sysctls |= _ipv6_sysctls(device) | {f"net/ipv6/conf/{device}/addr_gen_mode": _NO_LINK_LOCAL}
     state = NamespaceState(
         links={
-            BRIDGE: Link(kind="bridge", mac=overlay.mac, mtu=overlay.mtu, options={"br_mcast_snooping": 0}),
+            "lo": Link(),
+            BRIDGE: Link(kind="bridge", mac=overlay.mac, mtu=overlay.mtu, options=options),
             TUNNEL: Link(
                 kind="vxlan",
                 mtu=overlay.mtu,
                 master=BRIDGE,
                 made_in=HOST,
                 options=tunnel,
-                port_options={"learning": 0, "unicast_flood": 0, **flood},
+                port_options={"learning": 0, "unicast_flood": 0},
             ),
         },
         addresses=frozenset((BRIDGE, address) for address in overlay.gateways),
-        sysctls={f"net/ipv6/conf/{BRIDGE}/disable_ipv6": "0" if any(":" in item for item in overlay.gateways) else "1"},
+        routes=frozenset(
+            Route(destination=subnet, family=6 if ":" in subnet else 4, device=BRIDGE) for subnet in overlay.subnets
+        ),
+        sysctls=sysctls,
     )
     return {network_key(overlay.id): state}
 
 
-def remote_endpoint(overlay: Overlay, endpoint: OverlayEndpoint) -> Fragment:
-    """An endpoint on another host: its host, and the neighbour entries by which this host answers for it."""
+def remote_endpoint(network_id: str, endpoint: OverlayEndpoint) -> Fragment:
+    """An endpoint on another host: its host, and the neighbour entries by which this host answers for it and reaches it."""
     addresses = [address for address in (endpoint.address, endpoint.address6) if address]
     return {
-        network_key(overlay.id): NamespaceState(
+        network_key(network_id): NamespaceState(
             fdb=frozenset({FdbEntry(TUNNEL, endpoint.mac, endpoint.host), FdbEntry(TUNNEL, endpoint.mac)}),
-            neighbours=frozenset(Neighbour(TUNNEL, address, endpoint.mac) for address in addresses),
+            neighbours=frozenset(
+                Neighbour(device, address, endpoint.mac) for device in (TUNNEL, BRIDGE) for address in addresses
+            ),
         )
     }
 
 
-def remote_host(overlay: Overlay, host: str) -> Fragment:
-    """Another host of a network with broadcast: it gets a copy of each broadcast and multicast frame."""
-    return {network_key(overlay.id): NamespaceState(fdb=frozenset({FdbEntry(TUNNEL, ALL_ZERO, host)}))}
-
-
 def interface(overlay: Overlay, attached: OverlayInterface) -> Fragment:
     """A local container's interface: a veth pair from the bridge into the container."""
+    port = port_name(attached.container_id, attached.name)
     peer = VethPeer(
         namespace=container_key(attached.container_id), name=attached.name, mac=attached.mac, mtu=overlay.mtu
     )
@@ -114,14 +132,26 @@ def interface(overlay: Overlay, attached: OverlayInterface) -> Fragment:
     inside = NamespaceState(
         links={attached.name: Link(kind="veth", mac=attached.mac, mtu=overlay.mtu)},
         addresses=frozenset((attached.name, address) for address in attached.addresses),
-        sysctls={f"net/ipv6/conf/{attached.name}/disable_ipv6": "0" if has_ipv6 else "1"},
+        sysctls=_ipv6_sysctls(attached.name) if has_ipv6 else {},
     )
-    port = Link(
+    outer = Link(
         kind="veth",
         mtu=overlay.mtu,
         master=BRIDGE,
         peer=peer,
+        # A connection of a backend to its own VIP goes back out of the port that it came from.
         port_options={"learning": 0, "unicast_flood": 0, "hairpin_mode": 1},
     )
-    outside = NamespaceState(links={attached.port: port}, fdb=frozenset({FdbEntry(attached.port, attached.mac)}))
+    outside = NamespaceState(
+        links={port: outer},
+        fdb=frozenset({FdbEntry(port, attached.mac)}),
+        neighbours=frozenset(
+            Neighbour(BRIDGE, str(ip_interface(each).ip), attached.mac) for each in attached.addresses
+        ),
+    )
     return {network_key(overlay.id): outside, container_key(attached.container_id): inside}
+
+
+def _ipv6_sysctls(device: str) -> dict[str, str]:
+    folder = f"net/ipv6/conf/{device}"
+    return {f"{folder}/accept_dad": "0", f"{folder}/accept_ra": "0", f"{folder}/disable_ipv6": "0"}

@@ -2,6 +2,7 @@
 
 The bridge of the sandbox has the VIPs as addresses and translates what comes for them, to backends in turns. Replies cross the bridge,
 where br_netfilter of this namespace alone hands them to conntrack, which restores the VIP; so backends see the caller's own address.
+Packets that are not for a VIP are not touched.
 
 Invariant: only ready endpoints are backends. A VIP without any refuses at once instead of timing out.
 Invariant: nothing of it lives in a container's namespace, where the container could flush it.

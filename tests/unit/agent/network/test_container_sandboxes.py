@@ -36,5 +36,3 @@ def test_files_without_a_mounted_namespace_are_deleted_at_the_start(tmp_path: Pa
     assert list(sandboxes.paths()) == ["leftover"]
     sandboxes.prepare()
     assert sandboxes.paths() == {}
-    assert sandboxes.used_networks() == set()
-    assert not sandboxes.delete_stale_connections_of_one()

@@ -1,4 +1,4 @@
-"""Names and backends per network and container."""
+"""Names per network and container."""
 
 from __future__ import annotations
 
@@ -54,16 +54,9 @@ def test_an_alias_of_a_local_container_resolves_to_its_address():
     assert address(discovered(cluster()), b"db", Attachment("n1", "10.0.1.9/24", "eth0")) == "10.0.1.77"
 
 
-def test_a_container_reaches_the_backends_of_its_own_networks():
-    discovery = discovered(cluster())
-    assert discovery.backends_of(["n2"]).ready == {"10.0.2.100": ("10.0.2.5",)}
-    assert discovery.backends_of(["n1", "n2", "unknown"]).ready.keys() == {"10.0.1.100", "10.0.2.100"}
-
-
-def test_a_network_that_is_removed_has_neither_names_nor_backends():
+def test_a_network_that_is_removed_has_no_names():
     state = cluster()
     discovery = discovered(state)
     state.apply(NetworkChanges(removed_networks=("n1",)))
     discovery.update(state, "n1", ())
     assert address(discovery, b"web", Attachment("n1", "10.0.1.9/24", "eth0")) == ""
-    assert discovery.backends_of(["n1"]) == ({}, {})

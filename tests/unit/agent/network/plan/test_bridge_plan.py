@@ -3,7 +3,6 @@
 import pytest
 
 from agent.network.namespace_state import HOST, Link, NftTable, Route, VethPeer, container_key
-from agent.network.overlay import port_name
 from agent.network.plan.bridge import (
     BridgeNetwork,
     BridgePort,
@@ -13,6 +12,7 @@ from agent.network.plan.bridge import (
     plan_port,
     table_name,
 )
+from agent.network.plan.names import port_name
 
 ID = "c" * 64
 PLAIN = BridgeNetwork(device="br-a", addresses=("10.0.0.1/24",), subnets=("10.0.0.0/24",))
