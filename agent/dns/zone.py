@@ -10,6 +10,7 @@ Invariant: zones are immutable. A change of a network builds its zone again.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -62,21 +63,22 @@ def build_network_zone(
     ready: dict[str, list[str]] = {}
     for endpoint in ordered:
         if endpoint.ready and endpoint.service_id:
-            ready.setdefault(endpoint.service_id, []).append(endpoint.address)
+            ready.setdefault(endpoint.service_id, []).extend(_addresses(endpoint))
     for service in sorted(services, key=lambda service: service.service_id):
         tasks = ready.get(service.service_id, [])
-        answer = [service.address] if service.mode is EndpointMode.VIP and service.address else tasks
+        vips = _addresses(service)
+        answer = vips if service.mode is EndpointMode.VIP and vips else tasks
         for label in (service.name, *service.aliases):
             add(label, answer)
             add(f"tasks.{label}", tasks)
-        if service.address:
-            reverse[service.address] = f"{service.name}.{name}".encode()
+        reverse |= dict.fromkeys(vips, f"{service.name}.{name}".encode())
     for endpoint in ordered:
         for label in (endpoint.task_name, endpoint.hostname, *endpoint.aliases):
-            add(label, (endpoint.address,))
+            add(label, _addresses(endpoint))
         label = endpoint.task_name or endpoint.hostname
-        if label and (endpoint.ready or endpoint.address not in reverse):
-            reverse[endpoint.address] = f"{label}.{name}".encode()
+        if label:
+            pointed = [each for each in _addresses(endpoint) if endpoint.ready or each not in reverse]
+            reverse |= dict.fromkeys(pointed, f"{label}.{name}".encode())
     for label, address in local_aliases:
         add(label, (address,))
     return NetworkZone(network, {label: tuple(found) for label, found in forward.items()}, reverse)
@@ -135,9 +137,13 @@ def _of_kind(found: tuple[bytes, ...], kind: int) -> tuple[bytes, ...]:
     return tuple(each for each in found if len(each) == size)
 
 
+def _addresses(item: NetworkEndpoint | VirtualService) -> list[str]:
+    return [address for address in (item.address, item.address6) if address]
+
+
+@functools.lru_cache(maxsize=65_536)
 def _packed(address: str) -> bytes:
     try:
-        first, second, third, fourth = address.split(".")
-        return bytes((int(first), int(second), int(third), int(fourth)))
+        return ip_address(address).packed
     except ValueError:
-        raise InvalidArgumentError(f"{address!r} is not an IPv4 address, so no name can resolve to it") from None
+        raise InvalidArgumentError(f"{address!r} is not an IP address, so no name can resolve to it") from None

@@ -30,12 +30,16 @@ Report = Callable[[str, TaskStatus], None]
 
 
 class HeldAttachment(NamedTuple):
-    """A container's address (with prefix length) on a network. ``task_id`` is empty until the managers have named the attachment."""
+    """A container's addresses (with prefix lengths) on a network. ``task_id`` is empty until the managers have named the attachment.
+    ``address6`` is empty on a network without IPv6.
+    """
 
     container_id: str
     network_id: str
     address: str
     task_id: str = ""
+    address6: str = ""
+    mac: str = ""
 
 
 class Attachments:
@@ -74,7 +78,9 @@ class Attachments:
         self._awaited[task_id] = assigned
         try:
             response = await dispatcher.AttachNetwork(_wire_request(task_id, config, request), timeout=CALL_SECONDS)
-            held = HeldAttachment(config.id, response.network_id, response.address, task_id)
+            held = HeldAttachment(
+                config.id, response.network_id, response.address, task_id, response.address6, response.mac
+            )
             self._held[config.id, response.network_id] = held
             async with asyncio.timeout(ASSIGNMENT_SECONDS):
                 await assigned
@@ -172,6 +178,8 @@ def _wire_request(
         network_ref=request.network,
         aliases=dict.fromkeys((*request.aliases, config.id[:12])),
         address=request.ip,
+        address6=request.ip6,
+        mac=request.mac,
     )
 
 

@@ -43,7 +43,6 @@ from agent.network.model import Attachment
 from agent.network.port_registry import PortOwner
 from covey.errors import CoveyError, PortInUseError
 from covey.ids import endpoint_id
-from covey.mac_address import derived_mac
 from covey.objects import Network
 from covey.objects.assignment import AssignmentChange
 
@@ -147,7 +146,7 @@ class EndpointOwner:
             return
         for item in config.networks if not config.task_id else ():
             if item.network_id and not _is_local(item):
-                self.attachments.hold(HeldAttachment(config.id, item.network_id, f"{item.ip}/{item.prefix}"))
+                self.attachments.hold(_held(config.id, item))
         await self.local.adopt(config, [item for item in config.networks if _is_local(item)])
         await self.local.settle(config, config.networks)
         connection = self._remember(config, config.networks, netns_path=path)
@@ -170,7 +169,7 @@ class EndpointOwner:
             if part is not None:
                 endpoint = await self.local.attach(config, part, request, name)
                 return await self._settled(config, (*config.networks, endpoint))
-            attachment = Attachment(held.network_id, held.address, name, request.aliases)
+            attachment = Attachment(held.network_id, held.address, name, request.aliases, held.address6, held.mac)
             try:
                 await self._driver.attach(config.id, attachment)
             except BaseException:
@@ -209,7 +208,9 @@ class EndpointOwner:
         endpoint = next((item for item in config.networks if item.network_id == lost.network_id), None)
         if endpoint is None:
             return True
-        request = NetworkRequest(network=lost.network_id, ip=endpoint.ip, aliases=endpoint.aliases)
+        request = NetworkRequest(
+            network=lost.network_id, ip=endpoint.ip, ip6=endpoint.ip6, mac=endpoint.mac, aliases=endpoint.aliases
+        )
         try:
             await self.attachments.attach(config, request)
         except CoveyError as error:
@@ -293,7 +294,7 @@ class EndpointOwner:
                     requests.append(request)
                     continue
                 held = await self.attachments.attach(config, request)
-                requests.append(msgspec.structs.replace(request, network=held.network_id, ip=held.address))
+                requests.append(_granted(request, held))
         except BaseException:
             self.attachments.release(config.id)
             raise
@@ -333,6 +334,7 @@ class EndpointOwner:
         self, config: ContainerConfig, attachment: Attachment, request: NetworkRequest
     ) -> EndpointSettings:
         address, _, prefix = attachment.address.partition("/")
+        address6, _, prefix6 = attachment.address6.partition("/")
         network = self._networks[attachment.network_id]
         return EndpointSettings(
             name=network.spec.annotations.name,
@@ -341,7 +343,9 @@ class EndpointOwner:
             endpoint_id=endpoint_id(config.id, network.id),
             ip=address,
             prefix=int(prefix or 32),
-            mac=derived_mac(address),
+            ip6=address6,
+            prefix6=int(prefix6 or 0),
+            mac=attachment.hardware_address,
             aliases=attachment.aliases,
             links=request.links,
             interface=attachment.interface,
@@ -353,6 +357,17 @@ def host_gateway(endpoints: Iterable[EndpointSettings]) -> str:
     return next((item.gateway for item in endpoints if item.gateway and item.driver == BRIDGE), "")
 
 
+def _held(container_id: str, item: EndpointSettings) -> HeldAttachment:
+    """What a running container says that it holds on a network of the cluster."""
+    address6 = f"{item.ip6}/{item.prefix6}" if item.ip6 else ""
+    return HeldAttachment(container_id, item.network_id, f"{item.ip}/{item.prefix}", address6=address6, mac=item.mac)
+
+
+def _granted(request: NetworkRequest, held: HeldAttachment) -> NetworkRequest:
+    """The request with the addresses that the managers gave."""
+    return msgspec.structs.replace(request, network=held.network_id, ip=held.address, ip6=held.address6, mac=held.mac)
+
+
 def _is_local(endpoint: EndpointSettings) -> bool:
     """Whether this host makes the endpoint by itself, and not for an overlay network."""
     return endpoint.driver not in {"", _OVERLAY}
@@ -361,7 +376,14 @@ def _is_local(endpoint: EndpointSettings) -> bool:
 def _attachments(config: ContainerConfig) -> tuple[Attachment, ...]:
     """The overlay interfaces that a running container has."""
     return tuple(
-        Attachment(item.network_id, f"{item.ip}/{item.prefix}", item.interface or f"eth{number}", item.aliases)
+        Attachment(
+            network_id=item.network_id,
+            address=f"{item.ip}/{item.prefix}",
+            interface=item.interface or f"eth{number}",
+            aliases=item.aliases,
+            address6=f"{item.ip6}/{item.prefix6}" if item.ip6 else "",
+            mac=item.mac,
+        )
         for number, item in enumerate(config.networks)
         if item.network_id and not _is_local(item)
     )

@@ -81,7 +81,7 @@ def plan_interfaces(config: ContainerConfig, networks: Mapping[str, Network], fi
                 "(not supported yet): use an overlay network"
             )
         name = interface_name(request, None, (each.name for each in interfaces.values()))
-        attachment = Attachment(network.id, request.ip, name, request.aliases)
+        attachment = Attachment(network.id, request.ip, name, request.aliases, request.ip6, request.mac)
         interfaces[network.id] = PlannedInterface(name=name, request=request, attachment=attachment)
     planned = tuple(interfaces.values())
     gateway = (

@@ -137,7 +137,11 @@ def _networks(task: Task) -> tuple[NetworkRequest, ...]:
     named = {config.target for config in task.spec.networks}
     return tuple(
         NetworkRequest(
-            network=attachment.network_id, ip=attachment.address, aliases=() if task.service_id else attachment.aliases
+            network=attachment.network_id,
+            ip=attachment.address,
+            ip6=attachment.address6,
+            mac=attachment.mac,
+            aliases=() if task.service_id else attachment.aliases,
         )
         for attachment in task.networks
         if attachment.network_id in named

@@ -166,18 +166,27 @@ class SwitchedHosts:
         await host.driver.close()
 
     async def run_task(
-        self, host: HostUnderTest, last: int, *, service: str = "", network: str = "net1", ready: bool = True
+        self,
+        host: HostUnderTest,
+        last: int,
+        *,
+        service: str = "",
+        network: str = "net1",
+        ready: bool = True,
+        ipv6: str = "",
     ) -> Container:
-        """Create a container on the host at 10.0.1.LAST. Call `apply` to tell the other hosts."""
+        """Create a container on the host at 10.0.1.LAST, and at IPV6LAST if a prefix such as `fd00:1::` is given. Call `apply` to tell the other hosts."""
         container_id = f"c{last}{secrets.token_hex(6)}"
         subnet = next(item.subnet for item in self.networks if item.id == network).rpartition(".")[0]
         endpoint = NetworkEndpoint(
             id=f"task{last}/{network}", task_id=f"task{last}", network_id=network, node_id=host.name, host=host.address, address=f"{subnet}.{last}",
             service_id=f"id-{service}" if service else "", service_name=service, task_name=f"{service or 'task'}.{last}",
-            hostname=f"h{last}", ready=ready,
+            hostname=f"h{last}", ready=ready, address6=f"{ipv6}{last}" if ipv6 else "",
         )  # fmt: skip
+        address6 = f"{endpoint.address6}/64" if ipv6 else ""
+        attachment = Attachment(network, f"{endpoint.address}/24", "eth0", address6=address6)
         path = await host.driver.create_sandbox(container_id)
-        await host.driver.attach(container_id, Attachment(network, f"{endpoint.address}/24", "eth0"))
+        await host.driver.attach(container_id, attachment)
         self.endpoints[endpoint.task_id] = endpoint
         container = Container(host, container_id, endpoint, path)
         self._stack.callback(container.namespace.close)
@@ -212,7 +221,12 @@ class SwitchedHosts:
             except (OSError, asyncio.CancelledError):
                 writer.close()
 
-        listening = await container.run(lambda: socket.create_server(("0.0.0.0", port), backlog=128))
+        def listen() -> socket.socket:
+            if not container.endpoint.address6:
+                return socket.create_server(("0.0.0.0", port), backlog=128)
+            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=128, dualstack_ipv6=True)
+
+        listening = await container.run(listen)
         server = await asyncio.start_server(greet, sock=listening)
         self._stack.callback(server.close)
 

@@ -36,10 +36,27 @@ def test_every_name_of_a_service_resolves_to_its_vip():
         assert found(names, name) == ["10.0.1.100"]
 
 
-@pytest.mark.parametrize("address", ["", "10.0.1", "10.0.1.256", "10.0.1.x", "fd00::5"])
-def test_an_endpoint_without_a_valid_ipv4_address_is_refused(address: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"'{address}' is not an IPv4 address"):
+@pytest.mark.parametrize("address", ["10.0.1", "10.0.1.256", "10.0.1.x", "fd00::x"])
+def test_an_endpoint_without_a_valid_address_is_refused(address: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"'{address}' is not an IP address"):
         zone.build_network_zone("shop", [task(5, address=address)], [])
+
+
+def test_names_lead_to_the_addresses_of_both_families_and_back():
+    vip = VirtualService(
+        id="s/n", network_id="n", service_id="s", name="web", address="10.0.1.100", address6="fd00::100"
+    )
+    names = zone.build_network_zone("shop", [task(5, address6="fd00::5")], [vip])
+
+    def found6(name: str) -> list[str]:
+        answer = Zone((names,)).find(name.encode(), wire.AAAA)
+        return [] if answer is None else [socket.inet_ntop(socket.AF_INET6, item) for item in answer.addresses]
+
+    assert (found(names, "web"), found6("web")) == (["10.0.1.100"], ["fd00::100"])
+    assert (found(names, "tasks.web"), found6("tasks.web")) == (["10.0.1.5"], ["fd00::5"])
+    assert found6("host5.shop") == ["fd00::5"]
+    assert names.reverse["fd00::100"] == b"web.shop"
+    assert names.reverse["fd00::5"] == b"web.5.shop"
 
 
 def test_tasks_names_and_dnsrr_services_resolve_to_the_ready_tasks():
