@@ -3,8 +3,8 @@
 Invariant: forwarding entries are programmed from the cluster's state and never learnt.
 Invariant: no process is started for a network.
 
-`model` holds the types. `state`, `fdb`, `backends`, `vip_lb`, `mtu` and `service_discovery` decide and are pure. `links`,
-`nftables`, `conntrack`, `fdb_netlink` and `netns` change the kernel. `sandbox` and `overlay` are what a host
+`model` holds the types. `state`, `overlay_fragments`, `backends`, `draining`, `mtu` and `service_discovery` decide and are pure.
+`links`, `nftables`, `conntrack` and `netns` change or read the kernel beside the reconciler. `sandbox` and `overlays` are what a host
 consists of, `host_networks` joins them, and `driver` is the asyncio interface that the worker uses.
 
 `namespace_state` is the type of wanted and found state. `plan` computes fragments of it and compares, `kernel` reads and applies,

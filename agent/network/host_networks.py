@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agent.dns.server import RESOLVER_ADDRESS
 from agent.dns.zone import NetworkZone, Zone
-from agent.network import firewall, links
+from agent.network import bridge_netfilter, firewall, links
 from agent.network.backends import BackendTable, service_backends
 from agent.network.container_sandboxes import ContainerSandboxes
 from agent.network.draining import ConnectionDrain
@@ -74,6 +74,7 @@ class HostNetworks:
         def prepare() -> tuple[str, ...]:
             self.overlays.prepare()
             self.sandboxes.prepare()
+            self.namespace.run(bridge_netfilter.ensure)
             return _firewall_warnings(self.namespace, gateway_bridge)
 
         self.warnings = await self._thread.run(prepare)

@@ -54,8 +54,9 @@ def _remedy(item: Item, value: Value | None, number: int, words: str) -> str:
     if link is not None and link.parent and number == errno.ENODEV:
         return f"; there is no parent device {link.parent} on this host"
     if link is not None and number == errno.EEXIST:
-        if link.kind == "vxlan" and "VNI" in words:
-            return f"; VXLAN id {link.options.get('vxlan_id')} is in use on this host by another daemon or tool"
+        if link.kind == "vxlan":
+            name = "" if "VNI" in words else f" or the name {item[1]}"
+            return f"; VXLAN id {link.options.get('vxlan_id')}{name} is in use on this host by another daemon or tool"
         return f"; another device has this name: remove it (ip link delete {item[1]}) or choose another name"
     if number == errno.EBUSY and link is not None:
         return f"; its parent {link.parent or 'device'} is in use in another mode or by another kind of device"
