@@ -85,7 +85,7 @@ NETWORK = {
     "ls": CommandEntry("List networks", f"{_C}.network:ls", ("list",)),
     "prune": CommandEntry("Remove all unused networks", f"{_C}.network:prune"),
     "rm": CommandEntry("Remove one or more networks", f"{_C}.network:rm", ("remove",)),
-    "verify": CommandEntry("Verify the network state of this host", f"{_C}.network_verify:verify"),
+    "verify": CommandEntry("Verify the network state of the nodes", f"{_C}.network_verify:verify"),
 }
 NODE = {
     "demote": CommandEntry("Demote one or more nodes from manager in the swarm", f"{_C}.node:demote"),

@@ -7,6 +7,7 @@ Called by the routes, which first check that this node is a manager. Deadlines, 
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
 
+from agent.network.plan.difference_text import DifferenceText
 from covey.codec import from_wire, write
 from covey.objects import (
     Cluster,
@@ -47,6 +48,17 @@ class NodeImage(Struct, frozen=True, kw_only=True):
     id: str
     names: tuple[str, ...] = ()
     size_bytes: int = 0
+
+
+class NodeNetworkCheck(Struct, frozen=True, kw_only=True):
+    """How the network state of a node differs from what is wanted. ``error`` says why the node did not answer, if it did not."""
+
+    node_id: str
+    hostname: str
+    error: str = ""
+    differences: tuple[DifferenceText, ...] = ()
+    remaining: tuple[DifferenceText, ...] = ()
+    omitted: int = 0
 
 
 class ClusterEvent(Struct, frozen=True):
@@ -121,6 +133,21 @@ class ControlClient:
         """Make a node fetch an image from the nodes that have it, and wait until it has."""
         request = control_pb2.FetchImageRequest(node_ref=node_ref, image_id=image_id, names=names)
         await self._channel.call("FetchImage", request, seconds=seconds)
+
+    async def check_networks(self, *, repair: bool) -> tuple[NodeNetworkCheck, ...]:
+        """Make all nodes compare their network state with what is wanted, and carry the differences out if ``repair``."""
+        answer = await self._channel.call("CheckNetworks", control_pb2.CheckNetworksRequest(repair=repair))
+        return tuple(
+            NodeNetworkCheck(
+                node_id=node.node_id,
+                hostname=node.hostname,
+                error=node.result.error,
+                differences=_differences(node.result.differences),
+                remaining=_differences(node.result.remaining),
+                omitted=node.result.omitted,
+            )
+            for node in answer.nodes
+        )
 
     async def node(self, ref: str) -> Node:
         return await self._get("GetNode", control_pb2.GetRequest(ref=ref), Node)
@@ -246,3 +273,7 @@ class ControlClient:
 
 def _items(kind: type[S], messages: Iterable[Any]) -> list[S]:
     return [from_wire(kind, message) for message in messages]
+
+
+def _differences(found: Iterable[dispatcher_pb2.NetworkDifference]) -> tuple[DifferenceText, ...]:
+    return tuple(DifferenceText(one.namespace, one.kind, one.item, one.wanted, one.found) for one in found)

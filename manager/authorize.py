@@ -76,6 +76,7 @@ ALLOWED: dict[str, frozenset[Caller]] = {
     "/coveypb.v1.Control/RemoveConfig": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/ListNodeImages": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/FetchImage": _LOCAL_OR_MANAGER,
+    "/coveypb.v1.Control/CheckNetworks": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/Watch": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/Logs": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/Status": _LOCAL_OR_MANAGER,

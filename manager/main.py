@@ -39,6 +39,7 @@ from manager.keys.startup_secrets import receive
 from manager.leader import run_while_leading
 from manager.listeners import Listeners, Servicers
 from manager.logbroker.broker import LogBroker
+from manager.network_checks import NetworkChecks
 from manager.raft.backend import RaftBackend
 from manager.role_manager import RoleManager
 from manager.storage_errors import StorageError
@@ -66,18 +67,23 @@ class Manager:
         self._identity = identity
         self._backend = backend
         self._store = Store(backend.connect)
-        broker, images = LogBroker(self._store), ImageService(self._store)
+        broker, images, checks = LogBroker(self._store), ImageService(self._store), NetworkChecks(self._store)
         self._dispatcher = Dispatcher(
-            self._store, broker, images=images, recovered=config.mode in {ManagerMode.FORCE, ManagerMode.RESTORE}
+            self._store,
+            broker,
+            images=images,
+            network_checks=checks,
+            recovered=config.mode in {ManagerMode.FORCE, ManagerMode.RESTORE},
         )
         broker.bind(self._dispatcher.send, self._dispatcher.is_connected)
         images.bind(self._dispatcher.send)
+        checks.bind(self._dispatcher.send)
         self._image_nodes = images.directory.nodes_with
         self._roles = RoleManager(self._store, backend)
         signer = CertificateSigner(CfsslSigner(lambda: identity.files), identity.peer.node_id)
         services = Servicers(
             ca=CertificateAuthorityServicer(self._store, identity.files.root, identity.peer.node_id, signer),
-            control=ControlServicer(self._store, broker, images=images, signer=signer),
+            control=ControlServicer(self._store, broker, images=images, network_checks=checks, signer=signer),
             dispatcher=self._dispatcher,
             raft=backend.raft_service(self._is_manager),
             store_key=backend.key_service(self._is_manager),

@@ -127,6 +127,7 @@ class MembershipSession:
             self._agent.worker,
             self._agent.sharing,
             self._agent.describe_host,
+            networks=self._agent.networks,
             addr=advertise_addr,
             on_state=self._handle_state,
             on_refused=self.set_error,

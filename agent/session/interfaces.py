@@ -45,6 +45,33 @@ class ImagesPort(Protocol):
     async def fetch_for_operator(self, request: dispatcher_pb2.FetchImage) -> dispatcher_pb2.FetchResult: ...
 
 
+class NetworkDifference(Protocol):
+    """An item that the kernel does not hold as wanted, as `agent.network.plan.difference_text.DifferenceText`."""
+
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def item(self) -> str: ...
+    @property
+    def wanted(self) -> str: ...
+    @property
+    def found(self) -> str: ...
+
+
+class NetworksPort(Protocol):
+    """The network state of this host, as the session uses it: `agent.network.NetworkDriver`."""
+
+    async def verify(self) -> Sequence[NetworkDifference]:
+        """How the kernel differs from what is wanted."""
+        ...
+
+    async def repair(self) -> Sequence[NetworkDifference]:
+        """Carry the differences out. Returns those that were found."""
+        ...
+
+
 class WorkerPort(Protocol):
     """The worker, as the session uses it."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from grpc import aio
 
 from agent.identity import IdentityStore
-from agent.session.interfaces import ImagesPort, WorkerPort
+from agent.session.interfaces import ImagesPort, NetworksPort, WorkerPort
 from agent.session.stream import SessionStream
 from agent.session.tls_check import is_untrusted
 from covey.errors import CoveyError, InvalidArgumentError, NodeRemovedError, first_cause
@@ -49,6 +49,7 @@ class AgentSession:
         images: ImagesPort,
         describe: Callable[[], NodeDescription],
         *,
+        networks: NetworksPort,
         addr: str = "",
         on_state: StateCallback | None = None,
         on_refused: Callable[[str], None] | None = None,
@@ -63,6 +64,7 @@ class AgentSession:
         self._identity = identity
         self._worker = worker
         self._images = images
+        self._networks = networks
         self._describe = describe
         self._addr = addr
         self._on_state = on_state
@@ -117,7 +119,9 @@ class AgentSession:
 
     async def _run_stream(self, addr: str, group: asyncio.TaskGroup) -> tuple[str, bool]:
         """Runs one stream to its end. Returns the leader's address if the manager named it, and whether a session was established."""
-        stream = SessionStream(self._worker, self._images, self._handle_state, self._wait_for_new_description)
+        stream = SessionStream(
+            self._worker, self._images, self._networks, self._handle_state, self._wait_for_new_description
+        )
         if not addr:
             log.warning("no manager address is known; waiting for one")
             return "", False

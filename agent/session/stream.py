@@ -10,8 +10,9 @@ from typing import Any
 from grpc import aio
 
 from agent.session.assignment_assembler import AssignmentAssembler, AssignmentUpdate
-from agent.session.interfaces import ImagesPort, WorkerPort
+from agent.session.interfaces import ImagesPort, NetworksPort, WorkerPort
 from agent.session.log_publisher import LogPublisher
+from agent.session.network_checks import NetworkCheckQueue
 from covey import codec
 from covey.clock import SECOND
 from covey.errors import DeadlineError, UnavailableError
@@ -37,12 +38,14 @@ class SessionStream:
         self,
         worker: WorkerPort,
         images: ImagesPort,
+        networks: NetworksPort,
         on_state: StateCallback,
         next_description: Callable[[], Awaitable[NodeDescription]],
     ) -> None:
         self.established = False
         self._worker = worker
         self._images = images
+        self._checks = NetworkCheckQueue(networks)
         self._statuses = worker.statuses
         self._on_state = on_state
         self._next_description = next_description
@@ -73,6 +76,7 @@ class SessionStream:
                 group.create_task(self._send_descriptions())
                 group.create_task(self._send_images())
                 group.create_task(self._apply_updates())
+                group.create_task(self._answer_network_checks())
                 self._images.set_dispatcher(stub)
                 self._worker.set_dispatcher(stub)
                 await self._receive(publisher, group)
@@ -113,6 +117,8 @@ class SessionStream:
                     publisher.handle_subscription(message.log_subscription)
                 case "fetch_image":
                     self._start_fetch(message.fetch_image, group)
+                case "check_networks":
+                    self._checks.add(message.check_networks)
                 case _:
                     pass  # a heartbeat acknowledgement carries nothing
 
@@ -163,6 +169,11 @@ class SessionStream:
             return
         self._fetches += 1
         group.create_task(fetch())
+
+    async def _answer_network_checks(self) -> None:
+        """Checks the host's networks when a manager asks, beside everything else, one check at a time."""
+        while True:
+            await self._write(dispatcher_pb2.AgentMessage(network_check_result=await self._checks.next_result()))
 
     async def _send_statuses(self) -> None:
         while True:

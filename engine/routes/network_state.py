@@ -1,10 +1,13 @@
-"""Routes that compare the kernel's network state of this host with what is wanted. They are Covey's own, below ``/covey``."""
+"""Routes that compare the kernel's network state with what is wanted, of this host and of all nodes.
+
+They are Covey's own, so their paths begin with ``/covey``.
+"""
 
 from aiohttp import web
 
 from engine.request_context import RequestContext, json_response
 from engine.routing import Route
-from engine.translate.network_differences import differences_json
+from engine.translate.network_differences import differences_json, node_checks_json
 
 
 async def verify(context: RequestContext) -> web.Response:
@@ -22,7 +25,19 @@ async def repair(context: RequestContext) -> web.Response:
     )
 
 
+async def verify_cluster(context: RequestContext) -> web.Response:
+    """How the network namespaces of every node differ from what is wanted. Nodes that do not answer are listed with the reason."""
+    return json_response({"Nodes": node_checks_json(await context.services.cluster.check_networks(repair=False))})
+
+
+async def repair_cluster(context: RequestContext) -> web.Response:
+    """Make every node carry its differences out."""
+    return json_response({"Nodes": node_checks_json(await context.services.cluster.check_networks(repair=True))})
+
+
 ROUTES = [
     Route("GET", "/covey/network/verify", verify),
     Route("POST", "/covey/network/repair", repair),
+    Route("GET", "/covey/cluster/network/verify", verify_cluster),
+    Route("POST", "/covey/cluster/network/repair", repair_cluster),
 ]

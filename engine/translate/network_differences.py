@@ -4,10 +4,26 @@ from collections.abc import Iterable
 from typing import Any
 
 from agent.network.plan.difference_text import DifferenceText
+from engine.control_client import NodeNetworkCheck
 
 
 def differences_json(differences: Iterable[DifferenceText]) -> list[dict[str, Any]]:
     return [
         {"Namespace": one.namespace, "Kind": one.kind, "Item": one.item, "Wanted": one.wanted, "Found": one.found}
         for one in differences
+    ]
+
+
+def node_checks_json(checks: Iterable[NodeNetworkCheck]) -> list[dict[str, Any]]:
+    """The checks of the nodes. ``Error`` says why a node did not answer; ``Omitted`` counts differences that are not listed."""
+    return [
+        {
+            "ID": one.node_id,
+            "Hostname": one.hostname,
+            "Error": one.error,
+            "Differences": differences_json(one.differences),
+            "Remaining": differences_json(one.remaining),
+            "Omitted": one.omitted,
+        }
+        for one in checks
     ]

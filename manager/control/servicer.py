@@ -33,10 +33,12 @@ from manager.control.list_filters import filter_objects, list_tasks
 from manager.control.manager_status import manager_status
 from manager.control.redaction import redact
 from manager.images.service import ImageService
+from manager.network_checks import NetworkChecks
 from manager.store import NotLeaderError, Store, Table, Tx
 
 _POLL_SECONDS = 0.05
 _FETCH_SECONDS = 3600.0
+_CHECK_SECONDS = 20.0
 _ANSWER_SECONDS = 2.0
 """What remains of a caller's deadline for the answer, after a wait."""
 
@@ -56,6 +58,7 @@ class ControlServicer:
         logs: LogSource,
         *,
         images: ImageService | None = None,
+        network_checks: NetworkChecks | None = None,
         signer: CertificateSigner | None = None,
         clock: Clock = wall_clock,
         ids: IdSource = new_id,
@@ -69,6 +72,7 @@ class ControlServicer:
         self._signer = signer or CertificateSigner()
         self._logs = logs
         self._images = images or ImageService(store)
+        self._network_checks = network_checks or NetworkChecks(store)
         self._clock = clock
         self._ids = ids
         self._demotion_seconds = demotion_seconds
@@ -270,6 +274,11 @@ class ControlServicer:
     async def FetchImage(self, request: control_pb2.FetchImageRequest, context: Any) -> Any:
         await self._images.fetch(request, _wait_seconds(context, _FETCH_SECONDS))
         return control_pb2.FetchImageResponse()
+
+    # --- networks of nodes ---
+
+    async def CheckNetworks(self, request: control_pb2.CheckNetworksRequest, context: Any) -> Any:
+        return await self._network_checks.check(repair=request.repair, seconds=_wait_seconds(context, _CHECK_SECONDS))
 
     # --- streams and state ---
 

@@ -23,6 +23,7 @@ from manager.dispatcher.node_session import NodeSession, read_hello
 from manager.dispatcher.term import DispatcherTerm
 from manager.grpc_status import abort_not_leader, abort_with
 from manager.images.service import ImageService
+from manager.network_checks import NetworkChecks
 from manager.store import NotLeaderError, Store
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,9 @@ class LogSink(Protocol):
 
 
 class Dispatcher:
-    """One per manager process. ``sink`` takes the log lines that agents publish, ``images`` answers about images."""
+    """One per manager process. ``sink`` takes the log lines that agents publish, ``images`` answers about images,
+    ``network_checks`` takes what nodes found in their network state.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Dispatcher:
         clock: Clock | None = None,
         *,
         images: ImageService | None = None,
+        network_checks: NetworkChecks | None = None,
         recovered: bool = False,
     ) -> None:
         """``recovered``: this process restored the cluster or forced a new one."""
@@ -59,6 +63,7 @@ class Dispatcher:
         self._clock = clock or monotonic_wall_clock()
         self._recovery_grace_ends_ns = self._clock() + RECOVERY_GRACE_SECONDS * SECOND if recovered else 0
         self._images = images or ImageService(store)
+        self._network_checks = network_checks or NetworkChecks(store)
         self._term: DispatcherTerm | None = None
 
     async def run(self) -> None:
@@ -145,6 +150,7 @@ class Dispatcher:
             on_statuses=lambda statuses: term.statuses.report(node_id, statuses),
             on_images=lambda report: self._images.report(node_id, report),
             on_fetch_result=lambda result: self._images.finish_fetch(node_id, result),
+            on_network_check=lambda result: self._network_checks.finish(node_id, result),
         )
         term.add_session(session)
         log.info("node %s began session %s", node_id, session_id)
@@ -153,6 +159,7 @@ class Dispatcher:
         finally:
             if term.remove_session(session):
                 self._images.forget(node_id)
+                self._network_checks.forget(node_id)
             log.info("node %s ended session %s", node_id, session_id)
 
 

@@ -28,6 +28,7 @@ from coveypb.v1 import control_pb2, control_pb2_grpc
 from manager.keys.startup_secrets import parse_unlock_key
 from node.unlock_key_cache import UnlockKeyCache
 from tests.support.no_images import NoImages
+from tests.support.no_networks import NoNetworks
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -234,7 +235,7 @@ class AgentHost:
     def start_session(self, managers: Sequence[str]) -> AgentSession:
         self.session = AgentSession(
             self.identities, managers, self.worker, NoImages(), self.describe,
-            addr=self.addr, on_state=self.states.append, on_refused=self.refusals.append,
+            networks=NoNetworks(), addr=self.addr, on_state=self.states.append, on_refused=self.refusals.append,
         )  # fmt: skip
         self.task = asyncio.create_task(self.session.run())
         return self.session

@@ -186,6 +186,11 @@ class ControlStub:
                 request_serializer=coveypb_dot_v1_dot_control__pb2.FetchImageRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_control__pb2.FetchImageResponse.FromString,
                 _registered_method=True)
+        self.CheckNetworks = channel.unary_unary(
+                '/coveypb.v1.Control/CheckNetworks',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.CheckNetworksRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_control__pb2.CheckNetworksResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/coveypb.v1.Control/Watch',
                 request_serializer=coveypb_dot_v1_dot_control__pb2.WatchRequest.SerializeToString,
@@ -395,6 +400,13 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckNetworks(self, request, context):
+        """Makes every node that is READY compare its network state with what is wanted. Nodes that do not answer in time are in the response, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """Changes from now on, in commit order.
         """
@@ -575,6 +587,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.FetchImage,
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.FetchImageRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_control__pb2.FetchImageResponse.SerializeToString,
+            ),
+            'CheckNetworks': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckNetworks,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.CheckNetworksRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_control__pb2.CheckNetworksResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -1407,6 +1424,33 @@ class Control:
             '/coveypb.v1.Control/FetchImage',
             coveypb_dot_v1_dot_control__pb2.FetchImageRequest.SerializeToString,
             coveypb_dot_v1_dot_control__pb2.FetchImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckNetworks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/CheckNetworks',
+            coveypb_dot_v1_dot_control__pb2.CheckNetworksRequest.SerializeToString,
+            coveypb_dot_v1_dot_control__pb2.CheckNetworksResponse.FromString,
             options,
             channel_credentials,
             insecure,

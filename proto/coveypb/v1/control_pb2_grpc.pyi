@@ -71,6 +71,8 @@ class ControlStub:
     """The images of the nodes that have a session with the leader."""
     FetchImage: _grpc.UnaryUnaryMultiCallable[_control_pb2.FetchImageRequest, _control_pb2.FetchImageResponse]
     """Makes a node fetch an image from the nodes that have it. Waits, within the caller's deadline, until the node has it."""
+    CheckNetworks: _grpc.UnaryUnaryMultiCallable[_control_pb2.CheckNetworksRequest, _control_pb2.CheckNetworksResponse]
+    """Makes every node that is READY compare its network state with what is wanted. Nodes that do not answer in time are in the response, too."""
     Watch: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.ClusterEvent]
     """Changes from now on, in commit order."""
     Logs: _grpc.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _dispatcher_pb2.LogBatch]
@@ -118,6 +120,8 @@ class ControlAsyncStub(ControlStub):
     """The images of the nodes that have a session with the leader."""
     FetchImage: _aio.UnaryUnaryMultiCallable[_control_pb2.FetchImageRequest, _control_pb2.FetchImageResponse]  # type: ignore[assignment]
     """Makes a node fetch an image from the nodes that have it. Waits, within the caller's deadline, until the node has it."""
+    CheckNetworks: _aio.UnaryUnaryMultiCallable[_control_pb2.CheckNetworksRequest, _control_pb2.CheckNetworksResponse]  # type: ignore[assignment]
+    """Makes every node that is READY compare its network state with what is wanted. Nodes that do not answer in time are in the response, too."""
     Watch: _aio.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.ClusterEvent]  # type: ignore[assignment]
     """Changes from now on, in commit order."""
     Logs: _aio.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _dispatcher_pb2.LogBatch]  # type: ignore[assignment]
@@ -342,6 +346,14 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.FetchImageResponse, _abc.Awaitable[_control_pb2.FetchImageResponse]]:
         """Makes a node fetch an image from the nodes that have it. Waits, within the caller's deadline, until the node has it."""
+
+    @_abc_1.abstractmethod
+    def CheckNetworks(
+        self,
+        request: _control_pb2.CheckNetworksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.CheckNetworksResponse, _abc.Awaitable[_control_pb2.CheckNetworksResponse]]:
+        """Makes every node that is READY compare its network state with what is wanted. Nodes that do not answer in time are in the response, too."""
 
     @_abc_1.abstractmethod
     def Watch(

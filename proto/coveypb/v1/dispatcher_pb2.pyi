@@ -60,6 +60,7 @@ class AgentMessage(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     IMAGES_FIELD_NUMBER: _builtins.int
     FETCH_RESULT_FIELD_NUMBER: _builtins.int
+    NETWORK_CHECK_RESULT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -72,6 +73,8 @@ class AgentMessage(_message.Message):
     def images(self) -> Global___ImageReport: ...
     @_builtins.property
     def fetch_result(self) -> Global___FetchResult: ...
+    @_builtins.property
+    def network_check_result(self) -> Global___NetworkCheckResult: ...
     def __init__(
         self,
         *,
@@ -81,12 +84,13 @@ class AgentMessage(_message.Message):
         description: _objects_pb2.NodeDescription | None = ...,
         images: Global___ImageReport | None = ...,
         fetch_result: Global___FetchResult | None = ...,
+        network_check_result: Global___NetworkCheckResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "statuses", b"statuses"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "network_check_result", b"network_check_result", "statuses", b"statuses"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "network_check_result", b"network_check_result", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "description", "images", "fetch_result"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "description", "images", "fetch_result", "network_check_result"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -195,6 +199,7 @@ class ManagerMessage(_message.Message):
     LOG_SUBSCRIPTION_FIELD_NUMBER: _builtins.int
     HEARTBEAT_ACK_FIELD_NUMBER: _builtins.int
     FETCH_IMAGE_FIELD_NUMBER: _builtins.int
+    CHECK_NETWORKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def session(self) -> Global___SessionState: ...
     @_builtins.property
@@ -207,6 +212,8 @@ class ManagerMessage(_message.Message):
     def heartbeat_ack(self) -> Global___HeartbeatAck: ...
     @_builtins.property
     def fetch_image(self) -> Global___FetchImage: ...
+    @_builtins.property
+    def check_networks(self) -> Global___CheckNetworks: ...
     def __init__(
         self,
         *,
@@ -216,12 +223,13 @@ class ManagerMessage(_message.Message):
         log_subscription: Global___LogSubscription | None = ...,
         heartbeat_ack: Global___HeartbeatAck | None = ...,
         fetch_image: Global___FetchImage | None = ...,
+        check_networks: Global___CheckNetworks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "check_networks", b"check_networks", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "check_networks", b"check_networks", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["session", "assignments", "status_ack", "log_subscription", "heartbeat_ack", "fetch_image"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["session", "assignments", "status_ack", "log_subscription", "heartbeat_ack", "fetch_image", "check_networks"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -920,3 +928,102 @@ class FetchResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FetchResult: _TypeAlias = FetchResult  # noqa: Y015
+
+@_typing.final
+class CheckNetworks(_message.Message):
+    """Asks a node how the kernel's network state differs from what is wanted. It answers with NetworkCheckResult."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECK_ID_FIELD_NUMBER: _builtins.int
+    REPAIR_FIELD_NUMBER: _builtins.int
+    check_id: _builtins.str
+    repair: _builtins.bool
+    """Also carry the differences out."""
+    def __init__(
+        self,
+        *,
+        check_id: _builtins.str = ...,
+        repair: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_id", b"check_id", "repair", b"repair"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckNetworks: _TypeAlias = CheckNetworks  # noqa: Y015
+
+@_typing.final
+class NetworkCheckResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECK_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    OMITTED_FIELD_NUMBER: _builtins.int
+    check_id: _builtins.str
+    error: _builtins.str
+    """Why the node could not check; empty on success."""
+    omitted: _builtins.int
+    """Number of differences that the node found but left out of this message."""
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkDifference]:
+        """At most 1,000."""
+
+    @_builtins.property
+    def remaining(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkDifference]:
+        """After a repair: the differences that are left."""
+
+    def __init__(
+        self,
+        *,
+        check_id: _builtins.str = ...,
+        error: _builtins.str = ...,
+        differences: _abc.Iterable[Global___NetworkDifference] | None = ...,
+        remaining: _abc.Iterable[Global___NetworkDifference] | None = ...,
+        omitted: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_id", b"check_id", "differences", b"differences", "error", b"error", "omitted", b"omitted", "remaining", b"remaining"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkCheckResult: _TypeAlias = NetworkCheckResult  # noqa: Y015
+
+@_typing.final
+class NetworkDifference(_message.Message):
+    """An item of a network namespace that the kernel does not hold as wanted, in words."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """"host", "network/ID" or "container/ID"."""
+    kind: _builtins.str
+    """"missing", "altered" or "stray"."""
+    item: _builtins.str
+    wanted: _builtins.str
+    found: _builtins.str
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        item: _builtins.str = ...,
+        wanted: _builtins.str = ...,
+        found: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "item", b"item", "kind", b"kind", "namespace", b"namespace", "wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkDifference: _TypeAlias = NetworkDifference  # noqa: Y015

@@ -23,6 +23,7 @@ from covey.objects.assignment import AssignmentChange
 from covey.states import TaskState
 from coveypb.v1 import dispatcher_pb2, dispatcher_pb2_grpc
 from tests.support.no_images import NoImages
+from tests.support.no_networks import NoNetworks
 
 PERIOD_NS = 100_000_000
 Script = Callable[["Stream"], Any]
@@ -130,7 +131,7 @@ class Agent:
         self.refusals: list[str] = []
         self.session = AgentSession(
             Identity(), managers, self.worker, NoImages(), lambda: NodeDescription(hostname=self.hostname),  # type: ignore[arg-type]
-            addr="192.0.2.1", on_refused=self.refusals.append,
+            networks=NoNetworks(), addr="192.0.2.1", on_refused=self.refusals.append,
         )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from covey.objects import NodeDescription
 from covey.states import NodeRole
 from manager.ca import certificates
 from tests.support.no_images import NoImages
+from tests.support.no_networks import NoNetworks
 
 
 def certificate_for(root: certificates.RootPair, key: bytes, role: NodeRole) -> bytes:
@@ -88,7 +89,7 @@ async def test_a_session_says_that_the_node_does_not_trust_the_managers_and_keep
     refusals: asyncio.Queue[str] = asyncio.Queue()
     async with manager(tmp_path, theirs) as addr, asyncio.timeout(20), asyncio.TaskGroup() as group:
         session = AgentSession(
-            Identities(identity), [addr], Worker(), NoImages(), NodeDescription, on_refused=refusals.put_nowait,  # type: ignore[arg-type]
+            Identities(identity), [addr], Worker(), NoImages(), NodeDescription, networks=NoNetworks(), on_refused=refusals.put_nowait,  # type: ignore[arg-type]
         )  # fmt: skip
         running = group.create_task(session.run())
         for _ in range(2):
