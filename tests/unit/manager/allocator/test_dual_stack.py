@@ -17,6 +17,7 @@ from covey.objects import (
     replace,
 )
 from covey.states import NodeState, TaskState
+from manager.allocator.address_pool import AddressPool, parse_address
 from manager.allocator.planner import AllocatorPlanner
 from manager.allocator.subnets import unique_local_prefix
 from tests.support.planning import NOW, changed, in_state, node, removed, service, view_of
@@ -183,3 +184,13 @@ def test_the_first_ingress_network_waits_for_a_node_that_says_its_routes() -> No
     view = settled(view, planner)
     assert view.networks.get("mesh").ipam.configs[0].subnet == "10.0.1.0/24"
     assert view.nodes.get("n1").attachments[0].address == "10.0.1.2/24"
+
+
+def test_freed_addresses_are_given_out_in_the_order_in_which_they_were_freed() -> None:
+    pool = AddressPool(4, (IPAMConfig(subnet="10.9.0.0/29", gateway="10.9.0.1"),))
+    addresses = {last: parse_address(f"10.9.0.{last}")[1] for last in range(2, 7)}
+    for address in addresses.values():
+        pool.take(address, "task")
+    for last in (4, 2, 6):
+        pool.free(addresses[last], "task")
+    assert [pool.as_cidr(address) for address in pool.free_addresses()] == ["10.9.0.4/29", "10.9.0.2/29", "10.9.0.6/29"]

@@ -232,3 +232,25 @@ def test_a_rollback_to_a_port_that_another_service_has_meanwhile_waits_and_says_
     view = settled(view, planner)
     assert view.services.get("other").endpoint.ports == PORT.ports
     assert view.tasks.get("other-1").status.state is TaskState.PENDING
+
+
+def test_a_task_whose_change_was_refused_is_told_of_its_ports_in_the_next_pass() -> None:
+    """A status of the task that is stored between plan and commit refuses the step."""
+    web = service()
+    view = running(settled(view_of(CLUSTER, ingress(), node("n1"), web, new(web, 1))))
+    planner = planner_of(view)
+    settled(view, planner)
+    before = view.services.get("web")
+    view = update_ports(view, PORT.ports[0])
+    planner.observe(before, view.services.get("web"))
+    view = applied(view, plan := planner.plan(view, NOW))
+    for step in plan.steps:
+        for item in step.items():
+            planner.observe(None, item)
+    refused = planner.plan(view, NOW)
+    assert [item.id for step in refused.steps for item in step.updates] == ["web-1"]
+    for step in refused.steps:
+        for item in step.items():
+            planner.observe(None, item)
+    view = settled(view, planner)
+    assert view.tasks.get("web-1").endpoint.ports == PORT.ports

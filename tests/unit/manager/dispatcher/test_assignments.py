@@ -430,3 +430,18 @@ def test_a_session_that_is_too_far_behind_gets_a_complete_set() -> None:
     update = slow.advance(cache.assignments_of("n1"))
     assert update.complete
     assert {(change.kind, change.id): change.item for change, _, _ in update.changes} == assigned(view, "n1")
+
+
+def test_a_new_tunnel_key_reaches_the_other_nodes_of_an_encrypted_network() -> None:
+    sealed = Network(id="net1", vni=4097, spec=NetworkSpec(driver=Driver(options={"encrypted": ""})))
+    view = put(WORLD, sealed, task("t1", "n1", network="net1"), task("t2", "n2", network="net1"), task("t3", "n3"))
+    cache, sent = AssignmentCache(view), SentAssignments()
+    for name in NODES:
+        cache.assignments_of(name)
+    sent.advance(cache.assignments_of("n2"))
+    before, after = node("n1"), on_mesh(node("n1"), "", "fresh")
+    view = put(view, after)
+    assert cache.apply_changes(view, [Change(Action.UPDATE, before, after)]) == {"n1", "n2"}
+    [(change, _, _)] = sent.advance(cache.assignments_of("n2")).changes
+    assert isinstance(change.item, NodeEndpoint)
+    assert change.item.wireguard == WireGuardDescription(public_key="fresh", port=51820)
