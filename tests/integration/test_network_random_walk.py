@@ -33,7 +33,7 @@ from tests.support.reconciled_namespaces import ReconciledNamespaces, reconciled
 pytestmark = pytest.mark.root
 CONTAINERS = [container_key(f"c{number}") for number in range(4)]
 NETWORKS = [network_key(f"n{number}") for number in range(2)]
-STEPS = 150
+STEPS = 500
 TABLE = "inet cvt-walk"
 
 
@@ -130,7 +130,8 @@ async def break_something(spaces: ReconciledNamespaces, dice: random.Random) -> 
 
 
 async def restart(spaces: ReconciledNamespaces, left: dict[str, Fragment]) -> None:
-    """Replace the reconciler by that of a new daemon, which is told the same fragments."""
+    """Replace the reconciler by that of a new daemon, which is told the same fragments. What is under way is overtaken."""
+    await asyncio.sleep(0)
     await spaces.reconciler.close()
     spaces.reconciler = spaces.new_reconciler()
     await spaces.reconciler.start()
@@ -159,10 +160,10 @@ async def test_after_a_random_walk_nothing_differs(tmp_path: Path) -> None:
                     group.create_task(change(key, fragment))
                 for _ in range(dice.randrange(0, 3)):
                     group.create_task(break_something(spaces, dice))
-                if dice.random() < 0.1:
+                if step % 50 == 25:
+                    group.create_task(restart(spaces, left))
+                elif dice.random() < 0.1:
                     group.create_task(spaces.reconciler.verify())
-            if step % 50 == 25:
-                await restart(spaces, left)
         await spaces.reconciler.repair()
         async with asyncio.timeout(2):
             while found := await spaces.settled():
