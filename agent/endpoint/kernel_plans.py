@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from ipaddress import ip_interface, ip_network
+from typing import NamedTuple
 
 from agent.container.model import EndpointSettings
 from agent.local_network.model import GATEWAY, LocalNetwork, device_name
@@ -13,7 +14,15 @@ from agent.network.plan import bridge, gateway, vlan
 from agent.network.plan.bridge import BridgeNetwork, BridgePort, DefaultGateway
 from covey.mac_address import derived_mac
 
-DEFAULT_MTU = 1500
+MAX_DEFAULT_MTU = 1500
+"""As in Docker; less where the host's own way out carries less."""
+
+
+class Daemon(NamedTuple):
+    """What plans need to know of the daemon: the prefix of its tables, and the MTU of networks that name none."""
+
+    prefix: str
+    mtu: int = MAX_DEFAULT_MTU
 
 
 def network_key(network_id: str) -> str:
@@ -44,15 +53,15 @@ def routes_key(container_id: str) -> str:
     return f"routes/{container_id}"
 
 
-def network_fragment(network: LocalNetwork, prefix: str) -> Fragment | None:
+def network_fragment(network: LocalNetwork, daemon: Daemon) -> Fragment | None:
     """What the network itself needs; None for one that needs nothing."""
     if network.config_only or network.driver in {"host", "null"}:
         return None
     if network.name == GATEWAY:
-        return gateway.plan_gateway(prefix, tuple(config.subnet for config in network.ipam.configs))
+        return gateway.plan_gateway(daemon.prefix, tuple(config.subnet for config in network.ipam.configs))
     if network.driver == "bridge":
-        return bridge.plan_bridge(_bridge(network), prefix)
-    return vlan.plan_parent(_vlan(network), prefix)
+        return bridge.plan_bridge(_bridge(network, daemon.mtu), daemon.prefix)
+    return vlan.plan_parent(_vlan(network), daemon.prefix)
 
 
 def probe_fragment(network: LocalNetwork) -> Fragment | None:
@@ -62,7 +71,7 @@ def probe_fragment(network: LocalNetwork) -> Fragment | None:
     return vlan.plan_probe(_vlan(network))
 
 
-def endpoint_fragment(network: LocalNetwork, container_id: str, endpoint: EndpointSettings, prefix: str) -> Fragment:
+def endpoint_fragment(network: LocalNetwork, container_id: str, endpoint: EndpointSettings, daemon: Daemon) -> Fragment:
     """What a container's interface on the network needs, without its default route."""
     addresses = endpoint_addresses(endpoint)
     if network.name == GATEWAY:
@@ -74,13 +83,13 @@ def endpoint_fragment(network: LocalNetwork, container_id: str, endpoint: Endpoi
             mac=endpoint.mac,
             addresses=own,
             gateways=gateways,
-            mtu=read_bridge_options(network.options).mtu or DEFAULT_MTU,
+            mtu=read_bridge_options(network.options).mtu or daemon.mtu,
         )
-        return gateway.plan_gateway_port(port, prefix)
+        return gateway.plan_gateway_port(port, daemon.prefix)
     common = {"container_id": container_id, "interface": endpoint.interface, "mac": endpoint.mac}
     if network.driver == "bridge":
         bridge_port = BridgePort(**common, addresses=addresses, sysctls=endpoint.sysctls)
-        return bridge.plan_port(bridge_port, _bridge(network))
+        return bridge.plan_port(bridge_port, _bridge(network, daemon.mtu))
     vlan_port = vlan.VlanPort(**common, addresses=addresses, sysctls=endpoint.sysctls)
     return vlan.plan_port(vlan_port, _vlan(network))
 
@@ -123,7 +132,7 @@ def choose_mac(address4: str, container_id: str, network_id: str) -> str:
     return "02:42:" + ":".join(f"{octet:02x}" for octet in digest[:4])
 
 
-def _bridge(network: LocalNetwork) -> BridgeNetwork:
+def _bridge(network: LocalNetwork, default_mtu: int) -> BridgeNetwork:
     options = read_bridge_options(network.options, internal=network.internal)
     modes = {4: options.mode4, 6: options.mode6}
     addresses = [
@@ -142,7 +151,7 @@ def _bridge(network: LocalNetwork) -> BridgeNetwork:
         masquerade=options.masquerade,
         mode4=options.mode4,
         mode6=options.mode6,
-        mtu=options.mtu or DEFAULT_MTU,
+        mtu=default_mtu if network.is_predefined else options.mtu or default_mtu,
         ipv6=network.ipv6,
     )
 

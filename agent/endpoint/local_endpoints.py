@@ -43,7 +43,7 @@ class LocalEndpoints:
         self.networks = networks
         self._driver = driver
         self._fragments = fragments
-        self._prefix = prefix
+        self._daemon = kernel_plans.Daemon(prefix)
         self._members: dict[str, dict[str, LocalMember]] = {}
         self._ready: set[str] = set()
         self._open: set[str] = set()
@@ -55,6 +55,8 @@ class LocalEndpoints:
         A network that the kernel refuses now is tried again.
         """
         routes = await self._driver.host_routes()
+        mtu = min(await self._driver.outbound_mtu(), kernel_plans.MAX_DEFAULT_MTU)
+        self._daemon = self._daemon._replace(mtu=mtu)
         self.networks.open(routes)
         devices = {route.device for route in routes}
         for network in self.networks.list():
@@ -158,7 +160,7 @@ class LocalEndpoints:
         try:
             await self._make(network)
             endpoint = endpoint_settings(config, network, request, interface, given)
-            fragment = kernel_plans.endpoint_fragment(network, config.id, endpoint, self._prefix)
+            fragment = kernel_plans.endpoint_fragment(network, config.id, endpoint, self._daemon)
             await self._fragments.put(kernel_plans.endpoint_key(config.id, network.id), fragment)
         except BaseException:
             await asyncio.shield(self._detach(config.id, network.id))
@@ -223,7 +225,7 @@ class LocalEndpoints:
         """Let the outside reach the published ports of a container on routed networks."""
         found = [(self.networks.find(each.network_id), each) for each in endpoints]
         ports = [port for network, each in found if network is not None for port in open_ports(config, network, each)]
-        fragment = plan_open_ports(self._prefix, ports)
+        fragment = plan_open_ports(self._daemon.prefix, ports)
         if fragment:
             self._open.add(config.id)
             await self._fragments.put(kernel_plans.open_ports_key(config.id), fragment)
@@ -260,14 +262,14 @@ class LocalEndpoints:
             self.networks.addresses.adopt(network, config.id, endpoint.ip, endpoint.ip6)
             try:
                 await self._make(network)
-                fragment = kernel_plans.endpoint_fragment(network, config.id, endpoint, self._prefix)
+                fragment = kernel_plans.endpoint_fragment(network, config.id, endpoint, self._daemon)
                 await self._fragments.put(kernel_plans.endpoint_key(config.id, network.id), fragment)
             except CoveyError as error:
                 log.warning("container %s on network %s: %s", config.name, network.name, error)
 
     async def _make(self, network: LocalNetwork) -> None:
         """Bring the network itself into the kernel, once in the life of this process."""
-        fragment = kernel_plans.network_fragment(network, self._prefix)
+        fragment = kernel_plans.network_fragment(network, self._daemon)
         if fragment is None or network.id in self._ready:
             return
         await self._fragments.put(kernel_plans.network_key(network.id), fragment)

@@ -162,6 +162,10 @@ class NetworkDriver:
         self._started().set_local_attachments(container_id, attachments)
         self._update_zones()
 
+    async def outbound_mtu(self) -> int:
+        """The MTU of the device of the host's default route, 1500 without one."""
+        return await self._started().outbound_mtu()
+
     async def host_routes(self) -> tuple[HostRoute, ...]:
         """The routes of the host, without default routes."""
         return await self._started().routes()

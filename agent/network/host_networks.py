@@ -202,6 +202,14 @@ class HostNetworks:
             lambda: links.run_in_namespace(self.namespace, "read the host's addresses", links.host_addresses)
         )
 
+    async def outbound_mtu(self) -> int:
+        """The MTU of the device of the host's default route, 1500 without one."""
+        return await self._thread.run(
+            lambda: links.run_in_namespace(
+                self.namespace, "read the MTU", lambda route: links.underlay_device(route, "")[1]
+            )
+        )
+
     async def routes(self) -> tuple[HostRoute, ...]:
         """The routes of the host's main table, with their devices; without default routes."""
         return await self._thread.run(

@@ -128,6 +128,7 @@ class FakeNetworks:
         self.calls: list[tuple[object, ...]] = []
         self.sandboxes: set[str] = set()
         self.left_over: tuple[str, ...] = ()
+        self.mtu = 9000
         self.zones: dict[str, NetworkZone | None] = {}
         self.local_attachments: dict[str, tuple[LocalAttachment, ...]] = {}
         self.failures: tuple[NetworkFailure, ...] = ()
@@ -158,6 +159,9 @@ class FakeNetworks:
 
     async def host_routes(self) -> tuple[HostRoute, ...]:
         return ()
+
+    async def outbound_mtu(self) -> int:
+        return self.mtu
 
     async def destroy_sandbox(self, container_id: str) -> None:
         self.sandboxes.discard(container_id)

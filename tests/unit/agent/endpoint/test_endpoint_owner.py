@@ -290,6 +290,21 @@ async def test_a_task_on_a_macvlan_network_of_the_cluster_uses_this_nodes_part_o
     assert later.local.networks.find(wide.id) is None
 
 
+async def test_networks_that_name_no_mtu_have_that_of_the_hosts_way_out_and_no_jumbo_frames(host: Host):
+    for carried, expected in ((9000, 1500), (1460, 1460)):
+        host.driver.mtu = carried
+        owner = await host.owner()
+        await create(owner, f"plain{carried}")
+        await create(owner, f"own{carried}", options={"com.docker.network.driver.mtu": "1400"})
+        made = await owner.connect(config(request(f"plain{carried}"), request(f"own{carried}"), request("bridge")))
+        mtus = [
+            host.fragments.wanted[f"endpoint/{ID}/{item.network_id}"][container_key(ID)].links[item.interface].mtu
+            for item in made.endpoints
+        ]
+        assert mtus == [expected, 1400, expected]
+        await owner.release(ID)
+
+
 async def test_networks_that_are_created_at_the_same_time_get_different_subnets(host: Host):
     owner = await host.owner()
     await asyncio.gather(*(create(owner, f"n{number}") for number in range(4)))
