@@ -58,22 +58,27 @@ def dropping_chains(listing: str) -> tuple[ForwardChain, ...]:
 
 
 def warning_text(bridge: str, chain: ForwardChain) -> str:
-    """The warning for users: which chain drops, and the command that lets containers through. Pure."""
+    """The warning for users: which chain drops, and the commands that let containers and published ports through. Pure.
+
+    A connection to a published port is one whose address was translated, at the entry node of the routing mesh as well.
+    """
     if chain.name == "FORWARD" and chain.family == "ip":
         accept = "; ".join(
             f"iptables -I FORWARD -i {device} -j ACCEPT; "
             f"iptables -I FORWARD -o {device} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
             for device in (bridge, *(f"{beginning}+" for beginning in DEVICE_BEGINNINGS))
         )
+        accept += "; iptables -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
     else:
         rule = f"nft insert rule {chain.family} {chain.table} {chain.name}"
         devices = ", ".join(f'"{each}"' for each in (bridge, *(f"{beginning}*" for beginning in DEVICE_BEGINNINGS)))
         accept = (
-            f"{rule} iifname {{ {devices} }} accept; {rule} oifname {{ {devices} }} ct state related,established accept"
+            f"{rule} iifname {{ {devices} }} accept; {rule} oifname {{ {devices} }} ct state related,established accept; "
+            f"{rule} ct status dnat accept"
         )
     return (
-        f"WARNING: containers may have no outbound access: the chain {chain.name} of the firewall table {chain.family} "
-        f"{chain.table} on this host drops forwarded packets, and no rule there names {bridge}. Allow them: {accept}"
+        "WARNING: containers may have no outbound access, and published ports may not answer: the chain "
+        f"{chain.name} of the firewall table {chain.family} {chain.table} on this host drops forwarded packets, and no rule there names {bridge}. Allow them: {accept}"
     )
 
 

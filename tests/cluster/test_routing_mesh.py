@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.network.firewall import ForwardChain, warning_text
 from node.lab.layout import LabHost
 from tests.support import echo_client, echo_server, labs, load_client
 from tests.support.labs import IMAGE, LabCluster, unique, wait
@@ -152,6 +153,27 @@ def test_large_replies_pass_although_icmp_is_blocked(lab: LabCluster) -> None:
     finally:
         for host in lab.hosts:
             lab.inside(host, "nft", "delete table inet mtu")
+
+
+def test_the_commands_of_the_firewall_warning_let_the_mesh_through(lab: LabCluster) -> None:
+    """The entry node and the task's node drop what they forward, and then allow what the warning names."""
+    chain = ForwardChain("inet", "own", "through")
+    commands = warning_text("covey0", chain).partition("Allow them: ")[2].replace("nft ", "")
+    hosts = (lab[1], lab[3])
+    for host in hosts:
+        hook = "{ type filter hook forward priority 0; policy drop; }"
+        lab.inside(host, "nft", f"add table inet own; add chain inet own through {hook}")
+    try:
+        assert outside(lab, "tcp", lab[1].address, 8080).startswith("error")
+        for host in hosts:
+            lab.inside(host, "nft", commands)
+        for kind in ("tcp", "udp"):
+            for entry in hosts:
+                assert seen(outside(lab, kind, entry.address, 8080)) == OUTSIDE[4]
+                assert seen(outside(lab, kind, entry.address6, 8080)) == OUTSIDE[6]
+    finally:
+        for host in hosts:
+            lab.inside(host, "nft", "delete table inet own")
 
 
 def test_a_drained_node_answers_and_a_service_without_tasks_refuses_at_once(lab: LabCluster) -> None:

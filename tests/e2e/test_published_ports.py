@@ -240,3 +240,29 @@ def test_a_port_moves_with_the_default_route_when_networks_are_joined_and_left(l
     lab.docker("network", "disconnect", "bridge", name)
     assert outside(lab, "tcp", HOST, 7600).startswith(name)
     lab.docker("rm", "-f", name)
+
+
+@pytest.mark.parametrize(
+    ("drop", "allow_again"),
+    [
+        (
+            "nft 'add table inet own; add chain inet own through { type filter hook forward priority 0; policy drop; }'",
+            "nft delete table inet own",
+        ),
+        ("iptables -P FORWARD DROP", "iptables -P FORWARD ACCEPT; iptables -F FORWARD"),
+    ],
+    ids=["nftables", "iptables"],
+)
+def test_the_commands_of_the_firewall_warning_let_clients_in(
+    lab: LabCluster, server: str, drop: str, allow_again: str
+) -> None:
+    lab.inside(lab[1], "sh", "-ec", drop)
+    try:
+        assert outside(lab, "tcp", HOST, 8080).startswith("error")
+        machine.crash_daemon(lab[1])
+        lab.start(lab[1])
+        (warning,) = [line for line in lab.docker("info").err.splitlines() if "published ports may not answer" in line]
+        lab.inside(lab[1], "sh", "-ec", warning.partition("Allow them: ")[2].replace("{", "'{").replace("}", "}'"))
+        assert outside(lab, "tcp", HOST, 8080).split()[:2] == [server, OUTSIDE]
+    finally:
+        lab.inside(lab[1], "sh", "-ec", allow_again)

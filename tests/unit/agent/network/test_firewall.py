@@ -39,3 +39,5 @@ def test_the_warning_uses_the_commands_of_the_tool_that_created_the_chain() -> N
     assert "iptables -I FORWARD -i covey0 -j ACCEPT; iptables -I FORWARD -o covey0" in docker
     assert 'nft insert rule inet own through iifname { "covey0", "br-*", "cv*" } accept' in own
     assert "iptables -I FORWARD -i br-+ -j ACCEPT" in docker
+    assert docker.endswith("; iptables -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT")
+    assert own.endswith("; nft insert rule inet own through ct status dnat accept")
