@@ -1,4 +1,4 @@
-"""Demo of a cluster: a stack with a secret, service names across hosts, the death of a worker and of the leader.
+"""Demo of a cluster: a stack with a secret, service names across hosts, a published port, the death of a worker and of the leader.
 
 ``make demo`` runs it. Every step is a command that a user would type, shown with its duration. The lab is always removed at the end.
 """
@@ -25,6 +25,7 @@ COVEY = str(Path(sys.executable).with_name("covey"))
 IMAGE = "covey-demo:1"
 STEP_SECONDS = 40.0
 REPLICAS = 6
+PORT = 8080
 
 
 class Demo:
@@ -44,6 +45,7 @@ class Demo:
         self.covey("stack", "services", "demo")
         self.covey("service", "ps", "demo_web")
         self.step("the client reaches web by name, on every host that serves it", self.answers)
+        self.step("one task, published: every node answers a client outside, also the four without it", self.publish)
         self.step("a worker dies; its replicas run elsewhere", self.kill_worker)
         self.covey("service", "ps", "--filter", "desired-state=running", "demo_web")
         self.step("the leader dies; a write succeeds", self.kill_leader)
@@ -131,6 +133,36 @@ class Demo:
         machine.wait_until(all_answered, f"answers of all {expected} replicas", STEP_SECONDS)
         for line, count in sorted(seen.items(), key=lambda item: item[0].split()[2]):
             print(f"  {count:4d} times  {line}")
+
+    def publish(self) -> None:
+        """Publish a service of one task, and fetch its page from outside the cluster through every node."""
+        self.covey(
+            *("service", "create", "-q", "--name", "page", "--publish", f"{PORT}:80", "--secret", "demo_greeting"),
+            *(
+                "--env",
+                "NODE={{.Node.Hostname}}",
+                "--stop-signal",
+                "SIGKILL",
+                IMAGE,
+                "httpd",
+                "-f",
+                "-p",
+                "80",
+                "-h",
+                "/www",
+            ),
+        )
+        self.covey("service", "ps", "page")
+        for host in self.alive:
+            url = f"http://{host.address}:{PORT}/cgi-bin/who"
+            machine.wait_until(lambda url=url: self.fetch(url), f"an answer from {url}", STEP_SECONDS)
+            print(f"outside$ curl {url}   # {host.name}\n  {self.fetch(url)}", flush=True)
+
+    def fetch(self, url: str) -> str:
+        """The page at ``url`` as a client outside the cluster gets it, on the switch that joins the hosts; empty without an answer."""
+        command = ["ip", "netns", "exec", self.lab.switch, "curl", "--silent", "--max-time", "2", url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=STEP_SECONDS, check=False)
+        return done.stdout.strip()
 
     def kill_worker(self) -> None:
         """Kill a worker that has replicas, and wait until all six run elsewhere."""
