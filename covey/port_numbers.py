@@ -14,7 +14,7 @@ def container_port(text: str) -> str:
     """``80/tcp`` from ``80``, ``80/tcp`` or ``80/TCP``. Raises InvalidArgumentError in Docker's words."""
     match = _CONTAINER_PORT.fullmatch(text)
     if match is None or not 1 <= int(match[1]) <= MAX_PORT:
-        raise InvalidArgumentError(f'invalid port specification: "{text}"')
+        raise InvalidArgumentError(f'invalid port specification: "{text.partition("/")[0]}"')
     protocol = (match[2] or "tcp").lower()
     if protocol not in PROTOCOLS:
         raise InvalidArgumentError(f'invalid port specification: "{text}": use the protocol {", ".join(PROTOCOLS)}')

@@ -50,7 +50,7 @@ _NEWER_WORDS = (
 """Words that Docker's engines changed after API 1.41, written alike. They also write many messages with other capitals, so these do not count."""
 
 _GO_KINDS = {name: name for name in ("string", "bool", "[]string", "map[string]string")}
-_GO_KINDS |= {"uint64": "int64", "int64": "int64", "swarm.NodeRole": "string"}
+_GO_KINDS |= {"uint64": "int64", "uint32": "int64", "int64": "int64", "swarm.NodeRole": "string"}
 _GO_TYPE = re.compile(r"Go (?:struct field (?:(\w+)\.)?([\w.\[\]]+)|value) of type (\S+)")
 
 

@@ -59,6 +59,9 @@ DIFFERENCES: tuple[Difference, ...] = (
             "containers: PUT /containers/life/archive (no archive)",
             "containers: PUT /containers/life/archive (file for a folder)",
             "containers: POST /commit (bad name)",
+            "container-ports: GET /containers/json (published, no port)",
+            "container-ports: POST /containers/create (bindings of a wrong type)",
+            "container-ports: POST /containers/create (host port as a number)",
             "networks: GET /networks (type that is none)",
             "networks: POST /networks/create (no name)",
             "networks: POST /networks/create (bad subnet)",
@@ -146,6 +149,34 @@ DIFFERENCES: tuple[Difference, ...] = (
             "containers: POST /containers/create (unknown ulimit)",
             "containers: POST /containers/create (soft limit above the hard one)",
             "containers: POST /containers/create (bad device permissions)",
+        ),
+    ),
+    Difference(
+        "A published port whose number, protocol or address is none is refused when the container is created, where Docker's start fails.",
+        (
+            *(
+                f"container-ports: POST /containers/create ({note})"
+                for note in ("port 0", "unknown protocol", "address that is none")
+            ),
+            *(f"container-ports: DELETE /containers/bad-{number} (bad port)" for number in (3, 4, 8)),
+        ),
+    ),
+    Difference(
+        "A service's published port is checked: an unknown protocol or mode and a number outside of 1 to 65535 are refused. Docker stores "
+        "them, takes words that it does not know for the defaults, and tasks fail for the rest.",
+        (
+            *(
+                f"service-ports: POST /services/create ({note})"
+                for note in (
+                    "unknown protocol",
+                    "unknown publish mode",
+                    "no target",
+                    "target of zero",
+                    "target above 65535",
+                    "published above 65535",
+                )
+            ),
+            *(f"service-ports: DELETE /services/bad-{number} (bad port)" for number in (1, 2, 3, 4, 5, 9)),
         ),
     ),
     Difference(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tests.support.request_table import (
     bad_input,
+    container_ports,
     containers,
     containers_missing,
     images,
@@ -11,6 +12,7 @@ from tests.support.request_table import (
     nodes,
     outside_swarm,
     secrets,
+    service_ports,
     services,
     swarm,
     system,
@@ -24,6 +26,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "images": images.ROWS,
     "containers-missing": containers_missing.ROWS,
     "containers": containers.ROWS,
+    "container-ports": container_ports.ROWS,
     "volumes": volumes.ROWS,
     "networks": networks.ROWS,
     "bad-input": bad_input.OUTSIDE_SWARM,
@@ -32,6 +35,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "nodes": nodes.ROWS,
     "secrets": secrets.ROWS,
     "bad-input-in-a-swarm": bad_input.INSIDE_SWARM,
+    "service-ports": service_ports.ROWS,
     "services": services.ROWS,
 }
 
