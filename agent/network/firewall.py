@@ -78,7 +78,8 @@ def warning_text(bridge: str, chain: ForwardChain) -> str:
         )
     return (
         "WARNING: containers may have no outbound access, and published ports may not answer: the chain "
-        f"{chain.name} of the firewall table {chain.family} {chain.table} on this host drops forwarded packets, and no rule there names {bridge}. Allow them: {accept}"
+        f"{chain.name} of the firewall table {chain.family} {chain.table} on this host drops forwarded packets, and no rule "
+        f"there names {bridge}. Allow them: {accept}"
     )
 
 
