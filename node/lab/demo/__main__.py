@@ -3,6 +3,7 @@
 ``make demo`` runs it. Every step is a command that a user would type, shown with its duration. The lab is always removed at the end.
 """
 
+import functools
 import json
 import os
 import re
@@ -155,8 +156,11 @@ class Demo:
         self.covey("service", "ps", "page")
         for host in self.alive:
             url = f"http://{host.address}:{PORT}/cgi-bin/who"
-            machine.wait_until(lambda url=url: self.fetch(url), f"an answer from {url}", STEP_SECONDS)
+            machine.wait_until(functools.partial(self._answers_at, url), f"an answer from {url}", STEP_SECONDS)
             print(f"outside$ curl {url}   # {host.name}\n  {self.fetch(url)}", flush=True)
+
+    def _answers_at(self, url: str) -> bool:
+        return bool(self.fetch(url))
 
     def fetch(self, url: str) -> str:
         """The page at ``url`` as a client outside the cluster gets it, on the switch that joins the hosts; empty without an answer."""
