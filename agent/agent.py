@@ -95,6 +95,7 @@ class Agent:
         )
         self._settings = config.settings
         self._data_path_addr = config.data_path_addr
+        self._tunnel_address = config.data_path_addr or config.host_address
         self._routes: tuple[HostRoute, ...] = ()
         self.set_data_path_port(config.data_path_port)
         self._node: Node | None = None
@@ -135,15 +136,21 @@ class Agent:
 
     async def _start_ports(self) -> None:
         await self.ports.start(cgroup.detect().hierarchies.get("unified"))
+        if (
+            self._tunnel_address
+        ):  # so that the mesh of the previous daemon is wanted before anything unwanted is removed
+            await self._set_mesh_host(self._tunnel_address)
+
+    async def _set_mesh_host(self, address: str) -> None:
+        mtu = await self.networks.tunnel_mtu()
+        await self.ports.mesh.set_host(host=address, port=self.networks.tunnel_port, mtu=mtu)
 
     async def enter_cluster(self, host_address: str, data_path_addr: str = "") -> None:
         """Set the address by which the nodes of the joined cluster reach this host, and the one for traffic between containers."""
         self._data_path_addr = data_path_addr
         tunnel = data_path_addr or host_address
         await self.networks.set_host_address(tunnel)
-        await self.ports.mesh.set_host(
-            host=tunnel, port=self.networks.tunnel_port, mtu=await self.networks.tunnel_mtu()
-        )
+        await self._set_mesh_host(tunnel)
         self._routes = foreign_routes(await self.networks.host_routes())
         self.endpoints.attachments.is_member = True
 
