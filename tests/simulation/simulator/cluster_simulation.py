@@ -17,6 +17,7 @@ from covey.objects import (
     Cluster,
     ClusterSpec,
     ContainerSpec,
+    EndpointSpec,
     IPAMConfig,
     Network,
     NetworkAttachmentConfig,
@@ -25,6 +26,7 @@ from covey.objects import (
     NodeDescription,
     NodeSpec,
     NodeStatus,
+    PortConfig,
     Resources,
     RestartPolicy,
     Service,
@@ -37,6 +39,7 @@ from covey.objects import (
 from covey.states import (
     NodeAvailability,
     NodeState,
+    PublishMode,
     ServiceMode,
     TaskState,
     UpdateFailureAction,
@@ -53,6 +56,7 @@ from manager.orchestrator.reaper import ReaperPlanner
 from manager.orchestrator.service_planner import ServicePlanner
 from manager.scheduler.node_load import NodeLoadIndex
 from manager.scheduler.planner import SchedulerPlanner
+from manager.service_ports import endpoint_spec
 from manager.store.memory_consensus import MemoryConsensus
 from manager.store.store import Store
 
@@ -134,6 +138,8 @@ class ClusterSimulation:
             tx.create(Cluster(id="cluster", spec=ClusterSpec(task_history=HISTORY)))
             ipam = IPAM(configs=(IPAMConfig(subnet="10.9.0.0/26"),))
             tx.create(Network(id=NETWORK, spec=NetworkSpec(annotations=Annotations(name=NETWORK), ipam=ipam)))
+            ingress = NetworkSpec(annotations=Annotations(name="ingress"), ingress=True)
+            tx.create(Network(id="ingress", spec=ingress))
             for node_id in self.agents:
                 tx.create(
                     Node(
@@ -277,7 +283,7 @@ class ClusterSimulation:
     async def want(self) -> None:
         """A user changes a service."""
         services = list(self.store.view().services)
-        kind = self.random.choice(["create", "scale", "scale", "update", "update", "label", "remove"])
+        kind = self.random.choice(["create", "scale", "scale", "update", "update", "publish", "label", "remove"])
         if kind == "create" or not services:
             if len(services) < 4:
                 await self.create()
@@ -290,12 +296,21 @@ class ClusterSimulation:
         spec = service.spec
         if kind == "scale":
             spec = replace(spec, replicas=self.random.randint(0, 6))
+        elif kind == "publish":
+            spec = replace(spec, endpoint=self.endpoint())
         elif kind == "label":
             spec = replace(spec, annotations=replace(spec.annotations, labels={"n": str(self._ids)}))
         else:
             image = self.random.choice(["one", "two", "three", "bad"])
             spec = replace(spec, task=replace(spec.task, container=ContainerSpec(image=image)))
         await self.set_spec(service, spec)
+
+    def endpoint(self) -> EndpointSpec:
+        """Ports drawn by the allocator, and ports of the task's node that services contend for."""
+        drawn = [PortConfig(target_port=80 + at) for at in range(self.random.randint(0, 2))]
+        numbers = self.random.sample([9000, 9001], k=self.random.randint(0, 1))
+        host = [PortConfig(target_port=90, published_port=at, publish_mode=PublishMode.HOST) for at in numbers]
+        return EndpointSpec(ports=(*drawn, *host))
 
     async def set_spec(self, service: Service, spec: ServiceSpec) -> None:
         """Updates a spec as the control API does."""
@@ -352,6 +367,7 @@ class ClusterSimulation:
         except TimeoutError:
             pass
         self._check_addresses()
+        self._check_host_ports()
         self._check_slots()
 
     def _check_states(self, change) -> None:
@@ -366,10 +382,30 @@ class ClusterSimulation:
         if after is None:
             assert has_ended(before), self.tell(f"{before.id} was deleted while it lived")
 
+    def _check_endpoints(self) -> None:
+        """Every task that runs has been told the endpoint of its service."""
+        view = self.store.view()
+        for service in view.services:
+            told = [task.endpoint for task in view.tasks.by_service(service.id) if should_run(task)]
+            assert all(endpoint == service.endpoint for endpoint in told), self.tell(f"{service.id} is not told")
+
+    def _check_host_ports(self) -> None:
+        """No two tasks of a node have one host-mode port."""
+        held = Counter(
+            (task.node_id, port.published_port)
+            for task in self.store.view().tasks
+            if task.node_id and task.endpoint and not has_ended(task) and task.status.state >= TaskState.ASSIGNED
+            for port in task.endpoint.ports
+            if port.publish_mode is PublishMode.HOST
+        )
+        twice = [key for key, count in held.items() if count > 1]
+        assert not twice, self.tell(f"host ports held twice: {twice}")
+
     def _check_addresses(self) -> None:
         view = self.store.view()
         held = [vip.address for service in view.services if service.endpoint for vip in service.endpoint.virtual_ips]
         held += [given.address for task in view.tasks if not has_ended(task) for given in task.networks]
+        held += [given.address for node in view.nodes for given in node.attachments]
         twice = [address for address, count in Counter(held).items() if count > 1]
         assert not twice, self.tell(f"held twice: {twice}")
 
@@ -404,6 +440,9 @@ class ClusterSimulation:
             agent.up = True
             await self.set_availability(agent.node_id, NodeAvailability.ACTIVE)
         self.story.append("the faults end")
+        for service in self.store.view().services:  # more replicas than nodes could never all have a port of their node
+            ports = tuple([port for port in endpoint_spec(service).ports if port.publish_mode is PublishMode.INGRESS])
+            await self.set_spec(service, replace(service.spec, endpoint=EndpointSpec(ports=ports)))
         deadline = self.now_ns + seconds * SECOND
         while not self.at_goal():
             assert self.now_ns < deadline, self.tell("did not converge: " + self.describe())
@@ -416,6 +455,7 @@ class ClusterSimulation:
                 await loop.work(self.now_ns)
             await self.check()
         await self.rest()
+        self._check_endpoints()
 
     async def rest(self) -> None:
         """At the desired state another planning pass has no steps, also under a new leader."""
