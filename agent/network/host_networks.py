@@ -34,6 +34,7 @@ from agent.network.namespace_state import Fragment, container_key
 from agent.network.netns import Namespace
 from agent.network.overlay_fragments import OverlayDelta, base_key, plan_changes, whole
 from agent.network.overlays import Overlays
+from agent.network.plan.names import port_name
 from agent.network.plan.overlay import Overlay
 from agent.network.plan.resolver import plan_resolver
 from agent.network.reconciler import Reconciler
@@ -140,6 +141,16 @@ class HostNetworks:
         except CoveyError:
             await self.detach(container_id, network_id)
             raise
+        await self._thread.run(lambda: self._await_carrier(sandbox, attachment))
+
+    def _await_carrier(self, sandbox: Sandbox, attachment: Attachment) -> None:
+        """Return once the first packet of a new interface passes."""
+        outer = Namespace(str(self.overlays.path(attachment.network_id)))
+        try:
+            links.await_carrier(sandbox.namespace, attachment.interface)
+            links.await_carrier(outer, port_name(sandbox.container_id, attachment.interface))
+        finally:
+            outer.close()
 
     async def detach(self, container_id: str, network_id: str) -> None:
         sandbox = self.sandboxes.get(container_id)
@@ -149,10 +160,15 @@ class HostNetworks:
 
     async def destroy_sandbox(self, container_id: str) -> None:
         self._reconciler.close_namespace(container_key(container_id))
-        sandbox = await self._thread.run(lambda: self.sandboxes.remove(container_id))
-        await self._reconciler.drop(_resolver_key(container_id))
-        if sandbox is not None:
-            await asyncio.gather(*(self._detached(container_id, each) for each in sandbox.attachments.values()))
+        attachments: list[Attachment] = []
+        if container_id in self.sandboxes:
+            sandbox = self.sandboxes.get(container_id)
+            attachments, sandbox.attachments = list(sandbox.attachments.values()), {}
+        await asyncio.gather(
+            self._reconciler.drop(_resolver_key(container_id)),
+            *(self._detached(container_id, each) for each in attachments),
+        )
+        await self._thread.run(lambda: self.sandboxes.remove(container_id))
 
     async def clean(self) -> tuple[str, ...]:
         """Remove sandboxes that were not adopted and networks that are neither known nor used. Returns their names.

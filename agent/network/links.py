@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.network import netns
+from agent.network.kernel.elsewhere import device_index
+from agent.network.kernel.link_messages import ask_link
+from agent.network.kernel.netlink import NetlinkSocket
 from agent.network.model import HostRoute, TunnelEndpoint
 from agent.network.netns import Namespace
 from agent.network.pyroute import IPRoute, NetlinkError
@@ -116,6 +119,18 @@ def host_routes(route: Any) -> tuple[HostRoute, ...]:
         for item in route.get_routes(family=family, table=254)
         if item.get_attr("RTA_DST") and not str(item.get_attr("RTA_DST")).startswith("fe80:")
     )
+
+
+def await_carrier(namespace: Namespace, name: str) -> None:
+    """Return once a new device passes packets: the kernel sees to its carrier later, which can take longer on a busy host."""
+
+    def ask() -> None:
+        index = device_index(name)
+        if index:
+            with NetlinkSocket() as netlink:
+                netlink.send([ask_link(index)])
+
+    namespace.run(ask)
 
 
 def host_addresses(route: Any) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from tests.bench.single_host import both_engines, single_host
 from tests.bench.store import store
 from tests.bench.subject import Subject
 from tests.bench.throughput import throughput
+from tests.bench.vips import vips
 from tests.bench.writes import secrets
 
 SECTIONS = ("memory", "services", "secrets", "throughput", "worker", "leader")
@@ -130,6 +131,7 @@ def main() -> int:
     run.measure("scale", lambda: scale(rounds))
     run.measure("dispatch", lambda: dispatch(rounds))
     run.measure("network-state", lambda: network_state(rounds))
+    run.measure("vips", lambda: vips(rounds))
     run.measure("host", lambda: beside_docker(options.name, rounds))
     run.measure("images", lambda: image_sharing(options.name, rounds))
     if options.peer:

@@ -140,6 +140,11 @@ def change_port(index: int, link: Link) -> bytes:
     return message(NEW_LINK, REQUEST | ACK, IFINFO.pack(0, 0, index, 0, 0) + info)
 
 
+def ask_link(index: int) -> bytes:
+    """Ask for one device. The kernel first ends what it postponed of its carrier: until then a new device drops what it should send."""
+    return message(GET_LINK, REQUEST | ACK, IFINFO.pack(0, 0, index, 0, 0))
+
+
 def delete_link(index: int) -> bytes:
     return message(DELETE_LINK, REQUEST | ACK, IFINFO.pack(0, 0, index, 0, 0))
 
