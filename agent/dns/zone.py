@@ -63,10 +63,10 @@ def build_network_zone(
     ready: dict[str, list[str]] = {}
     for endpoint in ordered:
         if endpoint.ready and endpoint.service_id:
-            ready.setdefault(endpoint.service_id, []).extend(_addresses(endpoint))
+            ready.setdefault(endpoint.service_id, []).extend(item_addresses(endpoint))
     for service in sorted(services, key=lambda service: service.service_id):
         tasks = ready.get(service.service_id, [])
-        vips = _addresses(service)
+        vips = item_addresses(service)
         answer = vips if service.mode is EndpointMode.VIP and vips else tasks
         for label in (service.name, *service.aliases):
             add(label, answer)
@@ -74,10 +74,10 @@ def build_network_zone(
         reverse |= dict.fromkeys(vips, f"{service.name}.{name}".encode())
     for endpoint in ordered:
         for label in (endpoint.task_name, endpoint.hostname, *endpoint.aliases):
-            add(label, _addresses(endpoint))
+            add(label, item_addresses(endpoint))
         label = endpoint.task_name or endpoint.hostname
         if label:
-            pointed = [each for each in _addresses(endpoint) if endpoint.ready or each not in reverse]
+            pointed = [each for each in item_addresses(endpoint) if endpoint.ready or each not in reverse]
             reverse |= dict.fromkeys(pointed, f"{label}.{name}".encode())
     for label, address in local_aliases:
         add(label, (address,))
@@ -137,7 +137,20 @@ def _of_kind(found: tuple[bytes, ...], kind: int) -> tuple[bytes, ...]:
     return tuple(each for each in found if len(each) == size)
 
 
-def _addresses(item: NetworkEndpoint | VirtualService) -> list[str]:
+def endpoint_labels(endpoint: NetworkEndpoint) -> set[bytes]:
+    """The names that lead to an endpoint by itself."""
+    labels = (endpoint.task_name, endpoint.hostname, *endpoint.aliases)
+    return {label.lower().encode() for label in labels if label}
+
+
+def service_labels(service: VirtualService) -> set[bytes]:
+    """The names of a service and of its tasks."""
+    labels = (service.name, *service.aliases)
+    return {each.lower().encode() for label in labels for each in (label, f"tasks.{label}") if each}
+
+
+def item_addresses(item: NetworkEndpoint | VirtualService) -> list[str]:
+    """The addresses of both families that it has."""
     return [address for address in (item.address, item.address6) if address]
 
 

@@ -355,7 +355,7 @@ class HostNetworks:
         else:
             self._aliased.discard(network_id)
         if delta.configuration or delta.services or had_aliases or network_id in self._aliased:
-            self._discovery.update(self._state, network_id, local.values())
+            self._discovery.update(self._state, network_id, local.values(), delta)
             self._renamed |= set(local)
 
 

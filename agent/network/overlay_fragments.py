@@ -23,9 +23,10 @@ from covey.objects.assignment import NetworkEndpoint
 
 
 class OverlayDelta(msgspec.Struct, kw_only=True):
-    """Parts of a network whose fragments are made again."""
+    """Parts of a network whose fragments are made again, and the ids of endpoints whose names are."""
 
     configuration: bool = False
+    endpoints: set[str] = msgspec.field(default_factory=set)
     addresses: set[str] = msgspec.field(default_factory=set)
     services: set[str] = msgspec.field(default_factory=set)
     containers: set[str] = msgspec.field(default_factory=set)
@@ -40,6 +41,7 @@ class OverlayDelta(msgspec.Struct, kw_only=True):
 
     def update(self, delta: NetworkDelta) -> None:
         self.configuration |= delta.configuration
+        self.endpoints |= delta.endpoints
         self.addresses |= delta.addresses
         self.services |= delta.services
 

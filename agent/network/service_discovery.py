@@ -9,7 +9,9 @@ from collections.abc import Iterable
 
 from agent.dns import zone
 from agent.dns.zone import NetworkZone, Zone
+from agent.dns.zone_builder import ZoneBuilder
 from agent.network.model import Attachment, LocalAttachment
+from agent.network.overlay_fragments import OverlayDelta
 from agent.network.state import NetworkState
 
 
@@ -18,14 +20,17 @@ class ServiceDiscovery:
 
     def __init__(self) -> None:
         self._zones: dict[str, NetworkZone] = {}
+        self._builders: dict[str, ZoneBuilder] = {}
 
-    def update(self, state: NetworkState, network_id: str, local: Iterable[Attachment]) -> None:
-        """Derive one network's zone. `local` are the attachments of this host's containers to it."""
+    def update(
+        self, state: NetworkState, network_id: str, local: Iterable[Attachment], delta: OverlayDelta | None = None
+    ) -> None:
+        """Derive one network's zone, or what changed of it. `local` are the attachments of this host's containers to it."""
         network = state.networks.get(network_id)
         if network is None:
             self._zones.pop(network_id, None)
+            self._builders.pop(network_id, None)
             return
-        endpoints, services = state.endpoints(network_id).values(), state.services(network_id).values()
         aliases = [
             (alias, address)
             for attachment in local
@@ -33,7 +38,18 @@ class ServiceDiscovery:
             for address in (attachment.ip, attachment.ip6)
             if address
         ]
-        self._zones[network_id] = zone.build_network_zone(network.name, endpoints, services, aliases)
+        builder = self._builders.get(network_id)
+        if builder is None or delta is None or delta.configuration:
+            builder = self._builders[network_id] = ZoneBuilder(network.name)
+            endpoint_ids = set(state.endpoints(network_id))
+            service_ids = {service.service_id for service in state.services(network_id).values()}
+        else:
+            endpoint_ids, service_ids = delta.endpoints, delta.services
+        self._zones[network_id] = builder.update(
+            {each: state.endpoints(network_id).get(each) for each in endpoint_ids},
+            {each: state.service(network_id, each) for each in service_ids if each},
+            aliases,
+        )
 
     def set_local_zone(self, network_id: str, found: NetworkZone | None) -> None:
         """Set the zone of a network of this host alone; None for one without names."""

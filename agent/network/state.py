@@ -21,11 +21,12 @@ T = TypeVar("T", NetworkEndpoint, VirtualService)
 
 
 class NetworkDelta(msgspec.Struct, kw_only=True):
-    """What changed of one network: its configuration, the endpoints with these addresses, the services with these ids; the id of
-    endpoints without a service is empty.
+    """What changed of one network: its configuration, endpoints by id and by address, and services by id; the service of endpoints
+    without one is empty.
     """
 
     configuration: bool = False
+    endpoints: set[str] = msgspec.field(default_factory=set)
     addresses: set[str] = msgspec.field(default_factory=set)
     services: set[str] = msgspec.field(default_factory=set)
 
@@ -82,6 +83,7 @@ class NetworkState:
                 self._by_service.setdefault((after.network_id, after.service_id), {})[after.id] = after
             for each in filter(None, (before, after)):
                 delta = _delta(deltas, each.network_id)
+                delta.endpoints.add(each.id)
                 delta.addresses.add(each.address)
                 delta.services.add(each.service_id)
         for old_service, new_service in self._services.update(changes.services, changes.removed_services):

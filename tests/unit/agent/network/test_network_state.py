@@ -36,7 +36,7 @@ def test_a_changed_endpoint_changes_its_network_only():
     state = NetworkState()
     state.apply(NetworkChanges(endpoints=(endpoint(), endpoint(network_id="m"))))
     assert state.apply(NetworkChanges(endpoints=(endpoint(ready=False),))) == {
-        "n": NetworkDelta(addresses={"10.0.1.5"}, services={""})
+        "n": NetworkDelta(endpoints={"t/n"}, addresses={"10.0.1.5"}, services={""})
     }
     assert not state.endpoints("n")["t/n"].ready
 
@@ -77,7 +77,7 @@ def test_endpoints_are_found_by_their_service_and_a_moved_one_names_both_places(
     state.apply(NetworkChanges(endpoints=(endpoint(service_id="s"),), services=(service(),)))
     assert [each.id for each in state.endpoints_of_service("n", "s")] == ["t/n"]
     assert state.apply(NetworkChanges(endpoints=(endpoint(service_id="s2", address="10.0.1.7"),))) == {
-        "n": NetworkDelta(addresses={"10.0.1.5", "10.0.1.7"}, services={"s", "s2"})
+        "n": NetworkDelta(endpoints={"t/n"}, addresses={"10.0.1.5", "10.0.1.7"}, services={"s", "s2"})
     }
     assert not state.endpoints_of_service("n", "s")
     assert state.service("n", "s") == service()

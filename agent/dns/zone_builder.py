@@ -1,0 +1,123 @@
+"""Builder of a network's DNS zone: keeps the zone while endpoints and services come and go. Pure.
+
+Invariant: the zone is the one that `zone.build_network_zone` makes of all that the builder knows. Invariant: a change costs the names
+and addresses that it concerns, and a copy of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from agent.dns.zone import NetworkZone, build_network_zone, endpoint_labels, item_addresses, service_labels
+from covey.objects.assignment import NetworkEndpoint, VirtualService
+
+T = TypeVar("T", bytes, str)
+
+
+class ZoneBuilder:
+    """One per network. Endpoints are known by their id, services by the id of the service."""
+
+    def __init__(self, name: str) -> None:
+        self.zone = build_network_zone(name, (), ())
+        self._name = name
+        self._endpoints: dict[str, NetworkEndpoint] = {}
+        self._services: dict[str, VirtualService] = {}
+        self._aliases: tuple[tuple[str, str], ...] = ()
+        self._endpoints_of_label: dict[bytes, set[str]] = {}
+        self._services_of_label: dict[bytes, set[str]] = {}
+        self._endpoints_of_address: dict[str, set[str]] = {}
+        self._services_of_address: dict[str, set[str]] = {}
+        self._endpoints_of_service: dict[str, set[str]] = {}
+
+    def update(
+        self,
+        endpoints: Mapping[str, NetworkEndpoint | None],
+        services: Mapping[str, VirtualService | None],
+        local_aliases: Iterable[tuple[str, str]] = (),
+    ) -> NetworkZone:
+        """Put these endpoints and services, or remove those that are None. `local_aliases` are all of them. Returns the new zone."""
+        labels: set[bytes] = set()
+        addresses: set[str] = set()
+        for endpoint_id, endpoint in endpoints.items():
+            for each in filter(None, (self._endpoints.get(endpoint_id), endpoint)):
+                labels |= endpoint_labels(each)
+                addresses.update(item_addresses(each))
+                if each.service_id in self._services:
+                    labels |= service_labels(self._services[each.service_id])
+            self._put_endpoint(endpoint_id, endpoint)
+        for service_id, service in services.items():
+            for found in filter(None, (self._services.get(service_id), service)):
+                labels |= service_labels(found)
+                addresses.update(item_addresses(found))
+            self._put_service(service_id, service)
+        aliases = tuple(local_aliases)
+        if aliases != self._aliases:
+            labels |= {label.lower().encode() for label, _ in (*self._aliases, *aliases)}
+            self._aliases = aliases
+        self._rebuild(labels, addresses)
+        return self.zone
+
+    def _rebuild(self, labels: set[bytes], addresses: set[str]) -> None:
+        """Build these names and addresses again, from everything that may answer for them."""
+        services = _members(self._services_of_label, labels) | _members(self._services_of_address, addresses)
+        endpoints = _members(self._endpoints_of_label, labels) | _members(self._endpoints_of_address, addresses)
+        endpoints |= _members(self._endpoints_of_service, services)
+        part = build_network_zone(
+            self._name,
+            [self._endpoints[each] for each in endpoints],
+            [self._services[each] for each in services],
+            self._aliases,
+        )
+        forward, reverse = dict(self.zone.forward), dict(self.zone.reverse)
+        for label in labels:
+            forward.pop(label, None)
+            if label in part.forward:
+                forward[label] = part.forward[label]
+        for address in addresses:
+            reverse.pop(address, None)
+            if address in part.reverse:
+                reverse[address] = part.reverse[address]
+        self.zone = NetworkZone(self.zone.name, forward, reverse)
+
+    def _put_endpoint(self, endpoint_id: str, endpoint: NetworkEndpoint | None) -> None:
+        before = self._endpoints.pop(endpoint_id, None)
+        if before is not None:
+            _remove(self._endpoints_of_label, endpoint_labels(before), endpoint_id)
+            _remove(self._endpoints_of_address, item_addresses(before), endpoint_id)
+            _remove(self._endpoints_of_service, (before.service_id,), endpoint_id)
+        if endpoint is not None:
+            self._endpoints[endpoint_id] = endpoint
+            _add(self._endpoints_of_label, endpoint_labels(endpoint), endpoint_id)
+            _add(self._endpoints_of_address, item_addresses(endpoint), endpoint_id)
+            _add(self._endpoints_of_service, (endpoint.service_id,), endpoint_id)
+
+    def _put_service(self, service_id: str, service: VirtualService | None) -> None:
+        before = self._services.pop(service_id, None)
+        if before is not None:
+            _remove(self._services_of_label, service_labels(before), service_id)
+            _remove(self._services_of_address, item_addresses(before), service_id)
+        if service is not None:
+            self._services[service_id] = service
+            _add(self._services_of_label, service_labels(service), service_id)
+            _add(self._services_of_address, item_addresses(service), service_id)
+
+
+def _add(index: dict[T, set[str]], keys: Iterable[T], member: str) -> None:
+    for key in keys:
+        index.setdefault(key, set()).add(member)
+
+
+def _remove(index: dict[T, set[str]], keys: Iterable[T], member: str) -> None:
+    for key in set(keys):
+        members = index[key]
+        members.discard(member)
+        if not members:
+            del index[key]
+
+
+def _members(index: Mapping[T, set[str]], keys: Iterable[T]) -> set[str]:
+    found: set[str] = set()
+    for key in keys:
+        found |= index.get(key, set())
+    return found
