@@ -12,7 +12,7 @@ import msgspec
 
 from agent.network.backends import BackendTable
 from agent.network.model import Attachment, OverlayNetwork, TunnelEndpoint
-from agent.network.namespace_state import Fragment
+from agent.network.namespace_state import Fragment, network_key
 from agent.network.plan import overlay as overlays
 from agent.network.plan import vips
 from agent.network.plan.overlay import Overlay, OverlayEndpoint, OverlayInterface
@@ -102,7 +102,7 @@ def plan_changes(
     for container_id in attached if delta.configuration else delta.containers:
         attachment = attached.get(container_id)
         changes[interface_key(overlay.id, container_id)] = (
-            None if attachment is None else overlays.interface(overlay, _interface(container_id, attachment))
+            None if attachment is None else _interface_fragment(overlay, container_id, attachment)
         )
     local = {attachment.ip for attachment in attached.values()} if delta.addresses else set()
     for address in delta.addresses:
@@ -120,6 +120,14 @@ def plan_changes(
         ]
         changes[f"{prefix}/service/{service_id}"] = vips.service(overlay.id, found) if found else None
     return changes
+
+
+def _interface_fragment(overlay: Overlay, container_id: str, attachment: Attachment) -> Fragment:
+    """The container's interface, and what tells a connection to itself."""
+    fragment = overlays.interface(overlay, _interface(container_id, attachment))
+    key = network_key(overlay.id)
+    own = vips.own_addresses(tuple(filter(None, (attachment.ip, attachment.ip6))))
+    return {**fragment, key: msgspec.structs.replace(fragment[key], tables=own)}
 
 
 def _interface(container_id: str, attachment: Attachment) -> OverlayInterface:

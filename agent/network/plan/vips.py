@@ -10,7 +10,7 @@ Invariant: nothing of it lives in a container's namespace, where the container c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -40,7 +40,9 @@ def base(network_id: str, *, ipv6: bool) -> Fragment:
     }
     if ipv6:
         sysctls |= {"net/ipv6/conf/all/forwarding": "1", "net/bridge/bridge-nf-call-ip6tables": "1"}
-    state = NamespaceState(tables={TABLE: NftTable(chains=_CHAINS, sets=_sets())}, sysctls=sysctls)
+    state = NamespaceState(
+        tables={TABLE: NftTable(chains=_CHAINS, sets=_sets({name: {} for name in _HEADS}))}, sysctls=sysctls
+    )
     return {network_key(network_id): state}
 
 
@@ -56,18 +58,24 @@ def service(network_id: str, vips: Sequence[Vip]) -> Fragment:
             name = f"vip{family}-{vip.service_id}"
             chains[name] = NftChain(rules=(balance("", vip.backends, f"{vip.service_id} {vip.host}"),))
             elements[f"vips{family}"] = {vip.address: f"jump {name}"}
-            elements[f"own{family}"] = {f"{backend} . {backend}": "" for backend in vip.backends}
         else:
             elements[f"refused{family}"] = {vip.address: ""}
     table = NftTable(chains=chains, sets=_sets(elements))
     return {network_key(network_id): NamespaceState(tables={TABLE: table}, addresses=frozenset(addresses))}
 
 
-def _sets(elements: dict[str, dict[str, str]] | None = None) -> dict[str, NftSet]:
-    given = elements or {}
+def own_addresses(addresses: Sequence[str]) -> dict[str, NftTable]:
+    """The tables of a local container, by which it is recognized as its own backend. `addresses` have no prefix lengths."""
+    elements: dict[str, dict[str, str]] = {}
+    for address in addresses:
+        elements.setdefault("own6" if ":" in address else "own4", {})[f"{address} . {address}"] = ""
+    return {TABLE: NftTable(sets=_sets(elements))}
+
+
+def _sets(elements: Mapping[str, Mapping[str, str]]) -> dict[str, NftSet]:
     return {
-        name: NftSet(head=head, is_map=name.startswith("vips"), elements=given.get(name, {}))
-        for name, head in _HEADS.items()
+        name: NftSet(head=_HEADS[name], is_map=name.startswith("vips"), elements=given)
+        for name, given in elements.items()
     }
 
 
