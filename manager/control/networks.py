@@ -22,8 +22,7 @@ from manager.service_ports import endpoint_spec, needs_ingress
 from manager.store import Tx, View
 
 MAX_NETWORKS = 4096
-CLUSTER_DRIVERS = ("overlay",)
-"""Agents run no task on cluster networks of other drivers."""
+CLUSTER_DRIVERS = ("overlay", "macvlan", "ipvlan")
 PREFIX_LENGTHS = {4: (8, 30), 6: (16, 126)}
 """The largest and the smallest subnet of a network, by family."""
 
@@ -112,8 +111,7 @@ def _require_supported(spec: NetworkSpec) -> None:
         )
     if driver not in CLUSTER_DRIVERS:
         raise UnsupportedError(
-            f"network {name}: cluster networks with the driver {driver} are not supported by Covey yet; use --driver overlay, or a "
-            "network of each host"
+            f"network {name}: the driver {driver} is not supported in a cluster; use one of {', '.join(CLUSTER_DRIVERS)}"
         )
     if spec.ingress and driver != "overlay":
         raise InvalidArgumentError(f"network {name}: the ingress network needs the driver overlay")
