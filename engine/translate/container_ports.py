@@ -32,10 +32,10 @@ def summary(container: Container) -> list[dict[str, Any]]:
     result = []
     for port, bindings in published(container).items():
         number, _, protocol = port.partition("/")
-        private = {"PrivatePort": int(number.partition("-")[0]), "Type": protocol or "tcp"}
+        private, kind = {"PrivatePort": int(number.partition("-")[0])}, {"Type": protocol or "tcp"}
         result += [
-            {"IP": item["HostIp"], "PublicPort": int(item["HostPort"]), **private} for item in bindings or ()
-        ] or [private]
+            {"IP": item["HostIp"], **private, "PublicPort": int(item["HostPort"]), **kind} for item in bindings or ()
+        ] or [private | kind]
     return result
 
 

@@ -22,6 +22,8 @@ from agent.container.model import (
     HealthStatus,
     LogConfig,
     MountKind,
+    PortBinding,
+    PublishedPort,
     RunStatus,
 )
 from covey.objects import (
@@ -150,9 +152,9 @@ CONTAINER = Container(
         command=("sleep", "9"),
         created_at_ns=META.created_at_ns,
         mounts=(ContainerMount(kind=MountKind.VOLUME, source="data", target="/data"),),
-        networks=(
-            EndpointSettings(name="back", network_id="n1", ip="10.0.1.5", prefix=24, ports={"80/tcp": "0.0.0.0:8080"}),
-        ),
+        networks=(EndpointSettings(name="back", network_id="n1", ip="10.0.1.5", prefix=24),),
+        port_bindings={"80/tcp": (PortBinding(host_address="0.0.0.0", host_port="8080"),)},  # noqa: S104 - any address
+        published=(PublishedPort(port="80/tcp", host_address="0.0.0.0", host_port=8080),),  # noqa: S104 - any address
         task_id="t1",
     ),
     ContainerState(
