@@ -5,7 +5,7 @@ or an alias of one resolves to its own address, ready or not, because the peers 
 Every name also resolves as NAME.NETWORK.
 
 Invariant: a name is visible on its own network only.
-Invariant: zones are immutable. A change of a network builds its zone again.
+Invariant: only `zone_builder` changes a zone, and only what a change of the network concerns.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Builder of a network's DNS zone: keeps the zone while endpoints and services come and go. Pure.
 
 Invariant: the zone is the one that `zone.build_network_zone` makes of all that the builder knows. Invariant: a change costs the names
-and addresses that it concerns, and a copy of the table.
+and addresses that it concerns: it alters the one zone, whose readers forget the answers that they keep when they are given it again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ class ZoneBuilder:
     """One per network. Endpoints are known by their id, services by the id of the service."""
 
     def __init__(self, name: str) -> None:
-        self.zone = build_network_zone(name, (), ())
+        self._forward: dict[bytes, tuple[bytes, ...]] = {}
+        self._reverse: dict[str, bytes] = {}
+        self.zone = NetworkZone(name.lower().encode(), self._forward, self._reverse)
         self._name = name
         self._endpoints: dict[str, NetworkEndpoint] = {}
         self._services: dict[str, VirtualService] = {}
@@ -36,7 +38,7 @@ class ZoneBuilder:
         services: Mapping[str, VirtualService | None],
         local_aliases: Iterable[tuple[str, str]] = (),
     ) -> NetworkZone:
-        """Put these endpoints and services, or remove those that are None. `local_aliases` are all of them. Returns the new zone."""
+        """Put these endpoints and services, or remove those that are None. `local_aliases` are all of them. Returns the zone."""
         labels: set[bytes] = set()
         addresses: set[str] = set()
         for endpoint_id, endpoint in endpoints.items():
@@ -69,16 +71,14 @@ class ZoneBuilder:
             [self._services[each] for each in services],
             self._aliases,
         )
-        forward, reverse = dict(self.zone.forward), dict(self.zone.reverse)
         for label in labels:
-            forward.pop(label, None)
+            self._forward.pop(label, None)
             if label in part.forward:
-                forward[label] = part.forward[label]
+                self._forward[label] = part.forward[label]
         for address in addresses:
-            reverse.pop(address, None)
+            self._reverse.pop(address, None)
             if address in part.reverse:
-                reverse[address] = part.reverse[address]
-        self.zone = NetworkZone(self.zone.name, forward, reverse)
+                self._reverse[address] = part.reverse[address]
 
     def _put_endpoint(self, endpoint_id: str, endpoint: NetworkEndpoint | None) -> None:
         before = self._endpoints.pop(endpoint_id, None)

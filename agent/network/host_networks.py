@@ -281,12 +281,18 @@ class HostNetworks:
         return tuple(failure for failure in results if failure is not None)
 
     async def _bring(self, network_id: str, delta: OverlayDelta) -> None:
-        """Bring parts of a network to the desired state: names, sandbox, forwarding entries, interfaces, VIPs.
+        """Bring parts of a network to the desired state, then its names, so that none leads to a VIP that is not there yet.
 
         Raises the first failure; what failed is remembered for the next `apply`.
         """
+        try:
+            await self._bring_kernel(network_id, delta)
+        finally:
+            self._update_names(network_id, delta)
+
+    async def _bring_kernel(self, network_id: str, delta: OverlayDelta) -> None:
+        """The sandbox, forwarding entries, interfaces and VIPs."""
         network = self._state.networks.get(network_id)
-        self._update_names(network_id, delta)
         if network is None:
             if delta.configuration or delta.containers or network_id in self.overlays:
                 await self._remove(network_id)
