@@ -1,13 +1,14 @@
-"""docker-compose 1.29 drives the networks of a host: the default one of a project, and more that the project names."""
+"""docker-compose 1.29 drives the networks of a host: the default one of a project, more that the project names, and published ports."""
 
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import labs
-from tests.support.labs import CommandResult, LabCluster
+from tests.support.labs import IMAGE, CommandResult, LabCluster
 
 pytestmark = pytest.mark.root
 
@@ -18,6 +19,7 @@ services:
     image: covey-test:1
     command: ["httpd", "-f", "-p", "80", "-h", "/www"]
     stop_signal: SIGKILL
+    ports: ["8300:80", "127.0.0.1:8301:80", "8310-8311:80-81/tcp"]
     networks:
       default: {}
       back:
@@ -91,6 +93,33 @@ def test_services_find_one_another_on_their_networks_by_name(project: Project) -
     assert project.reaches("web", "store")
     assert not project.reaches("worker", "store")
     assert project.reaches("web", "nets_worker_1")
+
+
+def fetch(url: str, run: Callable[..., CommandResult]) -> str:
+    return run("curl", "-s", "-m", "3", url, check=None).out.strip()
+
+
+def test_published_ports_answer_while_the_project_is_up(project: Project, lab: LabCluster) -> None:
+    """Outside, on the host and from another network of the host; a second project cannot have the port."""
+    host = lab[1]
+    inside = functools.partial(lab.inside, host)
+    project.compose("up", "--detach", "web")
+    for url in (f"http://{host.address}:8300/", f"http://{host.address}:8310/"):
+        assert fetch(url, lab.outside) == "ok"
+    for url in ("http://127.0.0.1:8300/", "http://[::1]:8300/", "http://127.0.0.1:8301/"):
+        assert fetch(url, inside) == "ok"
+    assert fetch(f"http://{host.address}:8301/", lab.outside) == ""
+    assert project.compose("port", "web", "80").out.strip() in {"0.0.0.0:8300", "127.0.0.1:8301", "0.0.0.0:8310"}
+    elsewhere = lab.docker(
+        "run", "--rm", "--network", "shared", IMAGE, "wget", "-q", "-O", "-", f"http://{host.address}:8300/"
+    )
+    assert elsewhere.out == "ok\n"
+    taken = lab.docker("run", "--rm", "-p", "8300:80", IMAGE, "true", check=None)
+    assert taken.code == 125
+    assert "Bind for 0.0.0.0:8300 failed: port is already allocated (by nets_web_1)" in taken.err
+    project.compose("down", "--timeout", "0")
+    assert fetch(f"http://{host.address}:8300/", lab.outside) == ""
+    lab.docker("run", "--rm", "-p", "8300:80", IMAGE, "true")
 
 
 def test_a_project_is_scaled_changed_and_taken_down_with_its_networks(project: Project, lab: LabCluster) -> None:
