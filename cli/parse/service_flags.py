@@ -196,7 +196,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("limit-cpu", "Limit CPUs", (*LIMITS, "NanoCPUs"), CPUS),
     Flag("limit-memory", "Limit Memory", (*LIMITS, "MemoryBytes"), BYTES),
     Flag("limit-pids", "Limit maximum number of processes (0 means unlimited)", (*LIMITS, "Pids"), COUNT, "0"),
-    Flag("log-driver", 'Logging driver for service (only "json-file" yet)', (*LOG, "Name")),
+    Flag("log-driver", "Logging driver for service", (*LOG, "Name")),
     Flag(
         "log-opt",
         "Logging driver options",

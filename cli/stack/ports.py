@@ -10,7 +10,7 @@ HINTS = {"host_ip": "a service is published on all addresses of its nodes; remov
 
 
 def published_ports(service: Section) -> list[dict[str, Any]]:
-    """The ports in the order of their numbers.
+    """The ports in the order of their published numbers, as `docker stack` sends them; drawn ones come first, as they are listed.
 
     Raises:
         InvalidArgumentError: a value is wrong; the message has its path. UnsupportedError: so is a key.
@@ -26,7 +26,7 @@ def published_ports(service: Section) -> list[dict[str, Any]]:
             found += [parse_port(text) for text in texts]
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"{path}: {error.message.removeprefix('--publish ')}") from None
-    return sorted(found, key=lambda port: (port["TargetPort"], port.get("PublishedPort", 0), str(port)))
+    return sorted(found, key=lambda port: port.get("PublishedPort", 0))
 
 
 def _long_form(item: Section) -> str:

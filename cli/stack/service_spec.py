@@ -25,7 +25,6 @@ HINTS = {
     "privileged": "services run without extra privileges; use cap_add",
     "devices": "devices are not supported yet; remove it",
     "security_opt": "services run with the default profiles; remove it",
-    "logging": "containers log with the json-file driver; remove it",
     "restart": "use deploy.restart_policy",
     "profiles": "all services of a stack are deployed; remove it",
     "extends": "write the service in full",
@@ -81,6 +80,7 @@ def service_spec(
         )  # the caller reads the first two; expose has no effect because all ports are open within a network
     attachments = network_attachments(service, name, networks)
     ports = published_ports(service)
+    log_driver = _log_driver(service.section("logging"))
     policy = deploy.restart or legacy_restart_policy(service)
     service.reject_unread(HINTS)
     return {
@@ -90,7 +90,7 @@ def service_spec(
             "ContainerSpec": without_empty(container),
             "Resources": deploy.resources or {},
             "Placement": deploy.placement or {},
-            **without_empty({"RestartPolicy": policy, "Networks": attachments}),
+            **without_empty({"RestartPolicy": policy, "Networks": attachments, "LogDriver": log_driver}),
         },
         **without_empty({"UpdateConfig": deploy.update, "RollbackConfig": deploy.rollback}),
         "EndpointSpec": without_empty({"Mode": deploy.endpoint_mode, "Ports": ports}),
@@ -112,6 +112,13 @@ def command_words(service: Section, key: str) -> list[str]:
         except ValueError as error:
             raise InvalidArgumentError(f"{service.key_path(key)}: {error}") from error
     return service.text_list(key)
+
+
+def _log_driver(logging: Section) -> SpecPart:
+    """The driver and its options; empty for the node's default."""
+    parts = {"Name": logging.text("driver"), "Options": logging.text_map("options")}
+    logging.reject_unread()
+    return without_empty(parts)
 
 
 def _process(service: Section) -> SpecPart:

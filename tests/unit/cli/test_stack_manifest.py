@@ -307,11 +307,11 @@ def test_ports_have_short_and_long_forms_and_ranges() -> None:
   - {target: 443, published: "8443", protocol: tcp, mode: host, name: tls, app_protocol: https}"""
     ports = web(keys)["EndpointSpec"]["Ports"]
     assert [(p.get("PublishedPort"), p["TargetPort"], p["Protocol"], p["PublishMode"]) for p in ports] == [
+        (None, 90, "tcp", "ingress"),
         (53, 53, "udp", "ingress"),
         (7000, 70, "tcp", "ingress"),
         (7001, 71, "tcp", "ingress"),
         (8080, 80, "tcp", "ingress"),
-        (None, 90, "tcp", "ingress"),
         (8443, 443, "tcp", "host"),
     ]
 
@@ -333,3 +333,11 @@ def test_a_wrong_port_is_refused_by_its_path(port: str, words: str) -> None:
         web(f"ports: [{port}]")
     assert refused.value.message.startswith("services.web.ports[0]: ")
     assert words in refused.value.message
+
+
+def test_the_log_driver_of_a_service_is_read_with_its_options() -> None:
+    spec = web("logging:\n  driver: json-file\n  options: {max-size: 10m, max-file: 3}")
+    assert spec["TaskTemplate"]["LogDriver"] == {"Name": "json-file", "Options": {"max-size": "10m", "max-file": "3"}}
+    assert "LogDriver" not in web("init: true")["TaskTemplate"]
+    with pytest.raises(UnsupportedError, match=r"services\.web\.logging\.level"):
+        web("logging: {driver: local, level: high}")
