@@ -81,6 +81,7 @@ NETWORK = {
     "connect": CommandEntry("Connect a container to a network", f"{_C}.network_attach:connect"),
     "create": CommandEntry("Create a network", f"{_C}.network:create"),
     "disconnect": CommandEntry("Disconnect a container from a network", f"{_C}.network_attach:disconnect"),
+    "graph": CommandEntry("Draw a network", f"{_C}.network_graph:graph"),
     "inspect": CommandEntry("Display detailed information on one or more networks", f"{_C}.network:inspect"),
     "ls": CommandEntry("List networks", f"{_C}.network:ls", ("list",)),
     "prune": CommandEntry("Remove all unused networks", f"{_C}.network:prune"),

@@ -17,6 +17,9 @@ INGRESS_WARNING = (
     "Are you sure you want to continue?"
 )
 
+PEER_HEADERS = {"Network": "NETWORK", "Node": "NODE", "Address": "ADDRESS", "Endpoints": "ENDPOINTS"}
+PEER_TABLE = "{{.Network}}\t{{.Node}}\t{{.Address}}\t{{.Endpoints}}"
+
 
 @command()
 @options.format_option
@@ -36,9 +39,16 @@ def ls(form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool) -> None
 @options.object_arguments("networks", "network")
 @options.inspect_format_option
 @option("-v", "--verbose", is_flag=True, help="Verbose output for diagnostics")
-def inspect(networks: tuple[str, ...], form: str, verbose: bool) -> int:
+@option("--peers", is_flag=True, help="List the nodes on the networks instead")
+def inspect(networks: tuple[str, ...], form: str, verbose: bool, peers: bool) -> int:
     """Display detailed information on one or more networks."""
     daemon = options.client()
+    if peers:
+        from cli.commands.network_graph import peer_rows
+
+        found = [row for network in networks for row in peer_rows(daemon, network)]
+        output.print_rows(found, PEER_HEADERS, PEER_TABLE, form)
+        return 0
     return output.print_objects(
         networks, lambda ref: daemon.get(f"/networks/{path_segment(ref)}", {"verbose": verbose}), form
     )

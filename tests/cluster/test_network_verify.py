@@ -1,9 +1,13 @@
-"""`covey network verify` in a cluster: a manager names the differences of all nodes by node, repairs them, and names silent nodes."""
+"""`covey network verify` in a cluster: a manager names the differences of all nodes by node, repairs them, and names silent nodes.
+
+Drawings of a network show the nodes, too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -41,6 +45,34 @@ def test_a_manager_names_and_repairs_the_differences_of_all_nodes(lab: LabCluste
     repaired = verify(lab, "--repair")
     assert (repaired.code, repaired.err) == (0, "Repaired 2 differences, 0 left\n")
     assert verify(lab).out == "No differences\n"
+
+
+def test_a_network_is_drawn_with_its_hosts_tasks_and_services(lab: LabCluster) -> None:
+    lab.docker("network", "create", "-d", "overlay", "shop")
+    lab.service(
+        "web",
+        "--network",
+        "shop",
+        "--replicas",
+        "2",
+        "--placement-pref",
+        "spread=node.id",
+        "--replicas-max-per-node",
+        "1",
+    )
+    tasks = {f"web.{task['Slot']}.{task['ID']}": lab.host_of(task).name for task in lab.running("web", 2)}
+
+    def graph(*options: str) -> str:
+        return labs.run([COVEY, "network", "graph", *options, "shop"], env=lab.environment(lab[1])).out
+
+    flowchart = graph()
+    boxes = {box.split('"')[1].split("<br/>")[0]: box for box in flowchart.split("subgraph ")[1:]}
+    assert {name for name in tasks if f'"{name}<br/>' in boxes[tasks[name]]} == set(tasks)
+    assert flowchart.count("service0 --> ") == 2
+    texts = [element.text for element in ET.fromstring(graph("--format", "svg")).iter()]
+    assert {"shop", "web", *(host.name for host in lab.hosts)} <= set(texts)
+    peers = labs.run([COVEY, "network", "inspect", "--peers", "shop"], env=lab.environment(lab[1])).lines
+    assert [line.split() for line in peers[1:]] == [["shop", host.name, host.address, "1"] for host in lab.hosts]
 
 
 def test_a_node_that_does_not_answer_is_named(lab: LabCluster) -> None:
