@@ -177,6 +177,7 @@ class Agent:
             data_path_addr=self._data_path_addr,
             addresses=self.networks.host_addresses,
             routes=self._routes,
+            wireguard=self.networks.encryption.description,
             engine=EngineDescription(version=engine_version(), labels=dict(self._settings.current.labels)),
         )
 

@@ -5,7 +5,7 @@ Called by the manager, which validates the options, and by agents, which apply t
 
 from collections.abc import Mapping
 
-from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.errors import InvalidArgumentError
 
 PREDEFINED_LABEL = "com.docker.swarm.predefined"
 """Label of the networks ``bridge`` and ``host`` of every node, as services name them. Clients do not see these objects."""
@@ -24,20 +24,16 @@ MAX_MTU = 65_485
 
 
 def check_network_options(network: str, options: Mapping[str, str]) -> None:
-    """Refuses options that agents do not support, and values out of range. As in Docker, options that nobody knows are kept and shown.
+    """Refuses values out of range. As in Docker, options that nobody knows are kept and shown.
 
     Raises:
-        UnsupportedError: the option is not supported. InvalidArgumentError: its value is out of range. Both name network and option.
+        InvalidArgumentError: a value is out of range. It names network and option.
     """
     if len(options) > MAX_OPTIONS or any(
         len(text) > MAX_OPTION_CHARACTERS for item in options.items() for text in item
     ):
         raise InvalidArgumentError(
             f"network {network}: at most {MAX_OPTIONS} options of {MAX_OPTION_CHARACTERS} characters are possible; remove some"
-        )
-    if is_encrypted(options):
-        raise UnsupportedError(
-            f"network {network}: the option {ENCRYPTED_OPTION!r} is not supported by Covey yet; remove it"
         )
     requested_mtu(network, options)
     requested_vni(network, options)

@@ -41,6 +41,7 @@ from agent.network.netns import Namespace
 from agent.network.plan.difference_text import DifferenceText, difference_texts
 from agent.network.reconciler import Reconciler
 from agent.network.sandbox import Sandbox
+from agent.network.wireguard.encryption import Encryption, RotationTimes, Underlay
 from covey.errors import CoveyError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class NetworkDriver:
         *,
         gateway_bridge: str = GATEWAY_BRIDGE,
         host_netns: str = "",
+        rotation_times: RotationTimes | None = None,
     ) -> None:
         """Changes nothing before `start`."""
         self.prefix = gateway_bridge
@@ -80,6 +82,10 @@ class NetworkDriver:
         self._open_namespace = lambda: Namespace(host_netns) if host_netns else netns.current_namespace()
         self.reconciler = Reconciler(gateway_bridge, self._open_namespace)
         """What planners want of the namespaces of this host: `HOST`, and those of containers and networks while they exist."""
+        self.encryption = Encryption(
+            gateway_bridge, run_dir / "wireguard", self.reconciler, self.run_on_host, rotation_times
+        )
+        """This host's end of encrypted networks."""
         self._host_address = host_address
         self._run_dir = run_dir
 
@@ -89,6 +95,8 @@ class NetworkDriver:
         self._host = HostNetworks(self._host_address, self._run_dir, namespace, self.reconciler, self._thread)
         await self._host.start(self.prefix)
         await self.reconciler.start()
+        await self.encryption.start()
+        self._host.overlays.no_encryption = self.encryption.refusal
         await self._background.open()
         self._background.spawn(self._drain_connections(), "draining of connections")
 
@@ -100,6 +108,7 @@ class NetworkDriver:
     async def close(self) -> None:
         """Stop the DNS servers. Containers keep their networks, and the next process adopts them."""
         await self._dns.close()
+        await self.encryption.close()
         await self._background.close()
         await self.reconciler.close()
         if self._host is not None:
@@ -120,7 +129,19 @@ class NetworkDriver:
         """Bring networks, forwarding entries, VIPs and names to the changed state. The next call retries the failures."""
         host = self._started()
         await self._change(host.set_endpoint(TunnelEndpoint(host.overlays.endpoint.address, self.tunnel_port)))
-        return await self._change(host.apply(changes))
+        refused = await self._apply_encryption(host, changes)
+        changes = self.encryption.through_tunnels(changes, host.overlays.endpoint.address)
+        return (*refused, *await self._change(host.apply(changes)))
+
+    async def _apply_encryption(self, host: HostNetworks, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
+        """Bring the tunnels of encrypted networks up before anything is sent through them."""
+        address = host.overlays.endpoint.address
+        try:
+            mtu = await host.overlays.encrypted_mtu() if address else 0
+            await self.encryption.apply(changes, Underlay(address=address, mtu=mtu, vxlan_port=self.tunnel_port))
+        except (CoveyError, OSError) as error:
+            return tuple(NetworkFailure(network.id, str(error)) for network in changes.networks if network.encrypted)
+        return ()
 
     async def create_sandbox(self, container_id: str, *, nameservers: Sequence[str] = ()) -> str:
         """Create a network namespace with loopback and DNS. Returns its path for the OCI runtime.
@@ -204,6 +225,7 @@ class NetworkDriver:
         for sandbox in tuple(host.sandboxes):
             await self._dns.stop(sandbox.container_id)
         await host.remove_everything()
+        await self.encryption.remove_everything()
 
     async def _open_sandbox(self, opened: Coroutine[Any, Any, Sandbox], nameservers: Sequence[str]) -> str:
         sandbox = await self._change(opened)

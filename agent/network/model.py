@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from covey.mac_address import derived_mac
-from covey.objects.assignment import NetworkEndpoint, VirtualService
+from covey.objects.assignment import NetworkEndpoint, NodeEndpoint, VirtualService
 
 VXLAN_PORT = 4789
 
@@ -53,6 +53,7 @@ class OverlayNetwork(msgspec.Struct, frozen=True):
     mtu: int = 0
     internal: bool = False
     more_subnets: tuple[Subnet, ...] = ()
+    encrypted: bool = False
 
     @property
     def subnets(self) -> tuple[Subnet, ...]:
@@ -106,6 +107,8 @@ class NetworkChanges(msgspec.Struct, frozen=True):
     removed_networks: tuple[str, ...] = ()
     removed_endpoints: tuple[str, ...] = ()
     removed_services: tuple[str, ...] = ()
+    nodes: tuple[NodeEndpoint, ...] = ()
+    removed_nodes: tuple[str, ...] = ()
 
 
 class NetworkFailure(msgspec.Struct, frozen=True):

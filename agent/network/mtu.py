@@ -14,6 +14,8 @@ from covey.errors import UnsupportedError
 VXLAN_OVERHEAD = 50
 """Outer Ethernet, IPv4, UDP and VXLAN headers."""
 _LONGER_IPV6_HEADER = 20
+WIREGUARD_OVERHEAD = 60
+"""Outer IPv4, UDP and WireGuard headers, with the authentication tag."""
 _JUMBO = 9_000
 
 
@@ -39,3 +41,9 @@ def choose_mtu(network: str, requested: int, underlay: Underlay) -> int:
             f"{underlay.mtu} carries {available} at most: raise the MTU of the device or lower that of the network"
         )
     return requested or min(available, _JUMBO - overhead)
+
+
+def encrypted(underlay: Underlay, device: str) -> Underlay:
+    """The WireGuard device on this underlay, as the underlay of VXLAN over IPv6."""
+    overhead = WIREGUARD_OVERHEAD + (_LONGER_IPV6_HEADER if underlay.is_ipv6 else 0)
+    return Underlay(device, min(underlay.mtu, _JUMBO) - overhead, is_ipv6=True)

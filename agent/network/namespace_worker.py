@@ -60,6 +60,10 @@ class NamespaceWorker:
     def is_idle(self) -> bool:
         return not self._is_running
 
+    def distrust(self) -> None:
+        """Read the namespace in the next pass: another program has changed it."""
+        self._must_read = True
+
     def request(
         self, touched: Iterable[Item] = (), *, read: bool = False, remake: Iterable[str] = ()
     ) -> asyncio.Future[None]:

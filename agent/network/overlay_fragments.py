@@ -15,6 +15,7 @@ from agent.network.model import Attachment, OverlayNetwork, TunnelEndpoint
 from agent.network.namespace_state import Fragment, network_key
 from agent.network.plan import overlay as overlays
 from agent.network.plan import vips
+from agent.network.plan.encryption import ANY_SOURCE
 from agent.network.plan.overlay import Overlay, OverlayEndpoint, OverlayInterface
 from agent.network.plan.vips import Vip
 from agent.network.state import NetworkDelta, NetworkState
@@ -66,6 +67,7 @@ def plan_network(network: OverlayNetwork, tunnel: TunnelEndpoint, mtu: int) -> O
         vni=network.vni,
         mtu=mtu,
         host=tunnel.address,
+        source=ANY_SOURCE if network.encrypted else tunnel.address,
         port=tunnel.port,
         mac=derived_mac(ipv4[0]) if ipv4 else "",
         gateways=gateways,

@@ -23,7 +23,7 @@ from agent.network.netns import Namespace
 from agent.network.overlay_fragments import plan_network
 from agent.network.plan.overlay import TUNNEL, Overlay
 from agent.network.reconciler import Reconciler
-from covey.errors import UnavailableError
+from covey.errors import UnavailableError, UnsupportedError
 
 
 class Overlays:
@@ -36,6 +36,8 @@ class Overlays:
         self._host = host
         self.endpoint = TunnelEndpoint(host_address)
         """This host's end of the tunnels; its address is empty while it has none."""
+        self.no_encryption = ""
+        """Why this host cannot take part in encrypted networks; empty if it can."""
         self._underlay: Underlay | None = None
         self._reconciler = reconciler
         self._thread = thread
@@ -75,7 +77,12 @@ class Overlays:
             is_new = network.id not in self._open
             if is_new or self._underlay is None:
                 self._underlay = await self._thread.run(self._find_underlay)
-            size = mtu.choose_mtu(network.name, network.mtu, self._underlay)
+            underlay = self._underlay
+            if network.encrypted:
+                if self.no_encryption:
+                    raise UnsupportedError(f"network {network.name} is encrypted, and {self.no_encryption}")
+                underlay = mtu.encrypted(underlay, "the WireGuard device")
+            size = mtu.choose_mtu(network.name, network.mtu, underlay)
             is_left = is_new and await self._thread.run(lambda: _create(self.path(network.id)))
             overlay = plan_network(network, self.endpoint, size)
             self._open[network.id] = overlay
@@ -129,6 +136,10 @@ class Overlays:
         async with self._lock:
             found = await self._thread.run(lambda: [path.name for path in self._folder.iterdir()])
             return await self._thread.run(lambda: remove([name for name in found if name not in {*known, *self._open}]))
+
+    async def encrypted_mtu(self) -> int:
+        """The MTU of a WireGuard device on this host's present network device."""
+        return mtu.encrypted(await self._thread.run(self._find_underlay), "").mtu
 
     async def tunnel_mtu(self) -> int:
         """The size of a packet that a tunnel carries on this host's present network device."""

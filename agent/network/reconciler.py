@@ -103,6 +103,11 @@ class Reconciler:
             self._closing.append((worker.kernel.target.namespace, set(self._passes)))
             self._close_unused()
 
+    def distrust(self, key: str) -> None:
+        """Read a namespace before its next change, because another program has made a device there."""
+        if key in self._workers:
+            self._workers[key].distrust()
+
     def complete(self) -> None:
         """Declare that all fragments of the previous process were put again, so that what nobody wants may be removed."""
         self.is_complete = True

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from agent.network.model import NetworkChanges, OverlayNetwork, Subnet
-from covey.network_options import requested_mtu
+from covey.network_options import is_encrypted, requested_mtu
 from covey.objects import Network
-from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
+from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService
 
 
 def network_changes(changes: Sequence[AssignmentChange]) -> NetworkChanges:
@@ -22,6 +22,8 @@ def network_changes(changes: Sequence[AssignmentChange]) -> NetworkChanges:
         services=tuple(item for item in items if isinstance(item, VirtualService)),
         removed_networks=tuple(change.id for change in removals if change.kind is AssignmentKind.NETWORK),
         removed_endpoints=tuple(change.id for change in removals if change.kind is AssignmentKind.ENDPOINT),
+        nodes=tuple(item for item in items if isinstance(item, NodeEndpoint)),
+        removed_nodes=tuple(change.id for change in removals if change.kind is AssignmentKind.NODE_ENDPOINT),
         removed_services=tuple(change.id for change in removals if change.kind is AssignmentKind.VIRTUAL_SERVICE),
     )
 
@@ -39,4 +41,5 @@ def _overlay(network: Network) -> OverlayNetwork:
         mtu=requested_mtu(network.spec.annotations.name, network.spec.driver.options),
         internal=network.spec.internal,
         more_subnets=tuple(subnets[1:]),
+        encrypted=is_encrypted(network.spec.driver.options),
     )

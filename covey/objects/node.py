@@ -36,11 +36,14 @@ class TLSInfo(Struct, frozen=True, kw_only=True):
 
 
 class WireGuardDescription(Struct, frozen=True, kw_only=True):
-    """The node's end of encrypted tunnels: its public key in base64, the UDP port, and who implements it (``kernel``, ``wireguard-go``)."""
+    """The node's end of encrypted tunnels: its public key in base64, the UDP port, and who implements it (``kernel``, ``wireguard-go``).
+    While keys are rotated, the node may still send with ``previous_public_key``; others send to ``public_key`` only.
+    """
 
     public_key: str = ""
     port: int = 0
     implementation: str = ""
+    previous_public_key: str = ""
 
 
 class HostRoute(Struct, frozen=True, kw_only=True):

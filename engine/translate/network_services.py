@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from covey.ids import endpoint_id
+from covey.network_options import is_encrypted
 from covey.objects import Network, NetworkAttachment, Node, Service, Task
 from covey.placeholders import task_name
 from covey.states import PublishMode, TaskState
@@ -40,9 +41,12 @@ def write_services(
 
 
 def write_peers(network: Network, nodes: Iterable[Node], used: Collection[str] = ()) -> list[dict[str, str]]:
-    """The nodes on the network: those in ``used`` and those with an address of their own."""
+    """The nodes on the network: those in ``used`` and those with an address of their own. Those of an encrypted network with what
+    encrypts on them, which Docker's engine does not show.
+    """
+    encrypted = is_encrypted(network.spec.driver.options)
     return [
-        {"Name": node.id, "IP": node.status.addr}
+        {"Name": node.id, "IP": node.status.addr, **(_encryption(node) if encrypted else {})}
         for node in sorted(nodes, key=lambda node: node.id)
         if node.id in used or _own_address(node, network.id) is not None
     ]
@@ -66,6 +70,11 @@ def write_ingress(network: Network, nodes: Sequence[Node], own_id: str) -> dict[
         "Peers": write_peers(network, nodes),
         "Containers": {INGRESS_SANDBOX: sandbox} if sandbox is not None else {},
     }
+
+
+def _encryption(node: Node) -> dict[str, str]:
+    found = node.description.wireguard
+    return {"Encryption": found.implementation if found is not None else "none"}
 
 
 def _own_address(node: Node, network_id: str) -> NetworkAttachment | None:

@@ -25,7 +25,8 @@ from agent.network import links, netns
 from agent.network.driver import GATEWAY_BRIDGE, NetworkDriver
 from agent.network.model import Attachment, NetworkChanges, OverlayNetwork
 from agent.network.netns import Namespace
-from covey.objects.assignment import NetworkEndpoint, VirtualService
+from agent.network.wireguard.encryption import RotationTimes
+from covey.objects.assignment import NetworkEndpoint, NodeEndpoint, VirtualService
 
 SECONDS = 5.0
 SUBNET = "10.0.1.0/24"
@@ -39,8 +40,18 @@ def overlay(
 
 
 class HostUnderTest:
-    def __init__(self, name: str, address: str, folder: Path, namespace: Namespace, dns_port: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        folder: Path,
+        namespace: Namespace,
+        *,
+        prefix: str = GATEWAY_BRIDGE,
+        times: RotationTimes | None = None,
+    ) -> None:
         self.name, self.address, self.folder, self.namespace = name, address, folder, namespace
+        self.prefix, self.times = prefix, times
         self.driver = self.new_driver()
         self._local: tuple[NetworkDriver, LocalEndpoints] | None = None
 
@@ -70,8 +81,9 @@ class HostUnderTest:
             self.address,
             self.folder,
             lambda: ("10.99.0.254",),
-            gateway_bridge=GATEWAY_BRIDGE,
+            gateway_bridge=self.prefix,
             host_netns=self.namespace.path,
+            rotation_times=self.times,
         )
 
 
@@ -116,6 +128,7 @@ class SwitchedHosts:
         self.networks: list[OverlayNetwork] = []
         self.endpoints: dict[str, NetworkEndpoint] = {}
         self.services: list[VirtualService] = []
+        self.nodes: list[NodeEndpoint] = []
         self._applied = NetworkChanges()
         self.switch = self._namespace("switch")
         links.run_in_namespace(
@@ -136,7 +149,9 @@ class SwitchedHosts:
         links.run_in_namespace(namespace, "loopback", links.set_loopback_up)
         return namespace
 
-    async def add_host(self, mtu: int = 1500) -> HostUnderTest:
+    async def add_host(
+        self, mtu: int = 1500, *, prefix: str = GATEWAY_BRIDGE, times: RotationTimes | None = None
+    ) -> HostUnderTest:
         number = len(self.hosts) + 1
         namespace = self._namespace(f"host{number}")
         address = f"10.99.0.{number}"
@@ -155,7 +170,9 @@ class SwitchedHosts:
 
         links.run_in_namespace(self.switch, "plug", plug)
         links.run_in_namespace(namespace, "settle", settle)
-        host = HostUnderTest(f"host{number}", address, self.folder / f"run{number}", namespace, 53)
+        host = HostUnderTest(
+            f"host{number}", address, self.folder / f"run{number}", namespace, prefix=prefix, times=times
+        )
         self.hosts.append(host)
         await host.driver.start()
         self._stack.push_async_callback(self._end, host)
@@ -195,11 +212,13 @@ class SwitchedHosts:
     async def apply(self) -> None:
         """Apply the networks, endpoints and services to every host."""
         now = NetworkChanges(tuple(self.networks), tuple(self.endpoints.values()), tuple(self.services))
+        now = msgspec.structs.replace(now, nodes=tuple(self.nodes))
         changes = msgspec.structs.replace(
             now,
             removed_networks=_gone(self._applied.networks, now.networks),
             removed_endpoints=_gone(self._applied.endpoints, now.endpoints),
             removed_services=_gone(self._applied.services, now.services),
+            removed_nodes=_gone(self._applied.nodes, now.nodes),
         )
         self._applied = now
         for host in self.hosts:

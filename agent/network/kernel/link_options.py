@@ -122,8 +122,8 @@ def parse_options(kind: str, data: Attributes) -> dict[str, int | str]:
     """The options that the kernel reports, by every name under which they may be wanted."""
     found = _parse(KIND_OPTIONS.get(kind, {}), data)
     local = found.pop("vxlan_local6", "")
-    if local and local != "::":
-        found["vxlan_local"] = local
+    if kind == "vxlan" and "vxlan_local" not in found:  # the kernel does not report that any source will do
+        found["vxlan_local"] = local or "::"
     return found | {name.removeprefix(f"{kind}_"): value for name, value in found.items()}
 
 

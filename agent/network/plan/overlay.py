@@ -47,6 +47,8 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     mac: str
     gateways: tuple[str, ...] = ()
     subnets: tuple[str, ...] = ()
+    source: str = ""
+    """The source of VXLAN packets, if it is another address than `host`."""
 
     @property
     def has_ipv6(self) -> bool:
@@ -75,7 +77,7 @@ def network(overlay: Overlay) -> Fragment:
     """The sandbox with its bridge and its VXLAN device."""
     tunnel: dict[str, int | str] = {
         "vxlan_id": overlay.vni,
-        "vxlan_local": overlay.host,
+        "vxlan_local": overlay.source or overlay.host,
         "vxlan_port": overlay.port,
         "vxlan_learning": 0,
         "vxlan_proxy": 1,

@@ -616,21 +616,25 @@ class WireGuardDescription(_message.Message):
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
     IMPLEMENTATION_FIELD_NUMBER: _builtins.int
+    PREVIOUS_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     public_key: _builtins.str
     """Base64, as the tools of WireGuard write keys."""
     port: _builtins.int
     implementation: _builtins.str
     """kernel or wireguard-go."""
+    previous_public_key: _builtins.str
+    """While keys are rotated: the key with which the node still sends."""
     def __init__(
         self,
         *,
         public_key: _builtins.str = ...,
         port: _builtins.int = ...,
         implementation: _builtins.str = ...,
+        previous_public_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["implementation", b"implementation", "port", b"port", "public_key", b"public_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["implementation", b"implementation", "port", b"port", "previous_public_key", b"previous_public_key", "public_key", b"public_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""Encryption between hosts: this host's WireGuard keys and devices, and the peers that the managers name."""

@@ -1,0 +1,117 @@
+"""Encrypted overlay networks on a lab of three hosts: what containers and users see of them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.network.netns import Namespace
+from node.lab import cluster
+from tests.support import labs
+from tests.support.labs import LabCluster, wait
+
+pytestmark = pytest.mark.root
+SECRET = "attack-at-dawn"
+NETWORK = "sealed"
+SERVE = ("sh", "-c", f"echo {SECRET} > /www/index.html; exec httpd -f -p 80 -h /www")
+
+
+@pytest.fixture(scope="module")
+def lab(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("enc", 1, 2, archive=images) as running:
+        running.docker("network", "create", "-d", "overlay", "--opt", "encrypted", NETWORK)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tasks(lab: LabCluster) -> list[dict[str, Any]]:
+    lab.service("web", "--mode", "global", "--network", NETWORK, command=SERVE)
+    return lab.running("web", 3)
+
+
+def address_of(task: dict[str, Any]) -> str:
+    return str(task["NetworksAttachments"][0]["Addresses"][0]).split("/")[0]
+
+
+def fetch(lab: LabCluster, task: dict[str, Any], address: str) -> str:
+    return lab.execute(task, "timeout", "3", "wget", "-q", "-O", "-", f"http://{address}/", check=None).out.strip()
+
+
+@contextlib.contextmanager
+def seen_on_the_switch(lab: LabCluster) -> Iterator[list[bytes]]:
+    """Every frame between the hosts during the block."""
+    namespace = Namespace(f"/run/netns/{lab.lab.switch}")
+    frames: list[bytes] = []
+    found = namespace.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003)))
+    found.settimeout(0.1)
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                frames.append(found.recv(65536))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield frames
+    finally:
+        ended.set()
+        reader.join()
+        found.close()
+        namespace.close()
+
+
+def test_containers_reach_each_other_and_nobody_else_reads_it(lab: LabCluster, tasks: list[dict[str, Any]]) -> None:
+    with seen_on_the_switch(lab) as frames:
+        for one in tasks:
+            for other in tasks:
+                wait(lambda one=one, other=other: fetch(lab, one, address_of(other)) == SECRET, "an answer")
+        for one in tasks:
+            wait(lambda one=one: fetch(lab, one, "web") == SECRET, "an answer of the service")
+    assert any(b"HTTP" not in frame and len(frame) > 150 for frame in frames)
+    assert not any(SECRET.encode() in frame for frame in frames)
+
+
+def test_inspection_says_what_encrypts_on_each_node(lab: LabCluster, tasks: list[dict[str, Any]]) -> None:
+    (network,) = lab.json("network", "inspect", "--verbose", NETWORK)
+    assert {peer["Name"] for peer in network["Peers"]} == {task["NodeID"] for task in tasks}
+    assert {peer["Encryption"] for peer in network["Peers"]} <= {"kernel", "wireguard-go"}
+
+
+def test_a_crash_of_the_daemon_loses_no_packet(lab: LabCluster, tasks: list[dict[str, Any]]) -> None:
+    one, other = tasks[0], tasks[1]
+    host = lab.host_of(other)
+    pings: list[str] = []
+
+    def ping() -> None:
+        said = lab.execute(one, "ping", "-c", "60", "-i", "0.1", "-W", "2", address_of(other), check=None).out
+        pings.append(said)
+
+    pinging = threading.Thread(target=ping)
+    pinging.start()
+    cluster.crash(host)
+    lab.start(host)
+    pinging.join()
+    assert "60 packets received, 0% packet loss" in pings[0]
+    wait(lambda: fetch(lab, one, address_of(other)) == SECRET, "an answer after the crash")
+
+
+def test_the_kernels_state_is_as_wanted(lab: LabCluster, tasks: list[dict[str, Any]]) -> None:
+    assert len(tasks) == 3
+    for host in lab.hosts:
+        wait(lambda host=host: not lab.get("/covey/network/verify", on=host)["Differences"], "nothing differs")
+
+
+def test_the_device_goes_with_the_last_task(lab: LabCluster, tasks: list[dict[str, Any]]) -> None:
+    assert tasks
+    lab.docker("service", "rm", "web")
+    for host in lab.hosts:
+        wait(lambda host=host: "-wg" not in lab.inside(host, "ip", "-o", "link").out, f"no device on {host.name}")
+    lab.docker("network", "rm", NETWORK)
