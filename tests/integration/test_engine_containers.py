@@ -15,11 +15,13 @@ import pytest
 from agent.container.service import ContainerService
 from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
+from agent.local_network.networks import LocalNetworks
 from engine.app import build_app
 from engine.control_client import ControlClient
 from engine.server import serving
 from tests.support.api_daemon import CLI_SECONDS, AgentParts, Daemon, FakeNode
 from tests.support.container_host import Host
+from tests.support.local_networks import HostNetworks, RecordedFragments, RecordedNetworks, open_local
 
 pytestmark = pytest.mark.root
 
@@ -29,8 +31,10 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     host = Host(tmp_path)
     images = ImageStore(tmp_path / "images")
     containers: ContainerService = host.service()
-    parts = AgentParts(images, RegistryService(images.repository), containers, containers.volumes)
     node, control = FakeNode(tmp_path), ControlClient(str(tmp_path / "none.sock"))
+    registry = LocalNetworks(tmp_path / "networks.db", engine_id=node.engine_id, bridge="covey0")
+    local = await open_local(tmp_path, RecordedNetworks(), RecordedFragments(), registry)
+    parts = AgentParts(images, RegistryService(images.repository), containers, containers.volumes, HostNetworks(local))
     try:
         await images.start()
         await containers.open()
@@ -42,6 +46,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
         await images.close()
     finally:
         await control.close()
+        await local.close()
         host.tear_down()
     assert host.monitors() == []
 
