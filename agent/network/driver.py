@@ -2,6 +2,7 @@
 
 Invariant: a repeated call changes nothing.
 Invariant: running containers keep their network when the daemon crashes at any line.
+Invariant: changes of one container are carried out in the order of the calls.
 Invariant: blocking work runs on one thread of the driver, in order, or on those of the reconciler.
 
 Order of calls after a daemon start: `start`, `apply` with the saved assignments, `adopt` for each running container,
@@ -15,9 +16,11 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from agent.background_tasks import BackgroundTasks
 from agent.dns.forwarder import DnsForwarder
@@ -47,6 +50,8 @@ from covey.errors import CoveyError, UnavailableError
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 GATEWAY_BRIDGE = "covey0"
+CLOSE_SECONDS = 10.0
+"""How long changes that were begun may take while the daemon stops."""
 
 
 class NetworkDriver:
@@ -78,6 +83,8 @@ class NetworkDriver:
         self._background = BackgroundTasks("networks")
         self._dns = ContainerResolvers(DnsForwarder(host_nameservers, self.open_socket), self._background.spawn)
         self._drain_due = asyncio.Event()
+        self._changes: set[asyncio.Future[Any]] = set()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._thread = KernelThread()
         self._open_namespace = lambda: Namespace(host_netns) if host_netns else netns.current_namespace()
         self.reconciler = Reconciler(gateway_bridge, self._open_namespace)
@@ -107,6 +114,8 @@ class NetworkDriver:
 
     async def close(self) -> None:
         """Stop the DNS servers. Containers keep their networks, and the next process adopts them."""
+        if self._changes:
+            await asyncio.wait(self._changes, timeout=CLOSE_SECONDS)
         await self._dns.close()
         await self.encryption.close()
         await self._background.close()
@@ -148,21 +157,21 @@ class NetworkDriver:
 
         `nameservers` (`--dns`) replace the host's.
         """
-        return await self._open_sandbox(self._started().create_sandbox(container_id), nameservers)
+        return await self._open_sandbox(container_id, self._started().create_sandbox(container_id), nameservers)
 
     async def attach(self, container_id: str, attachment: Attachment) -> None:
         """Join the container to an overlay network that `apply` made known."""
-        await self._change(self._started().attach(container_id, attachment))
+        await self._change(self._started().attach(container_id, attachment), container_id)
 
     async def detach(self, container_id: str, network_id: str) -> None:
         """Remove the container's interface on an overlay network, if it has one."""
-        await self._change(self._started().detach(container_id, network_id))
+        await self._change(self._started().detach(container_id, network_id), container_id)
 
     async def destroy_sandbox(self, container_id: str) -> None:
         """Remove the container's namespace and its devices, if it exists."""
         host = self._started()
         await self._dns.stop(container_id)
-        await self._change(host.destroy_sandbox(container_id))
+        await self._change(host.destroy_sandbox(container_id), container_id)
 
     async def adopt(
         self, container_id: str, attachments: Sequence[Attachment], *, nameservers: Sequence[str] = ()
@@ -171,7 +180,7 @@ class NetworkDriver:
 
         Returns the namespace's path. Raises NotFoundError when there is none.
         """
-        return await self._open_sandbox(self._started().adopt(container_id, attachments), nameservers)
+        return await self._open_sandbox(container_id, self._started().adopt(container_id, attachments), nameservers)
 
     async def set_local_names(self, zones: Mapping[str, NetworkZone | None]) -> None:
         """Set the names on networks of this host alone, by network id; None for a network that is gone."""
@@ -227,20 +236,33 @@ class NetworkDriver:
         await host.remove_everything()
         await self.encryption.remove_everything()
 
-    async def _open_sandbox(self, opened: Coroutine[Any, Any, Sandbox], nameservers: Sequence[str]) -> str:
-        sandbox = await self._change(opened)
-        container_id = sandbox.container_id
+    async def _open_sandbox(
+        self, container_id: str, opened: Coroutine[Any, Any, Sandbox], nameservers: Sequence[str]
+    ) -> str:
+        sandbox = await self._change(opened, container_id)
         if sandbox.sockets is not None and not self._dns.is_serving(container_id):
             zone = self._started().zone(container_id)
             await self._dns.serve(container_id, sandbox.sockets, zone, nameservers)
         return sandbox.namespace.path
 
-    async def _change(self, work: Coroutine[Any, Any, T]) -> T:
-        """Change the networks to the end, even if the caller is cancelled, then give the DNS servers their containers' new zones."""
+    async def _change(self, work: Coroutine[Any, Any, T], container_id: str = "") -> T:
+        """Change the networks to the end, even if the caller is cancelled: none is left half configured. Changes of a container go in
+        order.
+        """
+        task = asyncio.ensure_future(self._in_order(work, container_id))
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return await asyncio.shield(task)
+
+    async def _in_order(self, work: Coroutine[Any, Any, T], container_id: str) -> T:
+        """Do the work, then give the DNS servers their containers' new zones."""
+        lock = self._locks.setdefault(container_id, asyncio.Lock()) if container_id else nullcontext()
         try:
-            return await _finished(work)
+            async with lock:
+                return await work
         finally:
-            self._update_zones()
+            if self._host is not None:
+                self._update_zones()
             self._drain_due.set()
 
     def _update_zones(self) -> None:
@@ -277,9 +299,3 @@ class NetworkDriver:
     async def tunnel_mtu(self) -> int:
         """The size of a packet that a tunnel of this host's network device carries."""
         return await self._started().overlays.tunnel_mtu()
-
-
-async def _finished(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end: a network is never left half configured."""
-    task = asyncio.ensure_future(work)
-    return await asyncio.shield(task)
