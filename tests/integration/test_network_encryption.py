@@ -40,10 +40,10 @@ SLOW = RotationTimes(announce=0.5, after_departure=0.1)
 
 @asynccontextmanager
 async def encrypted_hosts(folder: Path, hosts: int, times: RotationTimes = SLOW) -> AsyncIterator[SwitchedHosts]:
-    """Hosts with a container each, at 10.0.1.5 and so on, on one encrypted network."""
+    """Hosts on one encrypted network. `times` are those of the first."""
     async with switched_hosts(folder, 0) as net:
-        for _ in range(hosts):
-            await net.add_host(prefix=f"e{secrets.token_hex(3)}", times=times)
+        for number in range(hosts):
+            await net.add_host(prefix=f"e{secrets.token_hex(3)}", times=SLOW if number else times)
         net.networks.append(msgspec.structs.replace(overlay(vni=VNI), encrypted=True))
         name_nodes(net)
         await net.apply()
@@ -204,6 +204,31 @@ async def test_keys_are_rotated_under_traffic_without_loss(tmp_path: Path) -> No
             a is not None and b is not None and a.public_key != b.public_key for a, b in zip(before, after, strict=True)
         )
         await assert_verified(net)
+
+
+async def test_keys_are_rotated_by_themselves_without_loss(tmp_path: Path) -> None:
+    """The managers tell of each announcement as soon as it is made."""
+    async with encrypted_hosts(tmp_path, 2, RotationTimes(period=1.0, announce=1.0)) as net:
+        one, two = await containers(net)
+        keys: set[str] = set()
+        changed = asyncio.Event()
+        for host in net.hosts:
+            host.driver.encryption.on_announcement = changed.set
+
+        async def tell() -> None:
+            while True:
+                await changed.wait()
+                changed.clear()
+                name_nodes(net)
+                keys.update(node.wireguard.public_key for node in net.nodes if node.wireguard is not None)
+                await net.apply()
+
+        telling = asyncio.create_task(tell())
+        async with pinging(one, two.endpoint.address) as pings:
+            await eventually(lambda: len(keys) >= 5, 20)
+            await eventually(lambda: pings.received == pings.sent)
+        telling.cancel()
+        assert pings.received == pings.sent > 500
 
 
 async def test_a_node_that_leaves_is_forgotten_and_keys_are_made_anew(tmp_path: Path) -> None:

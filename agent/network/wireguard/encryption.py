@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -172,9 +173,9 @@ class Encryption:
             return
         if not self._required_keys().sends_new:
             await self._announced()
-            await asyncio.sleep(self.times.announce)
+            await asyncio.sleep(_spread(self.times.announce))
             await self._set_keys(msgspec.structs.replace(self._required_keys(), sends_new=True))
-        await asyncio.sleep(self.times.announce)
+        await asyncio.sleep(_spread(self.times.announce))
         await self._set_keys(msgspec.structs.replace(self._required_keys(), previous=None))
         self.on_announcement()
 
@@ -267,11 +268,11 @@ class Encryption:
     async def _rotate_keys(self) -> None:
         while True:
             await self._attempt(self.finish_rotation)
-            remaining = self._required_keys().made_at + self.times.period - time.time()
+            remaining = self._required_keys().made_at + _spread(self.times.period) - time.time()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(remaining, 0)):
                     await self._departed.wait()
-                    await asyncio.sleep(self.times.after_departure)
+                    await asyncio.sleep(_spread(self.times.after_departure))
             self._departed.clear()
             await self._attempt(self.rotate)
 
@@ -327,3 +328,8 @@ class Encryption:
 
     async def _on_host(self, work: Callable[[], T]) -> T:
         return await asyncio.to_thread(lambda: self._run_on_host(work))
+
+
+def _spread(seconds: float) -> float:
+    """Nodes take different times: two that begin to use new keys for each other at once would both wait for a second handshake."""
+    return seconds * random.uniform(0.75, 1.25)  # noqa: S311 - not for security
