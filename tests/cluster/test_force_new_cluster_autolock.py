@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from manager.keys import data_keys
 from node.lab import cluster as lab_cluster
 from node.lab.layout import LabHost
 from tests.support import labs
@@ -30,7 +31,13 @@ def lab(images: Path) -> Iterator[LabCluster]:
 
 
 def state(lab: LabCluster, host: LabHost) -> str:
-    return str(lab.get("/info", on=host)["Swarm"]["LocalNodeState"])
+    """The state of the node, once the start of its manager has ended one way or the other."""
+    return labs.wait(lambda: _settled_state(lab, host), "the manager to start or to say why not")
+
+
+def _settled_state(lab: LabCluster, host: LabHost) -> str:
+    found = str(lab.get("/info", on=host)["Swarm"]["LocalNodeState"])
+    return "" if found == "pending" else found
 
 
 def restart(lab: LabCluster, host: LabHost) -> None:
@@ -57,6 +64,8 @@ def test_the_forced_cluster_is_locked_and_its_tasks_run_on(lab: LabCluster) -> N
     assert swarm["ID"] == cluster_id
     assert swarm["Spec"]["EncryptionConfig"]["AutoLockManagers"] is True
     assert lab.docker("swarm", "unlock-key", "-q", on=first).out.strip() == key
+    keys = first.state_dir / "manager" / "keys"
+    labs.wait(lambda: data_keys.is_locked(keys), "the manager's keys to be encrypted on its disk")
     restart(lab, first)
     assert state(lab, first) == "locked"
     assert LOCKED in lab.docker("node", "ls", on=first, check=1).err

@@ -233,21 +233,6 @@ def test_a_network_goes_right_behind_its_service(lab: LabCluster) -> None:
     assert time.monotonic() - began < STOP_SECONDS
 
 
-def test_a_node_leaves_at_once_and_its_containers_lose_the_clusters_networks(lab: LabCluster) -> None:
-    name = background(lab, "--network", "open", on=2)
-    lab.docker(
-        "service", "create", "-q", "-d", "--name", "stubborn", "--constraint", "node.role==worker", IMAGE, *IGNORES_TERM
-    )
-    lab.running("stubborn", 1)
-    began = time.monotonic()
-    lab.docker("swarm", "leave", "--force", on=lab[2])
-    assert time.monotonic() - began < STOP_SECONDS
-    assert lab.docker("ps", "--format", "{{.Names}}", on=lab[2]).lines == [name]
-    wait(lambda: networks_of(lab, name, on=2) == {}, "the container to leave the network")
-    refused = lab.docker("restart", "-t", "0", name, on=lab[2], check=1).err
-    assert "network open not found" in refused
-
-
 def test_tasks_on_a_macvlan_network_of_the_cluster_reach_each_other_on_the_hosts_own_link(lab: LabCluster) -> None:
     """Each node has its own settings, here its own range of the subnet; the network goes from a node with its last task."""
     link = lab[1].address.rpartition(".")[0]
@@ -273,3 +258,18 @@ def test_tasks_on_a_macvlan_network_of_the_cluster_reach_each_other_on_the_hosts
         wait(
             lambda on=lab[number]: lab.docker("network", "rm", "settings", on=on, check=None).code == 0, "free settings"
         )
+
+
+def test_a_node_leaves_at_once_and_its_containers_lose_the_clusters_networks(lab: LabCluster) -> None:
+    name = background(lab, "--network", "open", on=2)
+    lab.docker(
+        "service", "create", "-q", "-d", "--name", "stubborn", "--constraint", "node.role==worker", IMAGE, *IGNORES_TERM
+    )
+    lab.running("stubborn", 1)
+    began = time.monotonic()
+    lab.docker("swarm", "leave", "--force", on=lab[2])
+    assert time.monotonic() - began < STOP_SECONDS
+    assert lab.docker("ps", "--format", "{{.Names}}", on=lab[2]).lines == [name]
+    wait(lambda: networks_of(lab, name, on=2) == {}, "the container to leave the network")
+    refused = lab.docker("restart", "-t", "0", name, on=lab[2], check=1).err
+    assert "network open not found" in refused
