@@ -307,6 +307,9 @@ class HostNetworks:
         errors = await self._put_changes(overlay, self._whole(network_id) if is_new else delta)
         if base_key(network_id) in errors and await self.overlays.take_over(network.vni, self._state.networks):
             errors = await self._put_changes(overlay, OverlayDelta(configuration=True))
+        if not self._is_used(network_id):  # it was withdrawn while its sandbox was made
+            await self._remove(network_id)
+            return
         for key in errors:
             self._fail(network_id).add(key)
         if errors:

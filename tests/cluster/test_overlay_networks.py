@@ -184,7 +184,10 @@ def test_a_network_in_use_cannot_be_removed_and_a_removed_one_leaves_no_device(l
         """The namespaces of networks and containers. The tunnel of the routing mesh is in none of them."""
         return [name for host in lab.hosts for name in lab.inside(host, "find", "/run/covey/netns", "-type", "f").lines]
 
-    assert len(namespaces()) == 2 * 5
+    try:
+        labs.wait(lambda: len(namespaces()) == 2 * 5, "a namespace of the network and one of a container on each host")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {namespaces()}") from None
     lab.docker("service", "rm", "web")
     lab.docker("network", "rm", "net")
     labs.wait(lambda: not namespaces(), "no trace of the network on any host", 30)
