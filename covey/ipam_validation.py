@@ -1,6 +1,6 @@
 """Validation of the addresses of a network: subnets, ranges, gateways and auxiliary addresses, in the words that Docker's clients know.
 
-Pure. Called by the control API; networks of one host are judged by the same rules.
+Pure. Called by the control API, and by the agent for networks of one host.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_SUBNETS = 64
 
 
 def check_ipam(configs: Sequence[IPAMConfig], *, ipv6: bool) -> None:
-    """Refuses addresses that contradict each other. IPv6 subnets of a network without IPv6 are not looked at, as in Docker.
+    """Refuses addresses that contradict each other, also between the subnets of one network.
 
     Raises:
         InvalidArgumentError: with all that is wrong, one line each.
@@ -26,7 +26,7 @@ def check_ipam(configs: Sequence[IPAMConfig], *, ipv6: bool) -> None:
         raise InvalidArgumentError(
             f"invalid network config: {len(configs)} subnets are over the limit of {MAX_SUBNETS}"
         )
-    problems = [problem for config in configs for problem in _problems(config, ipv6=ipv6)]
+    problems = address_problems(configs, ipv6=ipv6)
     subnets = [] if problems else [parse_subnet(config.subnet) for config in configs if config.subnet]
     for at, one in enumerate(subnets):
         problems += [
@@ -36,6 +36,11 @@ def check_ipam(configs: Sequence[IPAMConfig], *, ipv6: bool) -> None:
         ]
     if problems:
         raise InvalidArgumentError("invalid network config:\n" + "\n".join(problems))
+
+
+def address_problems(configs: Sequence[IPAMConfig], *, ipv6: bool) -> list[str]:
+    """What is wrong within each configuration. IPv6 subnets of a network without IPv6 are not looked at, as in Docker."""
+    return [problem for config in configs for problem in _problems(config, ipv6=ipv6)]
 
 
 def parse_subnet(text: str) -> Subnet:
@@ -65,12 +70,12 @@ def _problems(config: IPAMConfig, *, ipv6: bool) -> Iterator[str]:
         yield f"invalid subnet {config.subnet}: it should be {subnet}"
     if config.ip_range:
         yield from _range_problems(config.ip_range, subnet)
-    named = [("gateway", config.gateway)] if config.gateway else []
-    named += [("auxiliary address", text) for _, text in sorted(config.auxiliary_addresses.items())]
+    named = [(f"gateway {config.gateway}", config.gateway)] if config.gateway else []
+    named += [(f"auxiliary address {name}", text) for name, text in sorted(config.auxiliary_addresses.items())]
     for what, text in named:
         problem = _address_problem(text, subnet)
         if problem:
-            yield f"invalid {what} {text}: {problem}"
+            yield f"invalid {what}: {problem}"
 
 
 def _range_problems(text: str, subnet: Subnet) -> Iterator[str]:

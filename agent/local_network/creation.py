@@ -10,9 +10,9 @@ import msgspec
 from agent.local_network import options, subnets
 from agent.local_network.model import BRIDGE_NAME, PREDEFINED, LocalNetwork, NetworkRequirements, device_name
 from agent.local_network.options import GatewayMode
-from agent.local_network.subnets import Subnet
 from agent.network.model import HostRoute
 from covey.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, PermissionDeniedError
+from covey.ipam_validation import Subnet
 from covey.network_pools import AddressPool
 from covey.objects.network import IPAM, IPAMConfig
 

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import TypeAlias
+from ipaddress import IPv6Network, ip_address, ip_network
 
 import msgspec
 
 from agent.network.model import HostRoute
 from covey.errors import ConflictError, InvalidArgumentError, PermissionDeniedError
+from covey.ipam_validation import Subnet, address_problems, overlap
 from covey.network_pools import AddressPool
 from covey.objects.network import IPAMConfig
-
-Subnet: TypeAlias = IPv4Network | IPv6Network
 
 DEFAULT_POOLS = (
     AddressPool("172.17.0.0/16", 16),
@@ -42,7 +40,8 @@ def unique_local_pool(engine_id: str) -> AddressPool:
 
 def check_ipam(configs: Sequence[IPAMConfig], *, ipv6: bool) -> None:
     """Raises InvalidArgumentError with all that is wrong, in Docker's words."""
-    errors = [error for config in configs for error in _config_errors(config, ipv6=ipv6)]
+    errors = [f"invalid subnet {config.subnet}: invalid CIDR block notation" for config in configs if not config.subnet]
+    errors += address_problems([config for config in configs if config.subnet], ipv6=ipv6)
     if errors:
         raise InvalidArgumentError("invalid network config:\n" + "\n".join(errors))
 
@@ -51,11 +50,11 @@ def check_free(subnets: Iterable[Subnet], taken: Sequence[Subnet], routes: Seque
     """Refuse subnets that overlap another network or one another, or that contain a route of the host."""
     seen = list(taken)
     for subnet in subnets:
-        if any(_overlap(subnet, other) for other in seen):
+        if any(overlap(subnet, other) for other in seen):
             raise PermissionDeniedError(OVERLAP)
         for route in routes:
             other = ip_network(route.destination)
-            if other.version == subnet.version and other.prefixlen >= subnet.prefixlen and _overlap(subnet, other):
+            if other.version == subnet.version and other.prefixlen >= subnet.prefixlen and overlap(subnet, other):
                 raise PermissionDeniedError(
                     f"the subnet {subnet} contains {route.destination}, which this host reaches by its own route on {route.device}: "
                     "choose another subnet or remove the route"
@@ -68,7 +67,7 @@ def choose_subnet(pools: Sequence[AddressPool], taken: Sequence[Subnet], routes:
     used = [*taken, *(found for route in routes if (found := ip_network(route.destination)).prefixlen)]
     for pool in pools:
         for candidate in _candidates(pool):
-            if not any(_overlap(candidate, other) for other in used):
+            if not any(overlap(candidate, other) for other in used):
                 return candidate
     raise ConflictError(
         "all predefined address pools have been fully subnetted: they overlap networks and routes of this host. Name a free subnet "
@@ -101,60 +100,6 @@ def offsets(config: IPAMConfig) -> range:
     return range(first, last + 1)
 
 
-def _config_errors(config: IPAMConfig, *, ipv6: bool) -> Iterator[str]:
-    try:
-        host, _, bits = config.subnet.partition("/")
-        subnet = ip_network(f"{ip_address(host)}/{int(bits)}", strict=False)
-    except ValueError:
-        yield f"invalid subnet {config.subnet}: invalid CIDR block notation"
-        return
-    if subnet.version == 6 and not ipv6:
-        return
-    if ip_address(host) != subnet.network_address:
-        yield f"invalid subnet {config.subnet}: it should be {subnet}"
-    if config.ip_range:
-        yield from _range_errors(config.ip_range, subnet)
-    if config.gateway and (error := _address_error(config.gateway, subnet)):
-        yield f"invalid gateway {config.gateway}: {error}"
-    for name, address in sorted(config.auxiliary_addresses.items()):
-        if error := _address_error(address, subnet):
-            yield f"invalid auxiliary address {name}: {error}"
-
-
-def _range_errors(text: str, subnet: Subnet) -> Iterator[str]:
-    try:
-        host, _, bits = text.partition("/")
-        found = ip_network(f"{ip_address(host)}/{int(bits)}", strict=False)
-    except ValueError:
-        yield f"invalid ip-range {text}: invalid CIDR block notation"
-        return
-    if found.version != subnet.version:
-        yield f"invalid ip-range {text}: parent subnet is an IPv{subnet.version} block"
-        return
-    if found.prefixlen < subnet.prefixlen:
-        yield f"invalid ip-range {text}: CIDR block is bigger than its parent subnet {subnet}"
-    if ip_address(host) != found.network_address:
-        yield f"invalid ip-range {text}: it should be {found}"
-    if not _overlap(found, subnet):
-        yield f"invalid ip-range {text}: parent subnet {subnet} doesn't contain ip-range"
-
-
-def _address_error(text: str, subnet: Subnet) -> str:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return "invalid address"
-    if address.version != subnet.version:
-        return f"parent subnet is an IPv{subnet.version} block"
-    return "" if address in subnet else f"parent subnet {subnet} doesn't contain this address"
-
-
 def _candidates(pool: AddressPool) -> Iterator[Subnet]:
     base = ip_network(pool.base)
     yield from base.subnets(new_prefix=max(pool.size, base.prefixlen))
-
-
-def _overlap(one: Subnet, other: Subnet) -> bool:
-    if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
-        return one.overlaps(other)
-    return isinstance(one, IPv6Network) and isinstance(other, IPv6Network) and one.overlaps(other)
