@@ -1,6 +1,6 @@
-"""Network devices, addresses and sysctls through pyroute2: bridges, VXLAN devices, veth pairs, MTU.
+"""Network devices of hosts and sandboxes through pyroute2: what is read of them beside the reconciler, and how they are removed.
 
-Invariant: every function can be repeated. It reads first, or accepts that the object exists already.
+Invariant: every function can be repeated. It reads first, or accepts that the object is gone already.
 
 Functions with a `route` parameter run inside `run_in_namespace`, with an IPRoute of that namespace and on its thread.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable
-from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,11 +17,10 @@ from agent.network import netns
 from agent.network.kernel.elsewhere import device_index
 from agent.network.kernel.link_messages import ask_link
 from agent.network.kernel.netlink import NetlinkSocket
-from agent.network.model import HostRoute, TunnelEndpoint
+from agent.network.model import HostRoute
 from agent.network.netns import Namespace
 from agent.network.pyroute import IPRoute, NetlinkError
 from covey.errors import UnavailableError, UnsupportedError
-from covey.mac_address import derived_mac
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -52,10 +50,6 @@ def index_of(route: Any, name: str) -> int:
     return int(found[0]) if found else 0
 
 
-def link_mac(route: Any, index: int) -> str:
-    return str(route.get_links(index)[0].get_attr("IFLA_ADDRESS") or "")
-
-
 def set_loopback_up(route: Any) -> None:
     route.link("set", index=1, state="up")
 
@@ -75,27 +69,6 @@ def set_sysctl(key: str, value: str) -> bool:
         logger.debug("sysctl %s=%s not set: %s", key, value, error)
         return False
     return True
-
-
-def ensure_bridge(route: Any, name: str, mtu: int, address: str = "") -> int:
-    """Create a bridge or update it, set it up and assign `address` (with prefix). Returns its index."""
-    index = index_of(route, name)
-    if not index:
-        hardware = {"address": derived_mac(address)} if address else {}
-        route.link("add", ifname=name, kind="bridge", mtu=mtu, **hardware)
-        index = index_of(route, name)
-    ensure_mtu(route, name, mtu)
-    if address:
-        ensure_address(route, index, address)
-    route.link("set", index=index, state="up")
-    return index
-
-
-def ensure_mtu(route: Any, name: str, mtu: int) -> None:
-    """Set the MTU of a device, if the device exists."""
-    index = index_of(route, name)
-    if index and route.get_links(index)[0].get_attr("IFLA_MTU") != mtu:
-        route.link("set", index=index, mtu=mtu)
 
 
 def underlay_device(route: Any, address: str) -> tuple[str, int]:
@@ -138,49 +111,6 @@ def host_addresses(route: Any) -> tuple[str, ...]:
     own = {link["index"] for link in route.get_links() if str(link.get_attr("IFLA_IFALIAS") or "").startswith("covey")}
     found = [item for item in route.get_addr() if item["scope"] == 0 and item["index"] not in own]
     return tuple(sorted({str(item.get_attr("IFA_LOCAL") or item.get_attr("IFA_ADDRESS")) for item in found}))
-
-
-def ensure_address(route: Any, index: int, address: str) -> None:
-    interface = ip_interface(address)
-    route.addr("replace", index=index, address=str(interface.ip), prefixlen=interface.network.prefixlen)
-
-
-def addresses(route: Any, index: int) -> tuple[str, ...]:
-    """IPv4 addresses of an interface, with their prefix."""
-    found = route.get_addr(family=2, index=index)
-    return tuple(f"{item.get_attr('IFA_ADDRESS')}/{item['prefixlen']}" for item in found)
-
-
-def add_vxlan(route: Any, name: str, into: Namespace, *, vni: int, local: TunnelEndpoint, mtu: int) -> None:
-    """Create a VXLAN device in `into`. Its UDP socket stays in the namespace of `route`, the host's."""
-    route.link(
-        "add", ifname=name, kind="vxlan", mtu=mtu, net_ns_fd=into.fd, vxlan_id=vni, vxlan_local=local.address, vxlan_port=local.port,
-        vxlan_learning=0, vxlan_proxy=1, vxlan_l2miss=0, vxlan_l3miss=0,
-    )  # fmt: skip
-
-
-def add_veth(route: Any, port: str, into: Namespace, *, inner: str, inner_mac: str, mtu: int) -> int:
-    """Create a veth pair. The peer appears in `into` with its final name and MAC address. Returns the index of `port`."""
-    peer = {"ifname": inner, "net_ns_fd": into.fd, "address": inner_mac, "mtu": mtu}
-    route.link("add", ifname=port, kind="veth", mtu=mtu, peer=peer)
-    return index_of(route, port)
-
-
-def join_bridge(
-    route: Any, port: int, bridge: int, *, isolated: bool = False, static_fdb: bool = True, hairpin: bool = False
-) -> None:
-    """Add a port to a bridge. A `static_fdb` port does not learn addresses and receives no frames for unknown ones.
-
-    A `hairpin` port gets frames back that it sent: where br_netfilter is on, those that were translated to its own address.
-    """
-    route.link("set", index=port, master=bridge, state="up")
-    options: dict[str, int] = {"brport_isolated": 1} if isolated else {}
-    if hairpin:
-        options |= {"brport_mode": 1}
-    if static_fdb:
-        options |= {"brport_learning": 0, "brport_unicast_flood": 0}
-    if options:
-        route.brport("set", index=port, **{key.removeprefix("brport_"): value for key, value in options.items()})
 
 
 def delete_link(route: Any, name: str) -> bool:

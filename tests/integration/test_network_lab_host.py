@@ -17,6 +17,7 @@ from agent.network import links
 from agent.network.driver import NetworkDriver
 from agent.network.model import Attachment, NetworkChanges, OverlayNetwork
 from agent.network.netns import Namespace
+from tests.support import built_links
 from covey.objects.assignment import NetworkEndpoint, VirtualService
 
 def world():
@@ -35,7 +36,7 @@ async def main(first):
         await driver.attach("c1", Attachment("n", "10.0.1.5/24", "eth0"))
     else:
         path = await driver.adopt("c1", [Attachment("n", "10.0.1.5/24", "eth0")])
-    out = links.run_in_namespace(Namespace(path), "read", lambda route: links.link_mac(route, links.index_of(route, "eth0")))
+    out = links.run_in_namespace(Namespace(path), "read", lambda route: built_links.link_mac(route, links.index_of(route, "eth0")))
     inside = Namespace(path)
     server = inside.run(lambda: socket.create_server(("0.0.0.0", 80)))
     link = inside.run(lambda: socket.create_connection(("10.0.1.100", 80), timeout=3))

@@ -17,6 +17,7 @@ from agent.network.model import Attachment, NetworkChanges, TunnelEndpoint
 from covey.errors import NotFoundError, UnavailableError
 from covey.mac_address import derived_mac
 from covey.objects.assignment import NetworkEndpoint, VirtualService
+from tests.support import built_links
 from tests.support.switched_hosts import HostUnderTest, SwitchedHosts, overlay, receive, switched_hosts
 
 pytestmark = pytest.mark.root
@@ -204,7 +205,7 @@ async def test_a_host_that_changes_its_address_is_reached_again_and_keeps_its_co
         links.run_in_namespace(
             net.hosts[1].namespace,
             "move",
-            lambda route: links.ensure_address(route, links.index_of(route, "eth0"), "10.99.0.22/24"),
+            lambda route: built_links.ensure_address(route, links.index_of(route, "eth0"), "10.99.0.22/24"),
         )
         await net.hosts[1].driver.set_host_address("10.99.0.22")
         net.endpoints["task6"] = msgspec.structs.replace(net.endpoints["task6"], host="10.99.0.22")
@@ -333,7 +334,7 @@ async def test_clean_keeps_a_failed_network_with_containers_and_the_next_attempt
         links.run_in_namespace(
             host.namespace,
             "take the VXLAN id",
-            lambda route: links.add_vxlan(
+            lambda route: built_links.add_vxlan(
                 route, "thief", host.namespace, vni=4097, local=TunnelEndpoint(host.address), mtu=1450
             ),
         )
@@ -362,7 +363,7 @@ async def test_a_vxlan_device_whose_replacement_failed_is_repaired_by_the_next_a
         links.run_in_namespace(
             host.namespace,
             "take the next VXLAN id",
-            lambda route: links.add_vxlan(
+            lambda route: built_links.add_vxlan(
                 route, "thief", host.namespace, vni=4098, local=TunnelEndpoint(host.address), mtu=1450
             ),
         )
@@ -450,7 +451,7 @@ async def test_adopted_containers_get_the_smaller_mtu_of_their_host(tmp_path: Pa
         link = await one.connect("10.0.1.6")
         assert await receive(link) == b"stay"
         await host.driver.close()
-        links.run_in_namespace(host.namespace, "shrink", lambda route: links.ensure_mtu(route, "eth0", 1400))
+        links.run_in_namespace(host.namespace, "shrink", lambda route: built_links.ensure_mtu(route, "eth0", 1400))
         host.driver = host.new_driver()
         await host.driver.start()
         await host.driver.apply(NetworkChanges(tuple(net.networks), tuple(net.endpoints.values())))

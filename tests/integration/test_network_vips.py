@@ -18,6 +18,7 @@ from agent.network.model import Attachment, NetworkChanges, Subnet
 from agent.network.nftables import NftablesContext
 from agent.network.plan.vips import TABLE
 from covey.objects.assignment import NetworkEndpoint, VirtualService
+from tests.support import built_links
 from tests.support.switched_hosts import Container, SwitchedHosts, overlay, receive, switched_hosts
 
 pytestmark = pytest.mark.root
@@ -233,7 +234,7 @@ async def test_an_explicit_mac_address_is_used_on_both_hosts(tmp_path: Path) -> 
         await net.serve(two)
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
         found = links.run_in_namespace(
-            two.namespace, "read", lambda route: links.link_mac(route, links.index_of(route, "eth0"))
+            two.namespace, "read", lambda route: built_links.link_mac(route, links.index_of(route, "eth0"))
         )
         assert found == mac
 

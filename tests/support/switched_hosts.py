@@ -27,6 +27,7 @@ from agent.network.model import Attachment, NetworkChanges, OverlayNetwork
 from agent.network.netns import Namespace
 from agent.network.wireguard.encryption import RotationTimes
 from covey.objects.assignment import NetworkEndpoint, NodeEndpoint, VirtualService
+from tests.support import built_links
 
 SECONDS = 5.0
 SUBNET = "10.0.1.0/24"
@@ -132,7 +133,7 @@ class SwitchedHosts:
         self._applied = NetworkChanges()
         self.switch = self._namespace("switch")
         links.run_in_namespace(
-            self.switch, "switch", lambda route: links.ensure_bridge(route, "sw0", 1500, "10.99.0.254/24")
+            self.switch, "switch", lambda route: built_links.ensure_bridge(route, "sw0", 1500, "10.99.0.254/24")
         )
 
     def _namespace(self, name: str) -> Namespace:
@@ -157,14 +158,14 @@ class SwitchedHosts:
         address = f"10.99.0.{number}"
 
         def plug(route: Any) -> None:
-            port = links.add_veth(
+            port = built_links.add_veth(
                 route, f"p{number}", namespace, inner="eth0", inner_mac=f"02:99:00:00:00:0{number}", mtu=mtu
             )
-            links.join_bridge(route, port, links.index_of(route, "sw0"), static_fdb=False)
+            built_links.join_bridge(route, port, links.index_of(route, "sw0"), static_fdb=False)
 
         def settle(route: Any) -> None:
             index = links.index_of(route, "eth0")
-            links.ensure_address(route, index, f"{address}/24")
+            built_links.ensure_address(route, index, f"{address}/24")
             route.link("set", index=index, state="up")
             route.route("replace", dst="default", gateway="10.99.0.254")
 
