@@ -295,11 +295,12 @@ def test_a_line_of_many_pieces_is_one_line(lab: LabCluster, name: str) -> None:
 
 @pytest.mark.parametrize("driver", ["json-file", "local"])
 def test_a_follower_reads_through_rotation_and_the_newest_files_stay(lab: LabCluster, name: str, driver: str) -> None:
+    """The files hold a fifth of what is written, because rotation comes a moment after a file is full."""
     options = (
         "--log-driver",
         driver,
         "--log-opt",
-        "max-size=100k",
+        "max-size=30k",
         "--log-opt",
         "max-file=3",
         "--log-opt",
