@@ -141,9 +141,12 @@ def test_large_replies_pass_although_icmp_is_blocked(lab: LabCluster) -> None:
         "print('done')"
     )
     rules = (
-        "add table inet mtu; add chain inet mtu blocked { type filter hook input priority -5; }; "
-        "add rule inet mtu blocked icmp type destination-unreachable drop; "
-        "add rule inet mtu blocked icmpv6 type packet-too-big drop"
+        "add table inet mtu; add chain inet mtu come { type filter hook input priority -5; }; "
+        "add chain inet mtu go { type filter hook output priority -5; }; "
+        "add rule inet mtu come icmp type destination-unreachable drop; "
+        "add rule inet mtu come icmpv6 type packet-too-big drop; "
+        "add rule inet mtu go icmp type destination-unreachable drop; "
+        "add rule inet mtu go icmpv6 type packet-too-big drop"
     )
     for host in lab.hosts:
         lab.inside(host, "nft", rules)

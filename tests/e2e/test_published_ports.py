@@ -94,6 +94,21 @@ def test_a_port_on_loopback_is_not_reached_from_outside(lab: LabCluster, server:
     assert outside(lab, "tcp", "127.0.0.9", 8080).startswith("error")
 
 
+def test_a_container_does_not_reach_the_hosts_loopback_through_its_bridge(lab: LabCluster, server: str) -> None:
+    """The bridge carries the host's loopback addresses, for its own programs. A container that routes them to it must not get in."""
+    listening = [sys.executable, SERVER, "9191", "until-stdin-closes"]
+    with lab.serving(lab[1], *listening):
+        assert on_host(lab, "tcp", "127.0.0.1", 9191).startswith(lab[1].name)
+        intruder = serve(lab, "--cap-add", "NET_ADMIN", "--sysctl", "net.ipv4.conf.all.route_localnet=1")
+        gateway = lab.json("inspect", intruder)[0]["NetworkSettings"]["Gateway"]
+        lab.docker("exec", intruder, "ip", "route", "del", "local", "127.0.0.0/8", "dev", "lo", "table", "local")
+        lab.docker("exec", intruder, "ip", "route", "del", "local", "127.0.0.1", "dev", "lo", "table", "local")
+        lab.docker("exec", intruder, "ip", "route", "add", "127.0.0.0/8", "via", gateway)
+        assert inside(lab, intruder, "tcp", "127.0.0.1", 9191).startswith("error")
+        assert inside(lab, intruder, "tcp", "127.0.0.1", 8081).startswith("error")
+        lab.docker("rm", "-f", intruder)
+
+
 def test_what_was_published_is_shown_everywhere(lab: LabCluster, server: str) -> None:
     assert ports_of(lab, server)["80/tcp"][0] == {"HostIp": "0.0.0.0", "HostPort": "8080"}
     assert lab.docker("port", server, "80/udp").out.splitlines()[0] == "0.0.0.0:8080"

@@ -11,6 +11,7 @@ import pytest
 from agent.container.model import ContainerConfig
 from agent.endpoint.container_networks import EndpointOwner
 from agent.session.interfaces import TaskLogOptions
+from agent.worker.task_controller import DRAIN_SECONDS
 from agent.worker.worker import Worker
 from covey.errors import NotFoundError, UnavailableError
 from covey.objects import (
@@ -205,6 +206,23 @@ async def test_a_task_that_is_to_end_is_shut_down_and_stays_on_record_until_it_i
         assert len(worker.records()) == 1
         await worker.apply(withdrawn(one), complete=False)
         await until(lambda: not worker.records())
+
+
+async def test_a_task_on_a_network_is_stopped_only_after_other_nodes_had_time_to_leave_it(host: Host) -> None:
+    """Other nodes learn at the same moment as this one that the task is to end; their connections are still on the way."""
+    served, alone = task("served", network="net"), task("alone")
+    async with host.worker() as worker:
+        await worker.apply(assigned(network("net"), served, alone), complete=True)
+        await host.reaches(served.id, TaskState.RUNNING)
+        await host.reaches(alone.id, TaskState.RUNNING)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        ending = [replace(one, desired_state=TaskState.SHUTDOWN) for one in (served, alone)]
+        await worker.apply(assigned(*ending), complete=False)
+        await host.reaches(alone.id, TaskState.SHUTDOWN)
+        assert host.reported[served.id][-1].state is TaskState.RUNNING
+        await host.reaches(served.id, TaskState.SHUTDOWN)
+        assert loop.time() - began >= DRAIN_SECONDS
 
 
 async def test_a_task_whose_image_is_still_pulled_ends_at_once(host: Host) -> None:
