@@ -1,0 +1,116 @@
+"""Substitution of variables in one text, by the rules of docker stack and by those of Docker Compose. Pure.
+
+Both know ``$NAME``, ``${NAME}``, ``${NAME:-default}``, ``${NAME-default}``, ``${NAME:?message}``, ``${NAME?message}`` and ``$$``. They
+differ: docker stack keeps defaults literally, takes an operator without braces too (``$NAME:-default``), and refuses a dollar sign
+before anything else; Compose substitutes within defaults, knows
+``${NAME:+other}``, and keeps a lone dollar sign.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+_STACK_VARIABLE = r"[_a-z][_a-z0-9]*(?::?[-?][^}]*)?"
+_STACK = re.compile(
+    rf"\$(?:(?P<escaped>\$)|(?P<named>{_STACK_VARIABLE})|\{{(?P<braced>{_STACK_VARIABLE})\}}|(?P<invalid>))",
+    re.IGNORECASE | re.ASCII,
+)
+_COMPOSE = re.compile(
+    r"\$(?:(?P<escaped>\$)|(?P<named>[_a-z][_a-z0-9]*)|(?P<brace>\{)|(?P<other>))", re.IGNORECASE | re.ASCII
+)
+_BRACED = re.compile(r"(?P<name>[_a-z][_a-z0-9]*)(?P<operator>:?[-?+])?", re.IGNORECASE | re.ASCII)
+
+Variables = Mapping[str, str]
+Substitute = Callable[[str, Variables], str]
+
+
+class InvalidFormatError(ValueError):
+    """A text that is not a template; ``args[0]`` is the text."""
+
+
+class RequiredVariableError(ValueError):
+    """A variable marked as required is not set; ``args[0]`` is the message."""
+
+
+def substitute_stack(text: str, variables: Variables) -> str:
+    """The text by the rules of ``docker stack``.
+
+    Raises:
+        InvalidFormatError: a dollar sign that begins no variable.
+        RequiredVariableError: ``${NAME?message}`` and NAME is not set.
+    """
+    errors: list[ValueError] = []
+
+    def value(match: re.Match[str]) -> str:
+        if match["escaped"]:
+            return "$"
+        name, operator, word = _parts(match["named"] or match["braced"] or "")
+        errors.clear()  # docker forgets an error when a later variable of the same text is valid
+        try:
+            if not name:
+                raise InvalidFormatError(text)
+            return _value(name, operator, word, variables)
+        except ValueError as error:
+            errors.append(error)
+            return ""
+
+    result = _STACK.sub(value, text)
+    if errors:
+        raise errors[0]
+    return result
+
+
+def substitute_compose(text: str, variables: Variables) -> str:
+    """The text by the rules of the Compose Specification; errors as ``substitute_stack``."""
+    result, at = [], 0
+    while (match := _COMPOSE.search(text, at)) is not None:
+        result.append(text[at : match.start()])
+        at = match.end()
+        if match["escaped"]:
+            result.append("$")
+        elif match["named"]:
+            result.append(variables.get(match["named"], ""))
+        elif match["brace"]:
+            end = _closing_brace(text, at)
+            inner = text[at:end]
+            name, operator, word = _parts(inner)
+            if end < 0 or not name:
+                raise InvalidFormatError(text)
+            result.append(_value(name, operator, word, variables, substitute_compose))
+            at = end + 1
+        else:
+            result.append("$")
+    return "".join(result) + text[at:]
+
+
+def _parts(inner: str) -> tuple[str, str, str]:
+    """Name, operator and word of ``NAME:-word``; an empty name if it is not of this form."""
+    match = _BRACED.match(inner)
+    if match is None or (match["operator"] is None and match.end() != len(inner)):
+        return "", "", ""
+    return match["name"], match["operator"] or "", inner[match.end() :]
+
+
+def _value(name: str, operator: str, word: str, variables: Variables, nested: Substitute = lambda text, _: text) -> str:
+    value = variables.get(name)
+    present = bool(value) if operator.startswith(":") else value is not None
+    if operator.endswith("+"):
+        return nested(word, variables) if present else ""
+    if present or not operator:
+        return value or ""
+    if operator.endswith("-"):
+        return nested(word, variables)
+    message = nested(word, variables)
+    raise RequiredVariableError(f"required variable {name} is missing a value" + (f": {message}" if message else ""))
+
+
+def _closing_brace(text: str, at: int) -> int:
+    """The index of the brace that closes the one before ``at``, or -1."""
+    depth = 1
+    for index in range(at, len(text)):
+        if text[index] == "}":
+            depth -= 1
+            if not depth:
+                return index
+        elif text[index] == "{" and text[index - 1] == "$":
+            depth += 1
+    return -1

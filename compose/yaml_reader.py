@@ -1,0 +1,184 @@
+"""Reads YAML text to nodes by the rules of Compose's parsers: one document, no duplicate keys, ``yes`` and ``22:22`` are text. Pure.
+
+Anchors and merge keys are resolved. Limits: 1 MiB of text, 100,000 values after aliases are expanded, 64 levels.
+"""
+
+import datetime as dt
+import math
+import re
+from typing import Any
+
+import yaml
+
+from compose.errors import ComposeFileError, Location
+from compose.nodes import OVERRIDE, RESET, ListNode, MappingNode, Node, ScalarNode, ScalarValue
+from covey.errors import TooLargeError
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 100_000
+MAX_DEPTH = 64
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG = "tag:yaml.org,2002:"
+_INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_SPECIAL_FLOAT = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NULLS = ("", "~", "null", "Null", "NULL")
+
+
+def read_yaml(text: str, file: str) -> MappingNode:
+    """The content of a file.
+
+    Args:
+        text: the file's text.
+        file: its name in errors.
+
+    Raises:
+        ComposeFileError: not YAML, several documents, a duplicate key, an endless alias, or the top level is not a mapping.
+        TooLargeError: larger than the limits.
+    """
+    if len(text) > MAX_BYTES:
+        raise TooLargeError(f"{file} is larger than {MAX_BYTES >> 20} MiB")
+    try:
+        loader = _Loader(text)
+        try:
+            root = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ComposeFileError(
+            " ".join(str(error.problem or error.context).split()), location=_location(mark, file) if mark else None
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ComposeFileError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    if root is None:
+        raise ComposeFileError("empty compose file", location=Location(file, 1, 1))
+    node = _Reader(file).node(root, 0)
+    if not isinstance(node, MappingNode):
+        raise ComposeFileError("top-level object must be a mapping", location=node.location)
+    return node
+
+
+def scalar_value(text: str) -> ScalarValue:
+    """The value of a plain (not quoted) text."""
+    if text in _NULLS:
+        return None
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
+    if text[0] not in "+-.0123456789":
+        return text
+    if _INTEGER.fullmatch(text) and (number := _integer(text)) is not None:
+        return number
+    if _FLOAT.fullmatch(text.replace("_", "")) and text[0] != "_":
+        decimal = float(text.replace("_", ""))
+        return decimal if math.isfinite(decimal) else text
+    if _SPECIAL_FLOAT.fullmatch(text):
+        return float(text.replace(".", "").lower())
+    if _DATE.fullmatch(text):
+        return _date(text)
+    return text
+
+
+def _integer(text: str) -> int | None:
+    """The number; a leading zero means octal. None if the digits do not fit the base."""
+    digits = text.lstrip("+-").replace("_", "").lower()
+    base = {"0b": 2, "0o": 8, "0x": 16}.get(digits[:2], 8 if digits.startswith("0") and len(digits) > 1 else 10)
+    try:
+        return int(digits, base) * (-1 if text.startswith("-") else 1)
+    except ValueError:
+        return None
+
+
+def _date(text: str) -> str:
+    """A date as Compose's parsers print it: they read a timestamp."""
+    year, month, day = (int(part) for part in text.split("-"))
+    try:
+        return f"{dt.date(year, month, day).isoformat()} 00:00:00 +0000 UTC"
+    except ValueError:
+        return text
+
+
+def _location(mark: Any, file: str) -> Location:
+    return Location(file, mark.line + 1, mark.column + 1)
+
+
+class _Reader:
+    """Converts the parser's nodes; counts values and levels, so that a file cannot expand without end."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._count = 0
+
+    def node(self, source: Any, depth: int) -> Node:
+        location = _location(source.start_mark, self._file)
+        self._count += 1
+        if self._count > MAX_NODES or depth > MAX_DEPTH:
+            raise TooLargeError(
+                f"{location}: {self._file} holds more than {MAX_NODES} values or is nested deeper than {MAX_DEPTH}"
+            )
+        tag = source.tag if source.tag in (RESET, OVERRIDE) else ""
+        if isinstance(source, yaml.ScalarNode):
+            return self._scalar(source, location, tag)
+        if isinstance(source, yaml.SequenceNode):
+            self._check_tag(source, location, "seq", tag)
+            return ListNode(tuple(self.node(item, depth + 1) for item in source.value), location, tag)
+        self._check_tag(source, location, "map", tag)
+        return self._mapping(source, location, tag, depth)
+
+    def _check_tag(self, source: Any, location: Location, kind: str, tag: str) -> None:
+        if not tag and source.tag != _TAG + kind:
+            raise ComposeFileError(f"the tag {source.tag} has no meaning in a Compose file", location=location)
+
+    def _scalar(self, source: Any, location: Location, tag: str) -> ScalarNode:
+        text: str = source.value
+        quoted = source.style in ("'", '"', "|", ">")
+        if quoted or source.tag == "!" or (source.tag == f"{_TAG}str" and self._is_tagged(source)):
+            return ScalarNode(text, location, text, tag)
+        if not tag and not source.tag.startswith(_TAG):
+            raise ComposeFileError(f"the tag {source.tag} has no meaning in a Compose file", location=location)
+        value = scalar_value(text)
+        return ScalarNode(value, location, text, tag)
+
+    def _is_tagged(self, source: Any) -> bool:
+        """Whether ``!!str`` is written before the value: the value's place then begins at the tag."""
+        mark = source.start_mark
+        return bool(source.end_mark.column - mark.column > len(source.value) or source.end_mark.line != mark.line)
+
+    def _mapping(self, source: Any, location: Location, tag: str, depth: int) -> MappingNode:
+        items: dict[str, Node] = {}
+        keys: dict[str, Location] = {}
+        merged: list[tuple[Any, Location]] = []
+        for key_source, value_source in source.value:
+            place = _location(key_source.start_mark, self._file)
+            if key_source.tag == f"{_TAG}merge":
+                merged.append((value_source, place))
+                continue
+            if not isinstance(key_source, yaml.ScalarNode):
+                raise ComposeFileError("a key must be a text", location=place)
+            key = _key_text(key_source)
+            if key in items:
+                raise ComposeFileError(f'mapping key "{key}" already defined at line {keys[key].line}', location=place)
+            items[key] = self.node(value_source, depth + 1)
+            keys[key] = place
+        for value_source, place in merged:
+            self._merge(items, keys, self.node(value_source, depth + 1), place)
+        return MappingNode(items, location, keys, tag)
+
+    def _merge(self, items: dict[str, Node], keys: dict[str, Location], value: Node, place: Location) -> None:
+        """Add the keys of ``<<`` that the mapping does not have; of several mappings the first wins."""
+        for part in value.items if isinstance(value, ListNode) else (value,):
+            if not isinstance(part, MappingNode):
+                raise ComposeFileError("map merge requires map or sequence of maps as the value", location=place)
+            for key, item in part.items.items():
+                if key not in items:
+                    items[key] = item
+                    keys[key] = part.keys.get(key, place)
+
+
+def _key_text(source: Any) -> str:
+    """A key as text. Plain numbers and booleans keep their written form; a null key is empty."""
+    text: str = source.value
+    return "" if source.style is None and text in ("~", "null") else text
