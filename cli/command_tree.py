@@ -109,7 +109,9 @@ SERVICE = {
     "update": CommandEntry("Update a service", f"{_C}.service_update:update"),
 }
 STACK = {
-    "config": CommandEntry("Output the Compose file after merges and interpolation", f"{_C}.stack:config"),
+    "config": CommandEntry(
+        "Outputs the final config file, after doing merges and interpolations", f"{_C}.stack:config"
+    ),
     "deploy": CommandEntry("Deploy a new stack or update an existing stack", f"{_C}.stack:deploy", ("up",)),
     "ls": CommandEntry("List stacks", f"{_C}.stack:ls", ("list",)),
     "ps": CommandEntry("List the tasks in the stack", f"{_C}.stack:ps"),

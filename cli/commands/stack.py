@@ -69,20 +69,14 @@ def deploy(
 @_FILES
 @option("--skip-interpolation", is_flag=True, help="Skip interpolation and output only merged config")
 def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
-    """Output the Compose file after merges and interpolation."""
-    import yaml
-
-    from cli.stack import loader as manifests
-    from cli.stack.config_output import portable_manifest
-    from cli.stack.mounts import ManifestPaths
+    """Outputs the final config file, after doing merges and interpolations."""
+    from compose.sources import load_stack_files
+    from compose.stack.output import stack_yaml
 
     if not files:
         raise click.UsageError("Please specify a Compose file (with --compose-file)")
-    content, folder = manifests.load_manifest(files, os.environ, interpolated=not skip_interpolation)
-    if not skip_interpolation:
-        manifests.convert_manifest("config", content, folder)  # refuses what deploy would refuse
-        content = portable_manifest(content, ManifestPaths(directory=str(folder), home=os.environ.get("HOME", "/")))
-    click.echo(yaml.safe_dump(content, sort_keys=True, default_flow_style=False, allow_unicode=True), nl=False)
+    stack = load_stack_files(files, os.environ, interpolated=not skip_interpolation)
+    click.echo(stack_yaml(stack.content, stack.version), nl=False)
 
 
 @command()

@@ -9,8 +9,8 @@ from cli import options
 from cli.command import command, option
 from cli.commands.swarm_ca import parse_external_ca
 from cli.commands.swarm_unlock import autolock_enabled, print_unlock_key
-from cli.parse.quantities import parse_duration
 from covey.errors import InvalidArgumentError
+from covey.quantities import parse_duration
 
 JOIN_PORT = 2377
 _AVAILABILITY = click.Choice(["active", "pause", "drain"])

@@ -16,9 +16,9 @@ import msgspec
 from cli import options
 from cli.client import DaemonClient, DaemonError, UnreachableError
 from cli.command import command, option
-from cli.parse.quantities import parse_duration
 from cli.polling import INTERRUPTED, POLL_SECONDS, UnavailableTimeout
 from covey.errors import CoveyError, InvalidArgumentError
+from covey.quantities import parse_duration
 
 MAX_NAMED = 5
 NEW_BACKUP_NOTICE = (

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cli.container.create_body import Surroundings
-from cli.parse.environment import environment_variables, parse_env_file
+from cli.parse.environment import environment_variables
+from compose.env_files import parse_env_file
 from covey.errors import InvalidArgumentError
 
 BUILT_IN_PROFILES = ("unconfined", "builtin", "default")

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from covey.clock import HOUR, MICROSECOND, MILLISECOND, MINUTE, SECOND
+from covey.clock import HOUR, SECOND
 
 _TIME = r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?"
 ID_LENGTH = 12
@@ -59,21 +59,6 @@ def human_duration(nanoseconds: int) -> str:
     if hours < 24 * 365 * 2:
         return f"{hours // 24 // 30} months"
     return f"{int(nanoseconds / HOUR) // 24 // 365} years"
-
-
-def go_duration(nanoseconds: int) -> str:
-    """A duration as Go prints it: ``1m30s``, ``500ms``."""
-    if not nanoseconds:
-        return "0s"
-    if nanoseconds < SECOND:
-        for unit, size in (("ms", MILLISECOND), ("µs", MICROSECOND), ("ns", 1)):
-            if nanoseconds >= size:
-                return f"{nanoseconds / size:g}{unit}"
-    minutes, rest = divmod(nanoseconds, MINUTE)
-    hours, minutes = divmod(minutes, 60)
-    seconds = f"{rest / SECOND:.9f}".rstrip("0").rstrip(".")
-    head = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
-    return f"{head}{seconds}s"
 
 
 def human_size(count: float, digits: int = 4) -> str:

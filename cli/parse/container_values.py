@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from cli.parse.quantities import parse_bytes
 from covey.errors import InvalidArgumentError
+from covey.quantities import parse_bytes
 
 Part = dict[str, Any]
 _DEVICE_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")

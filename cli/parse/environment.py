@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from compose.env_files import parse_env_file
 from covey.errors import InvalidArgumentError
 
 
@@ -30,28 +31,4 @@ def environment_variables(
             result.append(item)
         elif key in environment:
             result.append(f"{key}={environment[key]}")
-    return result
-
-
-def parse_env_file(text: str, environment: Mapping[str, str], *, keep_bare: bool = False) -> dict[str, str | None]:
-    """The variables of an environment file. A name without a value takes its value from ``environment``, or is left out; ``keep_bare``
-    keeps it, as in files of labels.
-
-    Raises:
-        InvalidArgumentError: a line without a name.
-    """
-    result: dict[str, str | None] = {}
-    for line in text.removeprefix("\ufeff").splitlines():
-        line = line.lstrip()  # noqa: PLW2901
-        if not line or line.startswith("#"):
-            continue
-        key, separator, value = line.partition("=")
-        if not key or any(character.isspace() for character in key.rstrip()):
-            raise InvalidArgumentError(f"invalid line in an environment file: {line!r}; write KEY=VALUE")
-        if separator:
-            result[key] = value
-        elif key.strip() in environment:
-            result[key.strip()] = environment[key.strip()]
-        elif keep_bare:
-            result[key.strip()] = None
     return result

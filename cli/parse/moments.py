@@ -2,9 +2,9 @@
 
 import re
 
-from cli.parse.quantities import parse_duration
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError
+from covey.quantities import parse_duration
 
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]{1,9})?")
 _DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d(?::\d\d){0,2})(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?")

@@ -8,8 +8,8 @@ import csv
 from typing import Any
 
 from cli.parse.key_values import parse_bool
-from cli.parse.quantities import parse_bytes
 from covey.errors import InvalidArgumentError
+from covey.quantities import parse_bytes
 
 SpecPart = dict[str, Any]
 _ALIASES = {

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from cli.parse.quantities import parse_bytes, parse_cpus, parse_duration
 from covey.errors import InvalidArgumentError
+from covey.quantities import parse_bytes, parse_cpus, parse_duration
 
 
 class ParsedParam(click.ParamType):  # type: ignore[type-arg, unused-ignore]

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cli.format.units import go_duration, go_time, human_binary_size
+from cli.format.units import go_time, human_binary_size
 from cli.pretty.lines import Line, label_lines, text
 from cli.rows.service import mode
+from covey.quantities import go_duration
 
 Item = Mapping[str, Any]
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from cli.parse.quantities import NANO
 from cli.parse.service_choices import (
     ENDPOINT_MODES,
     FAILURE_ACTIONS,
@@ -15,6 +14,7 @@ from cli.parse.service_choices import (
 )
 from cli.stack.section import Section
 from covey.errors import InvalidArgumentError
+from covey.quantities import NANO
 
 
 class DeploySection(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cli.labels import STACK_NAMESPACE_LABEL
-from cli.parse.quantities import parse_bytes
 from cli.stack.section import Section
 from covey.errors import InvalidArgumentError
+from covey.quantities import parse_bytes
 
 _FLAGS = {"ro", "rw", "nocopy"}
 _PROPAGATION = {"private", "rprivate", "shared", "rshared", "slave", "rslave"}

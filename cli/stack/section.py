@@ -7,8 +7,8 @@ are extensions and are ignored.
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from cli.parse.quantities import parse_bytes, parse_duration
 from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.quantities import parse_bytes, parse_duration
 
 T = TypeVar("T")
 

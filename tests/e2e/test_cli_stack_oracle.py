@@ -112,19 +112,6 @@ def test_each_client_can_update_and_remove_a_stack_of_the_other(lab: labs.LabClu
     assert not lab.get("/services")
 
 
-def test_the_output_of_stack_config_deploys_the_same_objects_with_docker(lab: labs.LabCluster, tmp_path: Path) -> None:
-    shown = tmp_path / "shown.yaml"
-    shown.write_text(covey(lab, "stack", "config", "-c", "rich.yaml", env={**ENVIRONMENT, "OCTET": "77"}).out)
-    for name in ("token.txt", "web.env"):
-        (tmp_path / name).write_bytes((MANIFESTS / name).read_bytes())
-    results = []
-    for client, file in (("covey", MANIFESTS / "rich.yaml"), ("docker", shown)):
-        deploy(lab, client, "shown", str(file), env={**ENVIRONMENT, "OCTET": "77"})
-        results.append(json.loads(json.dumps(stack_objects(lab, "shown")).replace(str(tmp_path), str(MANIFESTS))))
-        covey(lab, "stack", "rm", "shown")
-    assert results[0] == results[1]
-
-
 def test_a_service_removed_from_the_manifest_is_deleted_with_prune(lab: labs.LabCluster) -> None:
     covey(lab, "stack", "deploy", "--detach", "-c", "plain.yaml", "pruned")
     both = "services: {web: {image: 'covey-test:1', command: sleep 1000000, stop_signal: SIGKILL}}"

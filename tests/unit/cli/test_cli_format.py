@@ -5,9 +5,9 @@ import pytest
 from cli.format import units
 from cli.format.sorting import natural_sort_key
 from cli.format.table import align, render
-from cli.parse import quantities
 from cli.rows.task import rows
 from cli.terminal.multiplexed import read_frames
+from covey import quantities
 from covey.clock import HOUR, MINUTE, SECOND
 from covey.errors import CoveyError, InvalidArgumentError
 
@@ -89,8 +89,8 @@ def test_api_times_are_parsed_to_the_nanosecond() -> None:
     assert units.parse_time("1970-01-01T02:00:01+02:00") == SECOND
     assert units.parse_time("0001-01-01T00:00:00Z") == 0
     assert units.go_time("2024-05-01T12:00:00.120Z") == "2024-05-01 12:00:00.12 +0000 UTC"
-    assert units.go_duration(90 * SECOND) == "1m30s"
-    assert units.go_duration(0) == "0s"
+    assert quantities.go_duration(90 * SECOND) == "1m30s"
+    assert quantities.go_duration(0) == "0s"
 
 
 def test_sizes_have_three_or_four_digits() -> None:

@@ -8,10 +8,10 @@ import pytest
 from cli.commands.service_update import create, update
 from cli.parse.capabilities import effective
 from cli.parse.mounts import parse_service_mount
-from cli.parse.quantities import parse_cpus
 from cli.parse.service_flags import FLAGS, LISTS, Flag, ListFlag, ObjectIds
 from cli.service.spec import new_spec, updated_spec
 from covey.errors import InvalidArgumentError
+from covey.quantities import parse_cpus
 
 NAMES = ObjectIds(
     secrets={"token": "s1", "other": "s2"}, configs={"page": "c1"}, networks={"front": "n1", "back": "n2"}

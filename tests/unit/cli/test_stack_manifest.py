@@ -3,16 +3,13 @@
 from typing import Any
 
 import pytest
-import yaml
 
-from cli.parse.environment import parse_env_file
-from cli.stack.config_output import portable_manifest
 from cli.stack.interpolate import interpolate, substitute
 from cli.stack.manifest import read_stack
 from cli.stack.merge import merge
 from cli.stack.model import Stack
-from cli.stack.mounts import ManifestPaths
 from cli.stack.yaml_loader import load_yaml
+from compose.env_files import parse_env_file
 from covey.errors import CoveyError, InvalidArgumentError, TooLargeError, UnsupportedError
 
 FILES = {"token.txt": b"sesame", "web.env": b"# comment\nA=file\nB=2\nSHELL_ONLY\nUNSET\n"}
@@ -281,21 +278,6 @@ def test_later_files_add_to_and_override_earlier_ones() -> None:
         },
         "more": {"image": "b"},
     }
-
-
-def test_the_output_of_stack_config_deploys_the_same_stack() -> None:
-    text = (
-        "services: {web: {image: i, environment: {A: $$SET}, volumes: ['./d:/d', 'v:/v'], env_file: web.env}}\n"
-        "volumes: {v: {}}\nsecrets: {s: {file: token.txt}}\n"
-    )
-    content = interpolate(load_yaml(text, "test"), SHELL)
-    again = load_yaml(
-        yaml.safe_dump(portable_manifest(content, ManifestPaths(directory="/folder", home="/home/me"))), "again"
-    )
-    assert again["secrets"]["s"]["file"] == "/folder/token.txt"
-    assert again["services"]["web"]["volumes"] == ["/folder/d:/d", "v:/v"]
-    assert again["services"]["web"]["env_file"] == "/folder/web.env"
-    assert interpolate(again, SHELL)["services"]["web"]["environment"] == {"A": "$SET"}
 
 
 def test_ports_have_short_and_long_forms_and_ranges() -> None:

@@ -1,4 +1,4 @@
-"""Parsers of quantities: durations, byte sizes and CPU counts. Pure."""
+"""Quantities as people write them: durations, byte sizes and CPU counts. Pure."""
 
 import re
 
@@ -25,6 +25,24 @@ def parse_duration(text: str) -> int:
             f"invalid duration {text!r}: write a number and ns, us, ms, s, m or h, such as 1m30s"
         )
     return sum(round(float(number) * _UNITS[unit]) for number, unit in parts)
+
+
+def go_duration(nanoseconds: int) -> str:
+    """A duration as Go prints it: ``1m30s``, ``500ms``."""
+    if not nanoseconds:
+        return "0s"
+    if nanoseconds < SECOND:
+        for unit, size in (("ms", MILLISECOND), ("µs", MICROSECOND), ("ns", 1)):
+            if nanoseconds >= size:
+                return f"{_decimal(nanoseconds / size)}{unit}"
+    minutes, rest = divmod(nanoseconds, MINUTE)
+    hours, minutes = divmod(minutes, 60)
+    head = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{head}{_decimal(rest / SECOND)}s"
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.9f}".rstrip("0").rstrip(".")
 
 
 def parse_bytes(text: str) -> int:

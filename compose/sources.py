@@ -1,0 +1,95 @@
+"""Reads the files of a stack or project from disk, each within a size limit. The only module here that touches the file system."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compose.env_files import parse_env_file
+from compose.errors import ComposeFileError
+from compose.nodes import MappingNode, Node, plain
+from compose.stack.canonical import CanonicalStack, StackPaths
+from compose.stack.loader import LoadedStack, load_stack
+from compose.yaml_reader import MAX_BYTES, read_yaml
+from covey.errors import InvalidArgumentError, TooLargeError
+
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """Files below a directory.
+
+    Attributes:
+        directory: where relative paths begin: that of the first Compose file.
+        variables: the client's environment.
+    """
+
+    directory: Path
+    variables: Mapping[str, str]
+
+    def environment_file(self, node: Node) -> Mapping[str, str | None]:
+        """The variables of an ``env_file`` entry.
+
+        Raises:
+            ComposeFileError: it cannot be read or is not an environment file; with the place of the entry.
+        """
+        path = self.directory / Path(str(plain(node))).expanduser()
+        try:
+            return parse_env_file(read_text(path), self.variables)
+        except OSError as error:
+            raise ComposeFileError(f"open {path}: {(error.strerror or '').lower()}", location=node.location) from error
+        except InvalidArgumentError as error:
+            raise ComposeFileError(f"{path}: {error.message}", location=node.location) from error
+
+
+def read_compose_files(paths: Sequence[str]) -> list[MappingNode]:
+    """The parsed files; ``-`` is standard input.
+
+    Raises:
+        InvalidArgumentError: a file cannot be read or is not a Compose file.
+    """
+    files = []
+    for path in paths:
+        name = "stdin" if path == STANDARD_INPUT else path
+        try:
+            text = sys.stdin.read(MAX_BYTES + 1) if path == STANDARD_INPUT else read_text(Path(path))
+        except OSError as error:
+            raise InvalidArgumentError(f"open {path}: {(error.strerror or '').lower()}") from error
+        files.append(read_yaml(text, name))
+    return files
+
+
+def load_stack_files(paths: Sequence[str], variables: Mapping[str, str], *, interpolated: bool = True) -> LoadedStack:
+    """The canonical stack of Compose files.
+
+    Raises:
+        InvalidArgumentError: a file cannot be read or is not a stack file, with path and place.
+    """
+    directory = working_directory(paths)
+    source = FileSource(directory, variables)
+    canonical = CanonicalStack(StackPaths(str(directory), str(Path.home())), variables, source.environment_file)
+    return load_stack(read_compose_files(paths), variables, canonical, interpolated=interpolated)
+
+
+def working_directory(paths: Sequence[str]) -> Path:
+    """The directory of the first file; the current one for standard input."""
+    return Path.cwd() if paths[0] == STANDARD_INPUT else Path(paths[0]).absolute().parent
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        OSError: it cannot be read.
+        InvalidArgumentError: not UTF-8.
+        TooLargeError: larger than 1 MiB.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise TooLargeError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(f"{path} is not UTF-8 text") from error

@@ -1,0 +1,70 @@
+"""Published ports of a stack's service in short form: ``[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`` with ranges. Pure."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+_RANGE = re.compile(r"(?P<first>[0-9]+)(?:-(?P<last>[0-9]+))?", re.ASCII)
+PROTOCOLS = ("tcp", "udp", "sctp")
+MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class StackPort:
+    """A published port; ``published`` 0 is drawn by the cluster. ``address`` has no meaning on a cluster."""
+
+    target: int
+    published: int
+    protocol: str
+    address: str = ""
+
+
+def is_port_text(text: str) -> bool:
+    try:
+        parse_ports(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_ports(text: str) -> list[StackPort]:
+    """The ports of a short form.
+
+    Raises:
+        ValueError: not of that form, or ranges of different length.
+    """
+    address, published, target, protocol = _parts(text)
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"invalid proto: {protocol}")
+    targets = _range(target)
+    hosts = _range(published) if published else None
+    if hosts is None:
+        return [StackPort(number, 0, protocol, address) for number in targets]
+    if len(hosts) != len(targets) and len(targets) != 1:
+        raise ValueError(f"invalid ranges specified for container and host Ports: {target} and {published}")
+    if len(targets) == 1:
+        return [StackPort(targets[0], number, protocol, address) for number in hosts]
+    return [StackPort(number, host, protocol, address) for number, host in zip(targets, hosts, strict=True)]
+
+
+def _parts(text: str) -> tuple[str, str, str, str]:
+    """Address, published, target and protocol."""
+    rest, slash, protocol = text.partition("/")
+    head, _, target = rest.rpartition(":")
+    address, _, published = head.rpartition(":")
+    if not target:
+        raise ValueError(f"no port specified: {text}<empty>")
+    address = address.removeprefix("[").removesuffix("]")
+    if address:
+        ipaddress.ip_address(address)
+    return address, published, target, (protocol.lower() if slash and protocol else "tcp")
+
+
+def _range(text: str) -> range:
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"invalid port: {text}")
+    first, last = int(match["first"]), int(match["last"] or match["first"])
+    if last < first or last > MAX_PORT:
+        raise ValueError(f"invalid port: {text}")
+    return range(first, last + 1)
