@@ -142,8 +142,13 @@ class Agent:
             await self._set_mesh_host(self._tunnel_address)
 
     async def _set_mesh_host(self, address: str) -> None:
-        mtu = await self.networks.tunnel_mtu()
-        await self.ports.mesh.set_host(host=address, port=self.networks.tunnel_port, mtu=mtu)
+        await self.ports.mesh.set_host(
+            host=address,
+            port=self.networks.tunnel_port,
+            mtu=await self.networks.tunnel_mtu(),
+            encrypted_mtu=await self.networks.encrypted_tunnel_mtu(),
+            no_encryption=self.networks.encryption.refusal,
+        )
 
     async def enter_cluster(self, host_address: str, data_path_addr: str = "") -> None:
         """Set the address by which the nodes of the joined cluster reach this host, and the one for traffic between containers."""

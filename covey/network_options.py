@@ -16,6 +16,8 @@ ADDRESSES_OPTION = "covey.addresses"
 """Option of a service's attachment: the fixed addresses of its slots, with ``;`` between. Clients of Docker keep options in updates."""
 VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 ENCRYPTED_OPTION = "encrypted"
+MESH_SNAT_OPTION = "covey.mesh.snat"
+"""Option of the ingress network: tasks see the node that a client came in at, not the client."""
 MAX_OPTIONS = 64
 MAX_OPTION_CHARACTERS = 1024
 MAX_VNI = (1 << 24) - 1
@@ -37,6 +39,21 @@ def check_network_options(network: str, options: Mapping[str, str]) -> None:
         )
     requested_mtu(network, options)
     requested_vni(network, options)
+    uses_mesh_snat(network, options)
+
+
+def uses_mesh_snat(network: str, options: Mapping[str, str]) -> bool:
+    """Whether the routing mesh of an ingress network with these options hides clients behind their entry node.
+
+    Raises:
+        InvalidArgumentError: the value is neither true nor false.
+    """
+    text = options.get(MESH_SNAT_OPTION, "false")
+    if text not in ("true", "false"):
+        raise InvalidArgumentError(
+            f"network {network}: the option {MESH_SNAT_OPTION} must be true or false, not {text!r}"
+        )
+    return text == "true"
 
 
 def is_encrypted(options: Mapping[str, str]) -> bool:

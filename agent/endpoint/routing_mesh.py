@@ -51,7 +51,7 @@ class RoutingMesh:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Why this node does not answer on some of the published ports."""
-        return tuple(self._refused.values())
+        return tuple(filter(None, (self._state.refusal, *self._refused.values())))
 
     async def set_host(self, **changes: object) -> None:
         """Change what the mesh knows of this host: fields of `MeshHost`."""

@@ -299,3 +299,7 @@ class NetworkDriver:
     async def tunnel_mtu(self) -> int:
         """The size of a packet that a tunnel of this host's network device carries."""
         return await self._started().overlays.tunnel_mtu()
+
+    async def encrypted_tunnel_mtu(self) -> int:
+        """The size of a packet that an encrypted tunnel of it carries."""
+        return await self._started().overlays.encrypted_tunnel_mtu()

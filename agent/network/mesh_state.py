@@ -13,8 +13,9 @@ import msgspec
 
 from agent.network.namespace_state import Fragment
 from agent.network.plan import mesh as plan
+from agent.network.plan.encryption import node_address
 from agent.network.plan.mesh import LocalTask, Mesh, MeshBackend, MeshNode, MeshPort
-from covey.network_options import requested_mtu
+from covey.network_options import is_encrypted, requested_mtu, uses_mesh_snat
 from covey.objects import Network, PortConfig
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService
 from covey.states import PublishMode
@@ -25,13 +26,16 @@ _BASE = "mesh"
 class MeshHost(msgspec.Struct, frozen=True, kw_only=True):
     """What the mesh must know of this host: `host` and `port` are its end of the tunnels, and `host` tells which of the nodes it is.
 
-    `mtu` is what its network leaves for a packet in the tunnel, `container_subnets` are the addresses of its containers.
+    `mtu` is what its network leaves for a packet in the tunnel, `encrypted_mtu` in an encrypted one, `container_subnets` are the addresses
+    of its containers. `no_encryption` is why this host cannot encrypt, empty if it can.
     """
 
     prefix: str
     host: str = ""
     port: int = 4789
     mtu: int = 1450
+    encrypted_mtu: int = 1370
+    no_encryption: str = ""
     container_subnets: tuple[str, ...] = ()
 
 
@@ -101,6 +105,13 @@ class MeshState:
                 self._task_changed(key, task)
 
     @property
+    def refusal(self) -> str:
+        """Why this node takes no part in the mesh; empty if it may."""
+        if not self._is_encrypted or not self.host.no_encryption:
+            return ""
+        return f"this node does not answer on published ports, because the mesh is encrypted, and {self.host.no_encryption}"
+
+    @property
     def has_changes(self) -> bool:
         return bool(self._dirty)
 
@@ -122,16 +133,17 @@ class MeshState:
     def take_changes(self) -> dict[str, Fragment | None]:
         """The fragments to put, and None for those to drop, since the last call."""
         mesh = self._mesh()
-        result: dict[str, Fragment | None] = {}
+        dropped: set[str] = set()
+        made: dict[str, Fragment | None] = {}
         for part in sorted(self._dirty):
             wanted = dict(self._fragments(part, mesh)) if mesh is not None else {}
-            for key in self._keys.pop(part, set()) - wanted.keys():
-                result[key] = None
+            dropped |= self._keys.pop(part, set()) - wanted.keys()
             if wanted:
                 self._keys[part] = set(wanted)
-            result.update(wanted)
+            made.update(wanted)
         self._dirty.clear()
-        return result
+        # A part of one ingress network that goes may have the key of a part of the next one.
+        return {**dict.fromkeys(sorted(dropped - made.keys())), **made}
 
     def take_ended_flows(self) -> EndedFlows:
         """The addresses that lost their connections since the last call. To be asked for after the fragments are applied."""
@@ -141,18 +153,21 @@ class MeshState:
 
     def _mesh(self) -> Mesh | None:
         own = self._own()
-        if self._network is None or own is None:
+        if self._network is None or own is None or self.refusal:
             return None
         node = self._node(own)
         if node is None:
             return None
+        options, mtu = self._network.spec.driver.options, self.host.mtu
         return Mesh(
             prefix=self.host.prefix,
             vni=self._network.vni,
             port=self.host.port,
-            mtu=requested_mtu("ingress", self._network.spec.driver.options) or self.host.mtu,
+            mtu=requested_mtu("ingress", options) or (self.host.encrypted_mtu if self._is_encrypted else mtu),
             own=msgspec.structs.replace(node, host=self.host.host),
             container_subnets=self.host.container_subnets,
+            snat=uses_mesh_snat("ingress", options),
+            encrypted=self._is_encrypted,
         )
 
     def _fragments(self, part: str, mesh: Mesh) -> Iterator[tuple[str, Fragment]]:
@@ -161,7 +176,7 @@ class MeshState:
         if kind == _BASE:
             yield _BASE, plan.base(mesh)
         elif kind == "node" and (known := self._nodes.get(key)) and known.host != self.host.host:
-            peer = self._node(known)
+            peer = self._peer(known)
             if peer is not None and peer.host:
                 yield f"mesh/node/{known.node_id}", plan.node(mesh, peer)
         elif kind == "task" and (task := self._tasks.get(key)):
@@ -177,7 +192,7 @@ class MeshState:
             if container is not None:
                 yield key, plan.local_task(mesh, identity, container)
             return
-        peer = next((self._node(node) for node in self._nodes.values() if node.node_id == task.node_id), None)
+        peer = self._peer_of(task)
         if peer is not None:
             yield key, plan.remote_task(mesh, identity, peer)
 
@@ -202,7 +217,25 @@ class MeshState:
     def _backend(self, task: NetworkEndpoint) -> MeshBackend | None:
         if self._is_own(task.node_id):
             return self._containers.get(task.task_id)
+        if self._is_encrypted and self._peer_of(task) is None:
+            return None
         return MeshBackend(address=task.address, address6=task.address6)
+
+    @property
+    def _is_encrypted(self) -> bool:
+        return self._network is not None and is_encrypted(self._network.spec.driver.options)
+
+    def _peer_of(self, task: NetworkEndpoint) -> MeshNode | None:
+        return next((self._peer(node) for node in self._nodes.values() if node.node_id == task.node_id), None)
+
+    def _peer(self, node: NodeEndpoint) -> MeshNode | None:
+        """Another node, and where its end of the tunnel is. None if it cannot be reached."""
+        found = self._node(node)
+        if found is None or not self._is_encrypted:
+            return found
+        if node.wireguard is None or not node.wireguard.public_key:
+            return None
+        return msgspec.structs.replace(found, tunnel=node_address(node.node_id))
 
     def _node(self, node: NodeEndpoint) -> MeshNode | None:
         """The node with its number: its place in the subnet. None before it has an address."""
@@ -291,7 +324,12 @@ class MeshState:
         if node.host == self.host.host:
             self._everything_changed()
         self._dirty.add(f"node {key}")
-        self._dirty.update(f"task {name}" for name, task in self._tasks.items() if task.node_id == node.node_id)
+        for name, task in self._tasks.items():
+            if task.node_id != node.node_id:
+                continue
+            self._dirty.add(f"task {name}")
+            if self._is_encrypted:
+                self._task_changed(name, task)
 
     def _task_changed(self, key: str, task: NetworkEndpoint) -> None:
         self._dirty.add(f"task {key}")

@@ -109,6 +109,8 @@ class NetworkChanges(msgspec.Struct, frozen=True):
     removed_services: tuple[str, ...] = ()
     nodes: tuple[NodeEndpoint, ...] = ()
     removed_nodes: tuple[str, ...] = ()
+    ingress: tuple[OverlayNetwork, ...] = ()
+    """The ingress network, which has no sandbox."""
 
 
 class NetworkFailure(msgspec.Struct, frozen=True):

@@ -145,6 +145,10 @@ class Overlays:
         """The size of a packet that a tunnel carries on this host's present network device."""
         return mtu.choose_mtu("", 0, await self._thread.run(self._find_underlay))
 
+    async def encrypted_tunnel_mtu(self) -> int:
+        """The same of a tunnel through WireGuard."""
+        return mtu.choose_mtu("", 0, mtu.encrypted(await self._thread.run(self._find_underlay), ""))
+
     def _find_underlay(self) -> Underlay:
         address = self.endpoint.address
         device, size = links.run_in_namespace(

@@ -9,15 +9,13 @@ from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEn
 
 
 def network_changes(changes: Sequence[AssignmentChange]) -> NetworkChanges:
-    """The changes for the network driver: overlay networks only, and not the ingress network, which has no sandbox."""
+    """The changes for the network driver: overlay networks only. The ingress network is apart, because it has no sandbox."""
     items = [change.item for change in changes]
+    overlays = [item for item in items if isinstance(item, Network) and not item.node_local]
     removals = [change for change in changes if change.item is None]
     return NetworkChanges(
-        networks=tuple(
-            _overlay(item)
-            for item in items
-            if isinstance(item, Network) and not item.node_local and not item.spec.ingress
-        ),
+        networks=tuple(_overlay(item) for item in overlays if not item.spec.ingress),
+        ingress=tuple(_overlay(item) for item in overlays if item.spec.ingress),
         endpoints=tuple(item for item in items if isinstance(item, NetworkEndpoint)),
         services=tuple(item for item in items if isinstance(item, VirtualService)),
         removed_networks=tuple(change.id for change in removals if change.kind is AssignmentKind.NETWORK),

@@ -13,7 +13,7 @@ from covey.errors import (
 )
 from covey.ids import IdSource
 from covey.ipam_validation import Subnet, check_ipam, overlap, parse_subnet
-from covey.network_options import PREDEFINED_LABEL, check_network_options, is_encrypted, requested_vni
+from covey.network_options import MESH_SNAT_OPTION, PREDEFINED_LABEL, check_network_options, requested_vni
 from covey.objects import Driver, Network, NetworkSpec, Task, replace
 from covey.states import TaskState
 from covey.task_predicates import is_attachment, should_run
@@ -125,9 +125,9 @@ def _require_supported(spec: NetworkSpec) -> None:
                 f"network {name}: an overlay network takes no configuration from a network of each node; remove --config-from"
             )
         check_network_options(name, spec.driver.options)
-        if spec.ingress and is_encrypted(spec.driver.options):
-            raise UnsupportedError(
-                f"network {name}: the option 'encrypted' is not supported for the ingress network: remove it"
+        if MESH_SNAT_OPTION in spec.driver.options and not spec.ingress:
+            raise InvalidArgumentError(
+                f"network {name}: the option {MESH_SNAT_OPTION} is one of the ingress network: remove it, or create it with --ingress"
             )
     if spec.ipam.driver.name not in {"", "default"}:
         raise UnsupportedError(f"IPAM driver {spec.ipam.driver.name} is not supported: use default")

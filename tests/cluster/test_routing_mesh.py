@@ -10,15 +10,21 @@ from pathlib import Path
 import pytest
 
 from agent.network.firewall import ForwardChain, warning_text
-from node.lab.layout import LabHost
-from tests.support import echo_client, echo_server, labs, load_client
+from tests.support import labs, load_client
+from tests.support.echo_services import (
+    MOUNTS,
+    OUTSIDE,
+    SERVER,
+    address_of,
+    in_container,
+    on_host,
+    outside,
+    publish,
+    seen,
+)
 from tests.support.labs import IMAGE, LabCluster, unique, wait
 
 pytestmark = pytest.mark.root
-SERVER, CLIENT = str(Path(echo_server.__file__)), str(Path(echo_client.__file__))
-SYSTEM = [path for path in ("/usr", "/lib", "/lib64", "/etc/ld.so.cache") if Path(path).exists()]
-OUTSIDE = {4: "192.168.77.254", 6: "fd00:77::fe"}
-MOUNTS = [f"type=bind,src={path},dst={path},ro" for path in SYSTEM] + [f"type=bind,src={SERVER},dst=/echo.py,ro"]
 HEALTHY = "/usr/bin/python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 80))'"
 BOTH_KINDS = pytest.mark.parametrize("kind", ["tcp", "udp"])
 BOTH_FAMILIES = pytest.mark.parametrize("family", [4, 6])
@@ -38,41 +44,6 @@ def neighbours(lab: LabCluster) -> dict[int, str]:
     for number, host in enumerate(lab.hosts, 1):
         found[number] = lab.docker("run", "-d", "--init", IMAGE, *labs.SLEEP, on=host).out.strip()
     return found
-
-
-def publish(lab: LabCluster, name: str, port: int, *options: str, replicas: int = 1) -> None:
-    mounts = [word for mount in MOUNTS for word in ("--mount", mount)]
-    lab.docker("service", "create", "-q", "-d", "--name", name, "--replicas", str(replicas), "-p", f"{port}:80", "-p",
-               f"{port}:80/udp", *mounts, *options, IMAGE, "/usr/bin/python3", "/echo.py", "80")  # fmt: skip
-    lab.running(name, replicas)
-    for host in lab.hosts:
-        wait(
-            lambda host=host: not outside(lab, "tcp", host.address, port).startswith("error"),
-            f"{host.name} answers for {name}",
-        )
-
-
-def outside(lab: LabCluster, kind: str, address: str, port: int, *source: str) -> str:
-    return lab.outside(sys.executable, CLIENT, kind, address, str(port), *source).out.strip()
-
-
-def on_host(lab: LabCluster, host: LabHost, kind: str, address: str, port: int) -> str:
-    return lab.inside(host, sys.executable, CLIENT, kind, address, str(port)).out.strip()
-
-
-def in_container(lab: LabCluster, host: LabHost, container: str, kind: str, address: str, port: int) -> str:
-    pid = lab.docker("inspect", "--format", "{{.State.Pid}}", container, on=host).out.strip()
-    return lab.inside(host, "nsenter", "-t", pid, "-n", sys.executable, CLIENT, kind, address, str(port)).out.strip()
-
-
-def address_of(host: LabHost, family: int) -> str:
-    return host.address if family == 4 else host.address6
-
-
-def seen(answer: str) -> str:
-    """The address that the task saw."""
-    assert not answer.startswith("error"), answer
-    return answer.split()[1]
 
 
 @BOTH_KINDS

@@ -101,23 +101,6 @@ def base(host: TunnelHost) -> Fragment:
     addresses = {(device.name, f"{key_address(device.public_key)}/128") for device in host.devices}
     if host.node_id:
         addresses |= {(name, f"{node_address(host.node_id)}/128") for name in names}
-    ours = ", ".join(f'"{name}"' for name in device_names(host.prefix))
-    table = NftTable(
-        chains={
-            "input": NftChain(
-                hook="type filter hook input priority filter - 10; policy accept;",
-                rules=(
-                    f"iifname != {{ {ours} }} udp dport {host.vxlan_port} @th,96,24 @{_VNIS} counter drop",
-                    f'iifname != {{ "lo", {ours} }} ip6 daddr {SUBNET} counter drop',
-                ),
-            ),
-            "output": NftChain(
-                hook="type filter hook output priority filter - 10; policy accept;",
-                rules=(f'oifname != {{ "lo", {ours} }} ip6 daddr {SUBNET} counter drop',),
-            ),
-        },
-        sets={_VNIS: NftSet(head="typeof @th,96,24;")},
-    )
     sysctls = {
         f"net/ipv6/conf/{name}/{key}": value
         for name in names
@@ -127,10 +110,31 @@ def base(host: TunnelHost) -> Fragment:
         links={name: Link(kind=host.kind, mtu=host.mtu) for name in names},
         addresses=frozenset(addresses),
         routes=frozenset({Route(destination=str(SUBNET), family=6, kind="unreachable", metric=_LAST_METRIC)}),
-        tables={table_name(host.prefix): table},
+        tables={table_name(host.prefix): guard(host.prefix, host.vxlan_port)},
         sysctls=sysctls,
     )
     return {HOST: state}
+
+
+def guard(prefix: str, vxlan_port: int, *vnis: int) -> NftTable:
+    """The rules that keep plaintext of the networks with these VXLAN ids in and out."""
+    ours = ", ".join(f'"{name}"' for name in device_names(prefix))
+    return NftTable(
+        chains={
+            "input": NftChain(
+                hook="type filter hook input priority filter - 10; policy accept;",
+                rules=(
+                    f"iifname != {{ {ours} }} udp dport {vxlan_port} @th,96,24 @{_VNIS} counter drop",
+                    f'iifname != {{ "lo", {ours} }} ip6 daddr {SUBNET} counter drop',
+                ),
+            ),
+            "output": NftChain(
+                hook="type filter hook output priority filter - 10; policy accept;",
+                rules=(f'oifname != {{ "lo", {ours} }} ip6 daddr {SUBNET} counter drop',),
+            ),
+        },
+        sets={_VNIS: _vni_set(*vnis)},
+    )
 
 
 def peer(host: TunnelHost, other: TunnelPeer) -> Fragment:
@@ -154,8 +158,7 @@ def peer(host: TunnelHost, other: TunnelPeer) -> Fragment:
 
 def network(prefix: str, vni: int) -> Fragment:
     """An encrypted network: its VXLAN id is refused outside the tunnels."""
-    table = NftTable(sets={_VNIS: NftSet(head="typeof @th,96,24;", elements={hex(vni): ""})})
-    return {HOST: NamespaceState(tables={table_name(prefix): table})}
+    return {HOST: NamespaceState(tables={table_name(prefix): NftTable(sets={_VNIS: _vni_set(vni)})})}
 
 
 def peer_keys(other: TunnelPeer) -> dict[str, PeerKey]:
@@ -186,6 +189,10 @@ def key_changes(have: Mapping[str, PeerKey], want: Mapping[str, PeerKey]) -> Ite
         held[key] = set(wanted.allowed)
     for key in sorted(held.keys() - want.keys()):
         yield ("peer", key, "remove")
+
+
+def _vni_set(*vnis: int) -> NftSet:
+    return NftSet(head="typeof @th,96,24;", elements={hex(vni): "" for vni in vnis})
 
 
 def _address(kind: int, text: str) -> str:

@@ -4,6 +4,9 @@ A layer 3 VXLAN device joins the nodes. A task's address on the ingress network 
 task's node, which translates it to the container. The task's node remembers by a mark from which node a connection came, and sends the
 replies back there, so that the entry node can undo its translation.
 
+With `snat` the entry node gives connections its own address in the mesh instead. Replies find their way back by that address, without
+marks and policy routing, and the task does not see the client's.
+
 Invariant: a change of one service, node or task is a change of its fragment alone.
 Invariant: the same client port through two entry nodes is two connections: each entry has a conntrack zone of its own.
 """
@@ -27,6 +30,7 @@ from agent.network.namespace_state import (
     PolicyRule,
     Route,
 )
+from agent.network.plan import encryption
 from agent.network.plan.balance import balance
 
 MARK = 0xC000_0000
@@ -40,7 +44,8 @@ _REFUSED = "refused"
 class MeshNode(msgspec.Struct, frozen=True, kw_only=True):
     """A node on the ingress network. `number` (1 to 65,535) is its place in the subnet, by which all nodes know it.
 
-    `host` is its underlay address, `clients` are all that its own programs may send from.
+    `host` is its underlay address, `clients` are all that its own programs may send from. `tunnel` is where its end of the tunnel is
+    reached: the underlay address, or that inside the encrypted tunnels.
     """
 
     number: int
@@ -49,6 +54,7 @@ class MeshNode(msgspec.Struct, frozen=True, kw_only=True):
     address6: str = ""
     mac: str
     clients: tuple[str, ...] = ()
+    tunnel: str = ""
 
 
 class MeshBackend(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +84,7 @@ class MeshPort(msgspec.Struct, frozen=True, kw_only=True):
 
 class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     """The ingress network on this host. `own` is this node. `container_subnets` are the addresses of its containers, in which replies
-    between neighbours would not come back through the host.
+    between neighbours would not come back through the host. `snat` hides clients behind their entry node.
     """
 
     prefix: str
@@ -87,6 +93,8 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     mtu: int
     own: MeshNode
     container_subnets: tuple[str, ...] = ()
+    snat: bool = False
+    encrypted: bool = False
 
     @property
     def device(self) -> str:
@@ -103,6 +111,8 @@ def base(mesh: Mesh) -> Fragment:
     addresses = {(device, f"{own.address}/32")} | ({(device, f"{own.address6}/128")} if own.address6 else set())
     rules = {PolicyRule(priority=_IN_MESH_PRIORITY, table=254, family=family, input_device=device) for family in (4, 6)}
     sources = [*_clients(own), *mesh.container_subnets]
+    sealed = {encryption.table_name(mesh.prefix): encryption.guard(mesh.prefix, mesh.port, mesh.vni)}
+    marked = {f"net/ipv4/conf/{device}/src_valid_mark": "1"}
     return {
         HOST: NamespaceState(
             links={
@@ -112,33 +122,55 @@ def base(mesh: Mesh) -> Fragment:
                     mtu=mesh.mtu,
                     options={
                         "vxlan_id": mesh.vni,
-                        "vxlan_local": own.host,
+                        "vxlan_local": encryption.ANY_SOURCE if mesh.encrypted else own.host,
                         "vxlan_port": mesh.port,
                         "vxlan_learning": 0,
                     },
                 )
             },
             addresses=frozenset(addresses),
-            rules=frozenset(rules),
+            rules=frozenset() if mesh.snat else frozenset(rules),
             sysctls={
                 "net/ipv4/ip_forward": "1",
                 "net/ipv6/conf/all/forwarding": "1",
-                f"net/ipv4/conf/{device}/src_valid_mark": "1",
                 f"net/ipv4/conf/{device}/route_localnet": "1",
+                **({} if mesh.snat else marked),
             },
-            tables={mesh.table: NftTable(chains=_chains(mesh), sets=_sets(snat=sources))},
+            tables={
+                mesh.table: NftTable(chains=_chains(mesh), sets=_sets(snat=sources)),
+                **(sealed if mesh.encrypted else {}),
+            },
         )
     }
 
 
 def node(mesh: Mesh, peer: MeshNode) -> Fragment:
     """The way to another node, and back to it for connections that came in there."""
+    device = mesh.device
+    addresses = [address for address in (peer.address, peer.address6) if address]
+    state = NamespaceState(
+        neighbours=frozenset(Neighbour(device, address, peer.mac) for address in addresses),
+        fdb=frozenset({FdbEntry(device, peer.mac, peer.tunnel or peer.host)}),
+    )
+    if mesh.snat:
+        back = frozenset(
+            Route(
+                destination=f"{address}/{128 if ':' in address else 32}",
+                family=6 if ":" in address else 4,
+                device=device,
+            )
+            for address in addresses
+        )
+        return {HOST: msgspec.structs.replace(state, routes=back)}
+    return {HOST: _marked_way(mesh, peer, state)}
+
+
+def _marked_way(mesh: Mesh, peer: MeshNode, state: NamespaceState) -> NamespaceState:
+    """The state with the way back for connections that have the mark of another node."""
     device, table = mesh.device, _TABLE + peer.number
-    neighbours = {Neighbour(device, peer.address, peer.mac)}
     routes = {Route(destination="default", gateway=peer.address, device=device, table=table, onlink=True)}
     rules = {PolicyRule(priority=_MARKED_PRIORITY, table=table, mark=MARK | peer.number, mask=MARK_MASK | _NODE_MASK)}
     if peer.address6:
-        neighbours.add(Neighbour(device, peer.address6, peer.mac))
         routes.add(
             Route(destination="default", family=6, gateway=peer.address6, device=device, table=table, onlink=True)
         )
@@ -152,15 +184,12 @@ def node(mesh: Mesh, peer: MeshNode) -> Fragment:
         marks={peer.mac: f"0x{MARK | peer.number:08x}"},
         zones={peer.mac: str(peer.number)},
     )
-    return {
-        HOST: NamespaceState(
-            neighbours=frozenset(neighbours),
-            fdb=frozenset({FdbEntry(device, peer.mac, peer.host)}),
-            routes=frozenset(routes),
-            rules=frozenset(rules),
-            tables={mesh.table: NftTable(sets=sets)},
-        )
-    }
+    return msgspec.structs.replace(
+        state,
+        routes=frozenset(routes),
+        rules=frozenset(rules),
+        tables={mesh.table: NftTable(sets=sets)},
+    )
 
 
 def _clients(node: MeshNode) -> tuple[str, ...]:
@@ -262,29 +291,15 @@ def _chains(mesh: Mesh) -> dict[str, NftChain]:
         "meta nfproto ipv4 fib daddr type local meta l4proto { tcp, udp, sctp } meta l4proto . th dport vmap @ports4",
         "meta nfproto ipv6 fib daddr type local meta l4proto { tcp, udp, sctp } meta l4proto . th dport vmap @ports6",
     )
-    to_mesh6 = f"oifname {device} ip6 saddr @snat6 snat to {own.address6}"
+    of_nodes4, of_nodes6 = (
+        ("meta nfproto ipv4", "meta nfproto ipv6") if mesh.snat else ("ip saddr @snat4", "ip6 saddr @snat6")
+    )
+    to_mesh6 = f"oifname {device} {of_nodes6} snat ip6 to {own.address6}"
     return {
-        "arrive": NftChain(
-            hook="type filter hook prerouting priority -310; policy accept;",
-            rules=(
-                f"iifname {device} meta mark set ether saddr map @marks",
-                f"iifname {device} ct original zone set ether saddr map @zones",
-            ),
-        ),
+        **({} if mesh.snat else _marking_chains(device)),
         "guard": NftChain(
             hook="type filter hook prerouting priority -320; policy accept;",
             rules=('iifname != "lo" ip daddr 127.0.0.0/8 drop', 'iifname != "lo" ip saddr 127.0.0.0/8 drop'),
-        ),
-        "remember": NftChain(
-            hook="type filter hook prerouting priority -150; policy accept;",
-            rules=(
-                f"iifname {device} ct state new ct mark set meta mark",
-                f"ct direction reply ct mark & 0x{MARK_MASK:08x} == 0x{MARK:08x} meta mark set ct mark",
-            ),
-        ),
-        "remember-own": NftChain(
-            hook="type route hook output priority -150; policy accept;",
-            rules=(f"ct direction reply ct mark & 0x{MARK_MASK:08x} == 0x{MARK:08x} meta mark set ct mark",),
         ),
         "enter": NftChain(
             hook="type nat hook prerouting priority -100; policy accept;",
@@ -311,19 +326,38 @@ def _chains(mesh: Mesh) -> dict[str, NftChain]:
                 f"iifname {device} ip6 version 6 tcp flags syn tcp option maxseg size set {mesh.mtu - 60}",
             ),
         ),
-        # The tunnel's own packets would inherit the mark and be routed into the tunnel again.
-        "wipe": NftChain(
-            hook="type filter hook postrouting priority -150; policy accept;",
-            rules=(f"oifname {device} meta mark set 0",),
-        ),
         "leave": NftChain(
             hook="type nat hook postrouting priority 100; policy accept;",
             rules=(
                 "ct status & dnat == dnat ip saddr 127.0.0.0/8 masquerade",
                 "ct status & dnat == dnat ip saddr . ip daddr @hairpin4 masquerade",
                 "ct status & dnat == dnat ip6 saddr . ip6 daddr @hairpin6 masquerade",
-                f"oifname {device} ip saddr @snat4 snat to {own.address}",
+                f"oifname {device} {of_nodes4} snat ip to {own.address}",
                 *((to_mesh6,) if own.address6 else ()),
             ),
+        ),
+    }
+
+
+def _marking_chains(device: str) -> dict[str, NftChain]:
+    """What marks connections with the node that they came in at, and leads replies back there."""
+    restore = f"ct direction reply ct mark & 0x{MARK_MASK:08x} == 0x{MARK:08x} meta mark set ct mark"
+    return {
+        "arrive": NftChain(
+            hook="type filter hook prerouting priority -310; policy accept;",
+            rules=(
+                f"iifname {device} meta mark set ether saddr map @marks",
+                f"iifname {device} ct original zone set ether saddr map @zones",
+            ),
+        ),
+        "remember": NftChain(
+            hook="type filter hook prerouting priority -150; policy accept;",
+            rules=(f"iifname {device} ct state new ct mark set meta mark", restore),
+        ),
+        "remember-own": NftChain(hook="type route hook output priority -150; policy accept;", rules=(restore,)),
+        # The tunnel's own packets would inherit the mark and be routed into the tunnel again.
+        "wipe": NftChain(
+            hook="type filter hook postrouting priority -150; policy accept;",
+            rules=(f"oifname {device} meta mark set 0",),
         ),
     }

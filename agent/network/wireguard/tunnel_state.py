@@ -20,7 +20,8 @@ class TunnelState:
     def apply(self, changes: NetworkChanges) -> None:
         for network_id in changes.removed_networks:
             self.vnis.pop(network_id, None)
-        self.vnis.update({network.id: network.vni for network in changes.networks if network.encrypted})
+        known = (*changes.networks, *changes.ingress)
+        self.vnis.update({network.id: network.vni for network in known if network.encrypted})
         for key in changes.removed_nodes:
             self._nodes.pop(key, None)
         self._nodes.update({node.id: node for node in changes.nodes})

@@ -515,7 +515,7 @@ async def test_overlays_join_the_predefined_networks_in_the_list(daemon: Daemon)
     assert "overlap" in err.lower()
     for flags, words in (
         (["-d", "bridge", "--scope", "swarm"], "bridge"),
-        (["-d", "overlay", "--ingress", "--opt", "encrypted"], "'encrypted' is not supported"),
+        (["-d", "overlay", "--opt", "covey.mesh.snat=true"], "create it with --ingress"),
         (["-d", "overlay", "--ipv4=false"], "IPv4 cannot be disabled in a Swarm scoped network"),
         (["-d", "overlay", "--ipam-driver", "dhcp"], "IPAM driver dhcp is not supported"),
     ):

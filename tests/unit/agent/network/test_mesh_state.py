@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from agent.network.mesh_state import MeshHost, MeshState
-from agent.network.namespace_state import HOST, Fragment, NamespaceState, NftTable, Route
+from agent.network.namespace_state import HOST, FdbEntry, Fragment, NamespaceState, NftTable, Route
+from agent.network.plan.encryption import node_address
 from agent.network.plan.mesh import LocalTask
-from covey.objects import IPAM, IPAMConfig, Network, NetworkSpec, PortConfig
+from covey.objects import IPAM, Driver, IPAMConfig, Network, NetworkSpec, PortConfig
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService
+from covey.objects.node import WireGuardDescription
 from covey.states import Protocol
 
 K = AssignmentKind
@@ -25,10 +27,10 @@ def put(kind: AssignmentKind, item: Any) -> AssignmentChange:
     return AssignmentChange(kind=kind, id=item.id, item=item)
 
 
-def node(number: int) -> NodeEndpoint:
+def node(number: int, wireguard: WireGuardDescription | None = None) -> NodeEndpoint:
     return NodeEndpoint(
         id=f"n{number}/ing", network_id="ing", node_id=f"n{number}", host=f"192.0.2.{number}",
-        address=f"10.0.0.{number}", address6=f"fd00:c0::{number}", mac=f"02:42:0a:00:00:0{number}",
+        address=f"10.0.0.{number}", address6=f"fd00:c0::{number}", mac=f"02:42:0a:00:00:0{number}", wireguard=wireguard,
     )  # fmt: skip
 
 
@@ -131,6 +133,59 @@ def test_nothing_is_published_before_this_node_has_an_address_and_nothing_stays_
     assert {"mesh", "mesh/node/n2", "mesh/port/tcp/8080"} <= keys
     early.apply([AssignmentChange(kind=K.NETWORK, id="ing")])
     assert early.take_changes() == dict.fromkeys(keys)
+
+
+def test_another_ingress_network_takes_the_place_of_one_in_a_single_step(state: MeshState) -> None:
+    before = state.take_changes()
+    new = Network(**{**as_dict(NETWORK), "id": "aaa"})
+    nodes = [NodeEndpoint(**{**as_dict(node(n)), "id": f"n{n}/aaa", "network_id": "aaa"}) for n in (1, 2)]
+    gone = [AssignmentChange(kind=K.NODE_ENDPOINT, id=f"n{n}/ing") for n in (1, 2)]
+    state.apply([AssignmentChange(kind=K.NETWORK, id="ing"), *gone, put(K.NETWORK, new)])
+    state.apply([put(K.NODE_ENDPOINT, each) for each in nodes])
+    after = state.take_changes()
+    assert after["mesh/node/n2"] == before["mesh/node/n2"]
+    assert after["mesh/task/t2"] is None
+
+
+def with_options(**options: str) -> Network:
+    return Network(
+        **{**as_dict(NETWORK), "spec": NetworkSpec(ingress=True, driver=Driver(name="overlay", options=options))}
+    )
+
+
+def test_with_snat_replies_find_back_by_the_entry_nodes_address_alone(state: MeshState) -> None:
+    state.apply([put(K.NETWORK, with_options(**{"covey.mesh.snat": "true"}))])
+    found = state.take_changes()
+    assert Route(destination="10.0.0.2/32", device="covey0mesh") in host(found["mesh/node/n2"]).routes
+    assert all(not host(fragment).rules for fragment in found.values())
+    assert 'oifname "covey0mesh" meta nfproto ipv4 snat ip to 10.0.0.1' in table(found["mesh"]).chains["leave"].rules
+    assert not {"arrive", "remember", "remember-own", "wipe"} & table(found["mesh"]).chains.keys()
+
+
+def test_an_encrypted_mesh_leads_through_the_tunnels_to_the_nodes_that_have_keys(state: MeshState) -> None:
+    state.take_changes()
+    state.apply([put(K.NETWORK, with_options(encrypted=""))])
+    found = state.take_changes()
+    base = host(found["mesh"])
+    assert base.links["covey0mesh"].options["vxlan_local"] == "::"
+    assert base.links["covey0mesh"].mtu == 1370
+    assert base.tables["inet covey0-encryption"].sets["vnis"].elements == {"0xfff": ""}
+    assert found["mesh/node/n2"] is None
+    assert table(found["mesh/port/tcp/8080"]).chains == {}
+    state.apply([put(K.NODE_ENDPOINT, node(2, WireGuardDescription(public_key="k", port=51820)))])
+    found = state.take_changes()
+    assert FdbEntry("covey0mesh", node(2).mac, node_address("n2")) in host(found["mesh/node/n2"]).fdb
+    assert table(found["mesh/port/tcp/8080"]).chains.keys() == {"port4-tcp-8080", "port6-tcp-8080"}
+
+
+def test_a_node_that_cannot_encrypt_takes_no_part_in_an_encrypted_mesh_and_says_so(state: MeshState) -> None:
+    before = state.take_changes()
+    state.set_host(MeshHost(prefix="covey0", host="192.0.2.1", no_encryption="this host has no program wg"))
+    assert state.refusal == ""
+    state.apply([put(K.NETWORK, with_options(encrypted=""))])
+    assert state.take_changes() == dict.fromkeys(before)
+    assert state.ports() == []
+    assert "because the mesh is encrypted, and this host has no program wg" in state.refusal
 
 
 def test_assignments_of_other_networks_are_ignored(state: MeshState) -> None:

@@ -361,7 +361,12 @@ async def test_the_data_of_a_config_is_returned(control: ControlServicer) -> Non
 
 NETWORKS_REFUSED: list[tuple[dict[str, Any], type[CoveyError], str]] = [
     ({"driver": Driver(name="bridge")}, UnsupportedError, "bridge"),
-    ({"ingress": True, "driver": Driver(name="overlay", options={"encrypted": ""})}, UnsupportedError, "encrypted"),
+    ({"driver": Driver(options={"covey.mesh.snat": "true"})}, InvalidArgumentError, "create it with --ingress"),
+    (
+        {"ingress": True, "driver": Driver(options={"covey.mesh.snat": "on"})},
+        InvalidArgumentError,
+        "must be true or false",
+    ),
     ({"driver": Driver(options={f"o{at}": "" for at in range(65)})}, InvalidArgumentError, "at most 64 options"),
     ({"config_from": "mine"}, InvalidArgumentError, "remove --config-from"),
     ({"ingress": True, "attachable": True}, InvalidArgumentError, "ingress network cannot be attachable"),
