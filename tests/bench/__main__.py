@@ -20,6 +20,7 @@ from node.lab.layout import Lab
 from tests.bench import computer, memory
 from tests.bench.consensus import KILLS, consensus
 from tests.bench.dispatch import dispatch
+from tests.bench.dns import dns
 from tests.bench.failures import leader_kill, worker_kill
 from tests.bench.figures import Figure, table, with_peer
 from tests.bench.image_sharing import image_sharing
@@ -35,7 +36,7 @@ from tests.bench.vips import vips
 from tests.bench.writes import secrets
 
 SECTIONS = ("memory", "services", "secrets", "throughput", "worker", "leader")
-COMPONENT_SECTIONS = ("store", "consensus", "scale", "dispatch", "network-state", "host", "images")
+COMPONENT_SECTIONS = ("store", "consensus", "scale", "dispatch", "network-state", "vips", "dns", "host", "images")
 IMAGE_BYTES = 100 * 1000 * 1000
 SOURCE = "* measured once on a machine of this kind (Docker Engine 20.10.24): see docs/benchmarks.md"
 
@@ -132,6 +133,7 @@ def main() -> int:
     run.measure("dispatch", lambda: dispatch(rounds))
     run.measure("network-state", lambda: network_state(rounds))
     run.measure("vips", lambda: vips(rounds))
+    run.measure("dns", lambda: dns(rounds))
     run.measure("host", lambda: beside_docker(options.name, rounds))
     run.measure("images", lambda: image_sharing(options.name, rounds))
     if options.peer:
