@@ -51,6 +51,7 @@ class ExitWatcher:
         restart: Callable[[ContainerRecord, float], None],
         auto_remove: Callable[[ContainerRecord], Awaitable[None]],
         forget_execs: Callable[[str], None],
+        end_log: Callable[[ContainerRecord], Awaitable[None]],
     ) -> None:
         self._paths = paths
         self._index = index
@@ -63,6 +64,7 @@ class ExitWatcher:
         self._restart = restart
         self._auto_remove = auto_remove
         self._forget_execs = forget_execs
+        self._end_log = end_log
 
     def watch(self, record: ContainerRecord) -> None:
         """Begin to watch the process of a running container and to probe its health."""
@@ -168,6 +170,7 @@ class ExitWatcher:
             if status is None:
                 status = ExitStatus(exit_status.LOST_EXIT_CODE, False, time.time_ns(), exit_status.MONITOR_DIED)
             self.unwatch(record)
+            await self._end_log(record)
             delay_seconds = self.publish_exit(record, status)
             await self.clean_up(record, ended=True)
         if delay_seconds is not None:

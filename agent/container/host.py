@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from agent.background_tasks import BackgroundTasks
+from agent.container import log_config
 from agent.container.api import ContainerNetworks, ImageRootfs
 from agent.container.bundle import BundleBuilder
 from agent.container.execs import Execs
@@ -25,6 +26,7 @@ from agent.container.restarts import Restarts
 from agent.container.runtimes import ContainerRuntimes
 from agent.container.store import ContainerStore
 from agent.event_bus import EventBus
+from agent.logs.rotation import LogRotator, RunningLog
 from agent.runtime import cgroup, conmon
 from agent.runtime.inotify import Inotify
 from agent.volume.local import VolumeStore
@@ -64,6 +66,7 @@ class ContainerHost:
         self.lifecycle: Lifecycle
         self.shippers: LogShippers
         self.restarts: Restarts
+        self.rotator: LogRotator
         self.inotify: Inotify
 
     def compose(self, auto_remove: Callable[[ContainerRecord], Awaitable[None]]) -> None:
@@ -83,6 +86,7 @@ class ContainerHost:
         self.restarts = Restarts(
             self.index, self.tasks, lambda record, counts: self.lifecycle.start(record, by_policy=counts)
         )
+        self.rotator = LogRotator(self._running_logs)
         self.exits = ExitWatcher(
             paths=self.paths,
             index=self.index,
@@ -95,6 +99,7 @@ class ContainerHost:
             restart=self.restarts.schedule,
             auto_remove=auto_remove,
             forget_execs=self.execs.remove_all,
+            end_log=self.end_log,
         )
         self.shippers = LogShippers(self.paths, self.tasks, lambda: self.inotify)
         self.lifecycle = Lifecycle(
@@ -108,8 +113,36 @@ class ContainerHost:
             cgroups=self.cgroups,
             exits=self.exits,
             shippers=self.shippers,
+            begin_log=self.begin_log,
         )
         self.inotify = Inotify()
+
+    async def begin_log(self, record: ContainerRecord) -> None:
+        """Keep the log from its first line on."""
+        if (log := self._log(record)) is not None:
+            await self.rotator.begin(log)
+
+    async def end_log(self, record: ContainerRecord) -> None:
+        """Complete the files of the log of a container that has ended."""
+        if (log := self._log(record)) is not None:
+            await self.rotator.end(log)
+
+    def _running_logs(self) -> tuple[RunningLog, ...]:
+        logs = (self._log(record) for record in self.index.list() if record.state.running)
+        return tuple(log for log in logs if log is not None)
+
+    def _log(self, record: ContainerRecord) -> RunningLog | None:
+        """The log's files; None if the log driver keeps nothing."""
+        plan, container_id = log_config.plan(record.config), record.config.id
+        if not plan.keep:
+            return None
+        return RunningLog(
+            self.paths.log(container_id),
+            self.paths.bundle(container_id),
+            plan.max_bytes,
+            plan.max_files,
+            plan.compress and not plan.sent_to,
+        )
 
     def _with_links(self, config: ContainerConfig) -> ContainerConfig:
         """The configuration with the variables of links; `lifecycle` exists once the service is open."""

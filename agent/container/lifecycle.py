@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -52,6 +52,7 @@ class Lifecycle:
         cgroups: cgroup.CgroupLayout,
         exits: ExitWatcher,
         shippers: LogShippers,
+        begin_log: Callable[[ContainerRecord], Awaitable[None]],
     ) -> None:
         self._paths = paths
         self._index = index
@@ -63,6 +64,7 @@ class Lifecycle:
         self._cgroups = cgroups
         self._exits = exits
         self._shippers = shippers
+        self._begin_log = begin_log
 
     async def start(self, record: ContainerRecord, *, by_policy: bool = False) -> None:
         """Start the container; does nothing if it runs. On failure the state keeps the error.
@@ -176,6 +178,7 @@ class Lifecycle:
             leave_stdin_open=config.open_stdin and (config.tty or not config.stdin_once),  # as Docker: a terminal stays
         )
         record.pid_ticks = process.start_ticks(pid)
+        await self._begin_log(record)
         started = ContainerState(
             status=RunStatus.RUNNING,
             pid=pid,

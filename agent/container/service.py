@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 
-from agent.container import log_config, recovery
+from agent.container import recovery
 from agent.container.commands.attach import attach_container, note_detach, resize_terminal
 from agent.container.commands.commit import frozen_layer, thaw_all
 from agent.container.commands.create import create_container
@@ -35,7 +35,6 @@ from agent.container.commands.volumes import remove_volume, volume_users
 from agent.container.commands.wait import wait_container
 from agent.container.host import ContainerHost
 from agent.container.new_volumes import recover_volumes
-from agent.logs import rotation
 from agent.runtime.inotify import IN_CLOSE_WRITE, IN_MOVED_TO
 
 
@@ -94,7 +93,10 @@ class ContainerService(ContainerHost):
         self.is_open = True
         decisions = recovery.decide_recovery(self.index.load(), self.paths, self.runtimes)
         for decision in decisions:
-            self.lifecycle.adopt(self.index.find(decision.container_id), decision)
+            record = self.index.find(decision.container_id)
+            if decision.exit_status is not None:
+                await self.end_log(record)
+            self.lifecycle.adopt(record, decision)
         alive = recovery.alive_ids(decisions)
         configs = [record.config for record in self.index.list()]
         await recovery.remove_leftovers(self.paths, self.runtimes, self.cgroups, configs, alive)
@@ -105,7 +107,7 @@ class ContainerService(ContainerHost):
             self.shippers.ship(record)
             if record.config.auto_remove and recovery.has_ended(record.state):
                 await auto_remove(self, record)
-        self.tasks.spawn(rotation.LogRotator(self._running_logs).run(), "log rotation")
+        self.tasks.spawn(self.rotator.run(), "log rotation")
 
     def start_by_policy(self) -> None:
         """Start the containers that their restart policy starts with the daemon; called once the networks are adopted."""
@@ -123,21 +125,3 @@ class ContainerService(ContainerHost):
             self.exits.unwatch(record)
         self.inotify.close()
         self.index.close()
-
-    def _running_logs(self) -> tuple[rotation.RunningLog, ...]:
-        found = []
-        for record in self.index.list():
-            if not record.state.running:
-                continue
-            plan, container_id = log_config.plan(record.config), record.config.id
-            if plan.keep:
-                found.append(
-                    rotation.RunningLog(
-                        self.paths.log(container_id),
-                        self.paths.bundle(container_id),
-                        plan.max_bytes,
-                        plan.max_files,
-                        plan.compress and not plan.sent_to,
-                    )
-                )
-        return tuple(found)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from agent.container.model import Container, ContainerConfig, ContainerState
+from agent.database import open_database
 from covey.errors import AlreadyExistsError, ConflictError
 
 CONTAINER_LIMIT = 10_000
@@ -35,12 +36,7 @@ class ContainerStore:
     """The table. Calls are synchronous and take well under a millisecond."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("PRAGMA journal_size_limit=4194304")
-        self._db.executescript(_SCHEMA)
-        path.chmod(0o600)
+        self._db = open_database(path, _SCHEMA)
 
     def close(self) -> None:
         self._db.close()

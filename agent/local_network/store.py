@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from agent.database import open_database
 from agent.local_network.model import LocalNetwork
 from covey.errors import AlreadyExistsError, ConflictError
 
@@ -23,13 +24,7 @@ class LocalNetworkStore:
     """The table. Calls are synchronous and take well under a millisecond."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("PRAGMA journal_size_limit=4194304")
-        self._db.executescript(_SCHEMA)
-        path.chmod(0o600)
+        self._db = open_database(path, _SCHEMA)
 
     def close(self) -> None:
         self._db.close()

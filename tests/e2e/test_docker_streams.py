@@ -323,6 +323,16 @@ def test_a_follower_reads_through_rotation_and_the_newest_files_stay(lab: LabClu
     assert kept[0] > 1
 
 
+@pytest.mark.parametrize("lines", [12_000, 400_000])
+def test_a_log_that_is_written_faster_than_rotation_looks_has_no_gap(lab: LabCluster, name: str, lines: int) -> None:
+    """The container writes more than its files hold and ends before the first regular look."""
+    options = ("--log-opt", "max-size=100k", "--log-opt", "max-file=3")
+    lab.docker("run", "--name", name, *options, IMAGE, "seq", "1", str(lines))
+    kept = [int(line) for line in lab.docker("logs", name).out.split()]
+    assert kept == list(range(kept[0], lines + 1))
+    assert len(kept) > 5000
+
+
 def test_a_followed_log_ends_with_the_container(lab: LabCluster, name: str) -> None:
     create(lab, name, script="echo first; sleep 1; echo last")
     assert lab.docker("logs", "--follow", name).out == "first\nlast\n"

@@ -49,6 +49,25 @@ def test_a_small_log_and_one_without_a_bound_are_left_alone(tmp_path: Path) -> N
     assert {p.name for p in tmp_path.iterdir()} <= {"log", "kept-log"}
 
 
+async def test_what_conmon_replaced_before_the_exit_stays_without_a_gap(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.touch()
+    rotator = rotation.LogRotator(lambda: ())
+    await rotator.begin(log_of(path))
+    for number in (1, 2):
+        replacement = tmp_path / "log.tmp"
+        with path.open("ab") as current:
+            current.write(line(number))
+        if number == 1:
+            replacement.touch()
+            replacement.rename(path)
+    await rotator.end(log_of(path))
+    assert await numbers(path) == [1, 2]
+    assert {p.name for p in tmp_path.iterdir()} == {"log", "log.1"}
+    await rotator.end(log_of(path))
+    assert await numbers(path) == [1, 2]
+
+
 async def test_a_slow_follower_reads_files_that_were_rotated_twice_meanwhile(tmp_path: Path) -> None:
     path, changed, ended = tmp_path / "log", asyncio.Event(), [False]
     path.write_bytes(line(0))
@@ -87,7 +106,8 @@ def test_a_log_is_looked_at_more_often_the_faster_it_grows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "count", "limit"), [(0, 1, 0), (100_000, 1, 100_000), (100_000, 3, 300_000), (1, 1, 4096)]
+    ("size", "count", "limit"),
+    [(0, 1, 0), (100_000, 1, 100_000), (100_000, 3, 16 << 20), (10 << 20, 3, 30 << 20), (1, 1, 4096)],
 )
 def test_conmon_alone_bounds_a_log_while_no_daemon_runs(size: int, count: int, limit: int) -> None:
     assert rotation.conmon_log_limit(size, count) == limit
