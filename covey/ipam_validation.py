@@ -14,6 +14,12 @@ from covey.objects.network import IPAMConfig
 Subnet = IPv4Network | IPv6Network
 
 MAX_SUBNETS = 64
+_NEVER_ROUTED = {
+    ip_network("127.0.0.0/8"): "loopback",
+    ip_network("224.0.0.0/4"): "multicast",
+    ip_network("::1/128"): "loopback",
+    ip_network("ff00::/8"): "multicast",
+}
 
 
 def check_ipam(configs: Sequence[IPAMConfig], *, ipv6: bool) -> None:
@@ -68,6 +74,9 @@ def _problems(config: IPAMConfig, *, ipv6: bool) -> Iterator[str]:
         return
     if ip_address(host) != subnet.network_address:
         yield f"invalid subnet {config.subnet}: it should be {subnet}"
+    for reserved, use in _NEVER_ROUTED.items():
+        if overlap(subnet, reserved) and subnet.prefixlen >= reserved.prefixlen:
+            yield f"invalid subnet {config.subnet}: it is within {reserved}, the {use} addresses; choose another subnet"
     if config.ip_range:
         yield from _range_problems(config.ip_range, subnet)
     named = [(f"gateway {config.gateway}", config.gateway)] if config.gateway else []
@@ -76,6 +85,33 @@ def _problems(config: IPAMConfig, *, ipv6: bool) -> Iterator[str]:
         problem = _address_problem(text, subnet)
         if problem:
             yield f"invalid {what}: {problem}"
+    yield from _duplicates(config, subnet)
+
+
+def _duplicates(config: IPAMConfig, subnet: Subnet) -> Iterator[str]:
+    """A gateway or an auxiliary address that the subnet itself, or another of them, has already."""
+    named = [(f"gateway ({config.gateway})", config.gateway)] if config.gateway else []
+    named += [
+        (f"secondary ip address ({name}:{text})", text) for name, text in sorted(config.auxiliary_addresses.items())
+    ]
+    taken = unusable_addresses(subnet)
+    for what, text in named:
+        if _address_problem(text, subnet):
+            continue
+        address = ip_address(text)
+        if address in taken:
+            yield f"failed to allocate {what}: Address already in use by {taken[address]}"
+        taken.setdefault(address, what)
+
+
+def unusable_addresses(subnet: Subnet) -> dict[IPv4Address | IPv6Address, str]:
+    """The addresses of a subnet that nothing may have, and what they are. Subnets of one and two addresses have none."""
+    if subnet.num_addresses <= 2:
+        return {}
+    found: dict[IPv4Address | IPv6Address, str] = {subnet.network_address: f"the subnet {subnet} itself"}
+    if subnet.version == 4:
+        found[subnet.broadcast_address] = f"the broadcasts of {subnet}"
+    return found
 
 
 def _range_problems(text: str, subnet: Subnet) -> Iterator[str]:

@@ -16,7 +16,7 @@ from agent.endpoint.port_plan import ANY6, LOOPBACK6, PortWish, ReachableContain
 from agent.network.bpf.loopback6 import LoopbackPort, LoopbackTarget
 from agent.network.namespace_state import Fragment
 from agent.network.plan import ports as plan
-from agent.network.port_registry import PortOwner, PortRegistry
+from agent.network.port_registry import HostPort, PortOwner, PortRegistry
 
 Bindings = Mapping[str, tuple[PortBinding, ...] | None]
 
@@ -88,10 +88,15 @@ class PortPublisher:
         self._host.registry.close()
 
     def _reserve(self, owner: PortOwner, wanted: list[PortWish]) -> list[int]:
-        return [
-            self._host.registry.reserve(owner, wish.protocol, _reserved_addresses(wish), wish.first, wish.last)
-            for wish in wanted
-        ]
+        numbers: list[int] = []
+        leads_to: dict[HostPort, str] = {}
+        for wish in wanted:
+            addresses = _reserved_addresses(wish)
+            given = {port for port, target in leads_to.items() if target != wish.port}
+            number = self._host.registry.reserve(owner, wish.protocol, addresses, wish.first, wish.last, given=given)
+            leads_to |= {HostPort(wish.protocol, address, number): wish.port for address in addresses}
+            numbers.append(number)
+        return numbers
 
     async def _withdraw(self, container_id: str) -> None:
         if self._host.registry.held_by(container_id):
@@ -118,11 +123,12 @@ def _reserved_addresses(wish: PortWish) -> tuple[str, ...]:
 
 def _published(wanted: list[PortWish], numbers: list[int]) -> tuple[PublishedPort, ...]:
     ordered = sorted(zip(wanted, numbers, strict=True), key=lambda item: (item[0].container_number, item[0].protocol))
-    return tuple(
+    found = (
         PublishedPort(port=wish.port, host_address=address, host_port=number)
         for wish, number in ordered
         for address in wish.host_addresses
     )
+    return tuple(dict.fromkeys(found))  # a port may be asked for twice
 
 
 def _loopback(

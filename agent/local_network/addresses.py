@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from agent.local_network.model import EndpointAddresses, LocalNetwork
 from agent.local_network.subnets import offsets
 from covey.errors import ConflictError, InvalidArgumentError, PermissionDeniedError
+from covey.ipam_validation import unusable_addresses
 from covey.objects.network import IPAMConfig
 
 
@@ -71,7 +72,9 @@ class AddressBook:
             (each for each, owner in held.items() if owner == holder and ip_address(each).version == version), ""
         )
         if wanted and own != wanted:
-            if wanted in held or wanted in _reserved(config_of(network, wanted)):
+            config = config_of(network, wanted)
+            unusable = unusable_addresses(ip_network(config.subnet))
+            if wanted in held or wanted in _reserved(config) or ip_address(wanted) in unusable:
                 raise PermissionDeniedError("Address already in use")
             held.pop(own, None)
             own = wanted

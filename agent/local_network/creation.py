@@ -76,9 +76,9 @@ def check_name(name: str, networks: Sequence[LocalNetwork]) -> None:
     """Refuse a name that no new network may have."""
     if not name.strip():
         raise InvalidArgumentError(f"invalid name: {name or 'name is empty'}")
-    if name in PREDEFINED:
+    if name in PREDEFINED or name == "default":
         raise PermissionDeniedError(f"operation is not permitted on predefined {name} network ")
-    if name.startswith("container:") or name == "default":
+    if name.startswith("container:"):
         raise InvalidArgumentError(f"invalid name: {name}: it is a network mode")
     if any(network.name == name for network in networks):
         raise AlreadyExistsError(f"network with name {name} already exists")

@@ -28,6 +28,7 @@ MACVLAN_MODE, IPVLAN_MODE, IPVLAN_FLAG, PARENT = "macvlan_mode", "ipvlan_mode", 
 
 MAX_DEVICE_NAME = 15
 MAX_MTU = 65_535
+MAX_VLAN = 4094
 MIN_MTU, MIN_MTU_IPV6 = 68, 1280
 _TRUE, _FALSE = {"1", "t", "T", "TRUE", "true", "True"}, {"0", "f", "F", "FALSE", "false", "False"}
 _MACVLAN_MODES = ("bridge", "private", "vepa", "passthru")
@@ -105,12 +106,6 @@ def read_vlan_options(driver: str, options: Mapping[str, str]) -> VlanOptions:
     return VlanOptions(parent=parent, mode=mode, flag=flag, mtu=read_mtu(options), iface_prefix=_iface_prefix(options))
 
 
-def vlan_id(parent: str) -> int:
-    """The VLAN of a parent DEVICE.VLAN, 0 of a plain device."""
-    number = parent.rpartition(".")[2] if "." in parent else ""
-    return int(number) if number.isascii() and number.isdecimal() and 1 <= int(number) <= 4094 else 0
-
-
 def read_mtu(options: Mapping[str, str]) -> int:
     text = options.get(MTU, "")
     if not text:
@@ -175,6 +170,9 @@ def _check_parent(driver: str, parent: str) -> None:
         raise InvalidArgumentError("loopback interface is not a valid parent link")
     if parent and (len(parent) > MAX_DEVICE_NAME or not _is_device_name(parent)):
         raise InvalidArgumentError(f"{driver} parent interface {parent!r} is not a valid device name")
+    device, _, number = parent.rpartition(".")
+    if device and number.isdecimal() and not 1 <= int(number) <= MAX_VLAN:
+        raise InvalidArgumentError(f"vlan id must be between 1-{MAX_VLAN}, received: {number}")
 
 
 def _is_device_name(name: str) -> bool:

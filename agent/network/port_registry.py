@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import NamedTuple, Protocol
 
 from covey.errors import InvalidArgumentError, PortInUseError
@@ -72,17 +72,27 @@ class PortRegistry:
         found = {reservation.owner.id for _, reservation in self._reservations()}
         return tuple(sorted(owner_id for owner_id in found if owner_id.startswith(prefix)))
 
-    def reserve(self, owner: PortOwner, protocol: str, addresses: Iterable[str], first: int, last: int) -> int:
+    def reserve(
+        self,
+        owner: PortOwner,
+        protocol: str,
+        addresses: Iterable[str],
+        first: int,
+        last: int,
+        *,
+        given: Container[HostPort] = (),
+    ) -> int:
         """Reserve one port from `first` to `last` on all addresses; 0 draws one. Returns its number.
 
-        A port that the owner holds already is kept. Raises PortInUseError, which names who has it.
+        A port that the owner holds already is kept, except those in `given`, which lead to another port of the owner. Raises
+        PortInUseError, which names who has it.
         """
         wanted = tuple(addresses)
         numbers = self._drawn() if not first else range(first, last + 1)
         failure: PortInUseError | None = None
         for number in numbers:
             try:
-                self._reserve_all(owner, [HostPort(protocol, address, number) for address in wanted])
+                self._reserve_all(owner, [HostPort(protocol, address, number) for address in wanted], given)
             except PortInUseError as error:
                 failure = failure or error
             else:
@@ -103,21 +113,21 @@ class PortRegistry:
         start = self._last_drawn + 1
         return (*range(start, DRAWN_LAST + 1), *range(DRAWN_FIRST, start))
 
-    def _reserve_all(self, owner: PortOwner, ports: list[HostPort]) -> None:
+    def _reserve_all(self, owner: PortOwner, ports: list[HostPort], given: Container[HostPort]) -> None:
         taken: list[HostPort] = []
         try:
             for port in ports:
-                taken += [port] if self._reserve_one(owner, port) else []
+                taken += [port] if self._reserve_one(owner, port, given) else []
         except BaseException:
             for port in taken:
                 self._free(port)
             raise
 
-    def _reserve_one(self, owner: PortOwner, port: HostPort) -> bool:
+    def _reserve_one(self, owner: PortOwner, port: HostPort, given: Container[HostPort]) -> bool:
         """Returns False if the owner holds the port already."""
         held = self._held.get((port.protocol, port.number), {})
         for address, reservation in held.items():
-            if reservation.owner.id == owner.id and address == port.address:
+            if reservation.owner.id == owner.id and address == port.address and port not in given:
                 return False
             if _overlap(port.address, address):
                 raise PortInUseError(f"Bind for {port} failed: port is already allocated (by {reservation.owner.name})")

@@ -14,6 +14,7 @@ from covey.errors import (
     AlreadyExistsError,
     ConflictError,
     CoveyError,
+    InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
     PreconditionError,
@@ -110,7 +111,10 @@ async def remove(context: RequestContext) -> web.Response:
 async def prune(context: RequestContext) -> web.Response:
     """Remove the networks that nothing uses, of this host and, on a manager, of the cluster."""
     active = context.filters(*PRUNE_FILTERS)
-    until = [parse_moment(moment, context.services.clock()) for moment in active.get("until", ())]
+    moments = active.get("until", ())
+    if len(moments) > 1:
+        raise InvalidArgumentError("more than one until filter specified")
+    until = [parse_moment(moment, context.services.clock()) for moment in moments]
     with pruning(context, NETWORK):
         removed = await _prune_local(context, active, until)
         if context.services.control_available:
@@ -170,8 +174,7 @@ async def find_cluster_network(context: RequestContext, ref: str) -> Network | N
 
 def _require_swarm(context: RequestContext, body: Any) -> None:
     """As in Docker, a scope that needs a cluster is refused otherwise than a driver that needs one."""
-    is_scope = isinstance(body, dict) and body.get("Driver") not in local_network.SWARM_DRIVERS
-    if is_scope and context.services.node.state is LocalNodeState.INACTIVE:
+    if local_network.has_swarm_scope(body) and context.services.node.state is LocalNodeState.INACTIVE:
         raise PermissionDeniedError("cannot create a swarm scoped network when swarm is not active")
 
 
@@ -218,10 +221,9 @@ async def _verbose(context: RequestContext, network: Network) -> dict[str, Any]:
 
 def _matches(active_filters: Filters, item: dict[str, Any]) -> bool:
     kind = "builtin" if item["Name"] in PREDEFINED else "custom"
-    names = active_filters.get("name")
     return (
-        (not names or any(name in item["Name"] for name in names))
-        and filters.match_prefix(active_filters.get("id"), item["Id"])
+        filters.match_patterns(active_filters.get("name"), item["Name"])
+        and filters.match_patterns(active_filters.get("id"), item["Id"])
         and filters.match_labels(active_filters.get("label", ()), item["Labels"])
         and all(
             item[field] in active_filters[name]

@@ -42,6 +42,16 @@ def _is_cgroup_v1(info: Object) -> bool:
     return bool(info["CgroupVersion"] == "1" and info["MemoryLimit"])
 
 
+def _with_id_aliases(container: Object) -> Object:
+    """The networks, with the container's short id and host name among the aliases on those that have names."""
+    endpoints: Object = container["NetworkSettings"]["Networks"]
+    names = (container.get("Id", "")[:12], container["Config"].get("Hostname", ""))
+    for endpoint in endpoints.values():
+        if endpoint.get("DNSNames"):
+            endpoint["Aliases"] = list(dict.fromkeys([*(endpoint.get("Aliases") or ()), *filter(None, names)]))
+    return endpoints
+
+
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "info": (
         Removed((1, 25), ("SecurityOptions",), lambda info: _option_names(info["SecurityOptions"])),
@@ -65,6 +75,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Removed((1, 42), ("HostConfig", "KernelMemory"), _constant(0)),
         Removed((1, 42), ("HostConfig", "KernelMemoryTCP"), _constant(0)),
         Added((1, 43), ("HostConfig", "Annotations")),
+        Removed((1, 45), ("NetworkSettings", "Networks"), _with_id_aliases),
         Added((1, 44), ("NetworkSettings", "Networks", "*", "DNSNames")),
         Added((1, 48), ("NetworkSettings", "Networks", "*", "GwPriority")),
         Added((1, 48), ("ImageManifestDescriptor",)),

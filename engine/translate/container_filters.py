@@ -41,8 +41,8 @@ class ContainerFilter:
         self._images = set(image_ids.values())
         self._networks = _network_names(active.get("network", ()), engine_id)
         self._task = filters.filter_flag(active, "is-task")
-        self._names = [_pattern(text) for text in active.get("name", ())]
-        self._ids = [_pattern(text) for text in active.get("id", ())]
+        self._names = [filters.pattern_or_none(text) for text in active.get("name", ())]
+        self._ids = [filters.pattern_or_none(text) for text in active.get("id", ())]
         self._statuses = _choices(active, "status", tuple(RunStatus))
         self._healths = _choices(active, "health", tuple(HealthStatus))
         self._exit_codes = {_exit_code(text) for text in active.get("exited", ())}
@@ -111,14 +111,6 @@ def matches_prune(active: Filters, container: Container, now_ns: int) -> bool:
         and filters.match_labels(active.get("label", ()), config.labels)
         and not (refused and filters.match_labels(refused, config.labels))
     )
-
-
-def _pattern(text: str) -> re.Pattern[str] | None:
-    """Names and ids are matched as regular expressions; what is none matches nothing, as in Docker."""
-    try:
-        return re.compile(text)
-    except re.error:
-        return None
 
 
 def _any_matches(patterns: Sequence[re.Pattern[str] | None], *texts: str) -> bool:

@@ -4,6 +4,7 @@ Several values of a filter are alternatives, except for labels, which must all m
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -77,6 +78,20 @@ def match_labels(filters: Iterable[str], labels: Mapping[str, str]) -> bool:
 def match_prefix(prefixes: Iterable[str] | None, *texts: str) -> bool:
     """Whether any text starts with any of the prefixes. No prefixes match everything."""
     return not prefixes or any(text.startswith(prefix) for prefix in prefixes for text in texts)
+
+
+def match_patterns(patterns: Iterable[str] | None, *texts: str) -> bool:
+    """Whether any text has a place that any of the regular expressions matches; what is no expression matches nothing, as in Docker."""
+    return not patterns or any(
+        pattern is not None and pattern.search(text) for pattern in map(pattern_or_none, patterns) for text in texts
+    )
+
+
+def pattern_or_none(text: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(text)
+    except re.error:
+        return None
 
 
 def match_named(filters: Filters, object_id: str, name: str, labels: Mapping[str, str]) -> bool:

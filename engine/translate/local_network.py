@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.container.model import Container
 from agent.local_network.model import LocalNetwork, NetworkRequirements
-from covey.errors import PermissionDeniedError
+from covey.errors import InvalidArgumentError, PermissionDeniedError
 from covey.objects.network import IPAM
 from engine.translate.json_fields import JsonFields
 from engine.translate.network import IPAM_TABLE
@@ -17,11 +17,11 @@ SWARM_DRIVERS = ("overlay",)
 
 def is_swarm_request(body: Any) -> bool:
     """Whether a request to create a network means one of the cluster: by its scope, else by its driver."""
-    fields = JsonFields(body)
-    scope = fields.text("Scope")
-    if scope in SWARM_SCOPES:
-        return True
-    return fields.text("Driver") in SWARM_DRIVERS
+    return has_swarm_scope(body) or JsonFields(body).text("Driver") in SWARM_DRIVERS
+
+
+def has_swarm_scope(body: Any) -> bool:
+    return JsonFields(body).text("Scope") in SWARM_SCOPES
 
 
 def read_requirements(body: Any) -> NetworkRequirements:
@@ -31,12 +31,14 @@ def read_requirements(body: Any) -> NetworkRequirements:
         InvalidArgumentError, UnsupportedError, PermissionDeniedError: names the field.
     """
     fields = JsonFields(body)
-    fields.raw("CheckDuplicate")
-    fields.raw("Scope")
+    fields.flag("CheckDuplicate")
+    scope = fields.text("Scope")
+    if scope not in {"", "local"}:
+        raise InvalidArgumentError(f"invalid scope {scope!r} of a network: use local, swarm or global")
     if fields.flag("Ingress"):
         raise PermissionDeniedError("Ingress network can only be global scope network")
     config_from = fields.read("ConfigFrom", lambda source: source.text("Network"))
-    ipv4 = fields.raw("EnableIPv4")
+    ipv4 = fields.flag("EnableIPv4") or fields.raw("EnableIPv4") is None
     found = NetworkRequirements(
         name=fields.text("Name"),
         driver=fields.text("Driver"),
@@ -44,7 +46,7 @@ def read_requirements(body: Any) -> NetworkRequirements:
         labels=dict(fields.text_map("Labels")),
         internal=fields.flag("Internal"),
         attachable=fields.flag("Attachable"),
-        ipv4=ipv4 is not False,
+        ipv4=ipv4,
         ipv6=fields.flag("EnableIPv6"),
         ipam=fields.read("IPAM", IPAM_TABLE.read) or IPAM(),
         config_only=fields.flag("ConfigOnly"),

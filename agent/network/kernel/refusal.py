@@ -7,7 +7,7 @@ import os
 
 from agent.network.namespace_state import HOST, Link
 from agent.network.plan.items import Item, Value, describe
-from covey.errors import CoveyError, UnavailableError, UnsupportedError
+from covey.errors import CoveyError, InvalidArgumentError, UnavailableError, UnsupportedError
 
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOPROTOOPT}
 
@@ -17,7 +17,10 @@ def refusal(namespace: str, item: Item, value: Value | None, number: int, words:
     reason = os.strerror(number) + (f" ({words})" if words else "")
     remedy = _remedy(item, value, number, words)
     message = f"the kernel refused the {_named(item, value)} {place(namespace)}: {reason}{remedy}"
-    return UnsupportedError(message) if number in _UNSUPPORTED else UnavailableError(message)
+    if number in _UNSUPPORTED:
+        return UnsupportedError(message)
+    # A parent that does not exist is a mistake of whoever named it; everything else is the host's.
+    return InvalidArgumentError(message) if _lacks_parent(value, number) else UnavailableError(message)
 
 
 def nft_refusal(namespace: str, item: Item, reason: str) -> CoveyError:
@@ -43,6 +46,10 @@ def _named(item: Item, value: Value | None) -> str:
     return kind + describe(item)
 
 
+def _lacks_parent(value: Value | None, number: int) -> bool:
+    return isinstance(value, Link) and bool(value.parent) and number == errno.ENODEV
+
+
 _MODULES = {"vlan": "8021q"}
 
 
@@ -51,7 +58,7 @@ def _remedy(item: Item, value: Value | None, number: int, words: str) -> str:
     if link is not None and number in _UNSUPPORTED:
         module = _MODULES.get(link.kind, link.kind)
         return f"; this kernel has no {link.kind} devices: load its module (modprobe {module}) or use another driver"
-    if link is not None and link.parent and number == errno.ENODEV:
+    if link is not None and _lacks_parent(value, number):
         return f"; there is no parent device {link.parent} on this host"
     if link is not None and number == errno.EEXIST:
         if link.kind == "vxlan":

@@ -26,7 +26,7 @@ def read_networking(fields: JsonFields, endpoints: JsonFields | None, config: Us
     mode = fields.text("NetworkMode")
     if mode in {"", "default"}:
         mode = DEFAULT_MODE
-    links = fields.text_list("Links")
+    links = _links(fields)
     dns = fields.text_list("Dns")
     extra_hosts = fields.text_list("ExtraHosts")
     publish_all = fields.flag("PublishAllPorts")
@@ -168,7 +168,7 @@ def _endpoint(network: str, fields: JsonFields) -> NetworkRequest:
     return NetworkRequest(
         network=network,
         aliases=fields.text_list("Aliases"),
-        links=fields.text_list("Links"),
+        links=_links(fields),
         ip=_address(ip, 4),
         ip6=_address(ip6, 6),
         link_local_ips=tuple(_link_local(each) for each in link_local),
@@ -176,6 +176,15 @@ def _endpoint(network: str, fields: JsonFields) -> NetworkRequest:
         mac=_mac(mac) if mac else "",
         driver_options=fields.text_map("DriverOpts"),
     )
+
+
+def _links(fields: JsonFields) -> tuple[str, ...]:
+    links = fields.text_list("Links")
+    for link in links:
+        name, separator, alias = link.partition(":")
+        if not name or ":" in alias or (separator and not alias):
+            raise InvalidArgumentError(f"bad format for links: {link}")
+    return links
 
 
 def _address(text: str, version: int) -> str:

@@ -130,8 +130,28 @@ REFUSALS = [
     ({"Name": "web", "Surprise": 1}, 501, "Surprise"),
     ({"Name": "web", "ConfigFrom": {"Network": "nowhere"}}, 404, 'configuration network "nowhere" does not exist'),
     ({"Name": "web", "IPAM": {"Config": [{"Subnet": "10.0.0.0/33"}]}}, 400, "invalid subnet 10.0.0.0/33"),
+    ({"Name": "web", "Scope": "planet"}, 400, "invalid scope 'planet'"),
+    ({"Name": "web", "Scope": "swarm", "Driver": "overlay"}, 403, "cannot create a swarm scoped network when swarm is not active"),
+    ({"Name": "web", "EnableIPv4": "x"}, 400, "cannot unmarshal string into Go struct field EnableIPv4 of type bool"),
+    ({"Name": "web", "CheckDuplicate": "x"}, 400, "cannot unmarshal string into Go struct field CheckDuplicate of type bool"),
     ({"Name": "web", "Driver": "nope"}, 404, 'plugin "nope" not found'),
-]
+]  # fmt: skip
+
+
+async def test_filters_by_name_and_id_are_regular_expressions_as_in_docker(daemon: Daemon) -> None:
+    """Compose looks for `^PROJECT_NETWORK$`."""
+    for name in ("web", "webs"):
+        await daemon.docker("network", "create", name)
+    assert await names(daemon, "name=^web$") == ["web"]
+    assert await names(daemon, "name=eb") == ["web", "webs"]
+    assert await names(daemon, "name=[") == []
+    network_id = (await inspect(daemon, "web"))["Id"]
+    assert await names(daemon, f"id={network_id[3:20]}") == ["web"]
+
+
+async def test_a_prune_takes_one_moment(daemon: Daemon) -> None:
+    _, err = await daemon.docker("network", "prune", "-f", "--filter", "until=1h", "--filter", "until=2h", check=1)
+    assert "more than one until filter specified" in err
 
 
 @pytest.mark.parametrize(("body", "status", "words"), REFUSALS)

@@ -58,7 +58,21 @@ def test_what_older_clients_read_has_its_old_value() -> None:
     assert shaped("info", (1, 46), INFO)["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] == []
     old = shaped("container", (1, 41), CONTAINER)
     assert old["HostConfig"] == {"KernelMemory": 0, "KernelMemoryTCP": 0}
-    assert set(old["NetworkSettings"]["Networks"]["net"]) == {"MacAddress"}
+    assert set(old["NetworkSettings"]["Networks"]["net"]) == {"MacAddress", "Aliases"}
+
+
+def test_clients_before_1_45_find_the_short_id_among_the_aliases() -> None:
+    """docker-compose 1.29 reconnects each network of a container that lacks it there."""
+    container = {
+        "Id": "0123456789abcdef",
+        "Config": {"Hostname": "web"},
+        "NetworkSettings": {
+            "Networks": {"net": {"DNSNames": ["c"], "Aliases": ["a"]}, "bridge": {"DNSNames": None, "Aliases": None}}
+        },
+    }
+    shown = shaped("container", (1, 44), container)["NetworkSettings"]["Networks"]
+    assert (shown["net"]["Aliases"], shown["bridge"]["Aliases"]) == (["a", "0123456789ab", "web"], None)
+    assert shaped("container", (1, 45), container) == container
     assert shaped("image summary", (1, 43), {"Size": 5})["VirtualSize"] == 5
     assert shaped("network", (1, 47), {"EnableIPv4": True}) == {}
     assert shaped("disk usage", (1, 41), {})["BuilderSize"] == 0

@@ -75,6 +75,21 @@ async def test_ports_are_led_to_the_container_and_taken_back(publisher: PortPubl
     assert await publisher.publish(OTHER, {"1/tcp": (PortBinding(host_port=str(drawn)),)}, CONTAINER)
 
 
+async def test_two_ports_of_a_container_never_share_a_port_of_the_host(
+    publisher: PortPublisher, kernel: Kernel
+) -> None:
+    twice = {f"{number}/sctp": (PortBinding(host_port="9000"),) for number in (80, 81)}
+    with pytest.raises(PortInUseError, match=r"Bind for 0\.0\.0\.0:9000 failed: port is already allocated \(by web\)"):
+        await publisher.publish(WEB, twice, CONTAINER)
+    assert kernel.fragments == {}
+    ranges = {f"{number}/sctp": (PortBinding(host_port="9000-9005"),) for number in (80, 81)}
+    published = await publisher.publish(WEB, ranges, CONTAINER)
+    assert [item.host_port for item in published] == [9000, 9001]
+    assert await publisher.publish(WEB, ranges, CONTAINER) == published  # after a restart of the daemon
+    same = {"80/sctp": (PortBinding(host_port="9100"), PortBinding(host_address="0.0.0.0", host_port="9100"))}
+    assert [item.host_port for item in await publisher.publish(OTHER, same, CONTAINER)] == [9100]
+
+
 async def test_a_taken_port_leaves_none_of_the_others(publisher: PortPublisher, kernel: Kernel) -> None:
     await publisher.publish(WEB, to("9000"), CONTAINER)
     with pytest.raises(PortInUseError, match="by web"):

@@ -32,7 +32,7 @@ def test_addresses_are_given_in_turn_so_a_freed_one_comes_back_last():
 def test_a_fixed_address_must_be_free_and_in_a_subnet_that_the_user_named():
     book = AddressBook()
     assert book.allocate(SMALL, "a", "10.0.0.6").ipv4 == "10.0.0.6/29"
-    for address in ("10.0.0.6", "10.0.0.1", "10.0.0.4"):
+    for address in ("10.0.0.6", "10.0.0.1", "10.0.0.4", "10.0.0.0", "10.0.0.7"):
         with pytest.raises(PermissionDeniedError, match="Address already in use"):
             book.allocate(SMALL, "b", address)
     with pytest.raises(InvalidArgumentError, match=r"no configured subnet contains IP address 10.1.0.9"):

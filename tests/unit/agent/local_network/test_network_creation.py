@@ -91,6 +91,7 @@ def test_a_config_only_network_has_no_subnet_of_its_own_and_gives_its_settings_t
 
 REFUSALS = [
     ({"name": "bridge"}, PermissionDeniedError, "operation is not permitted on predefined bridge network "),
+    ({"name": "default"}, PermissionDeniedError, "operation is not permitted on predefined default network "),
     ({"name": " "}, InvalidArgumentError, "invalid name:  "),
     ({"name": "used"}, AlreadyExistsError, "network with name used already exists"),
     ({"driver": "nope"}, NotFoundError, 'plugin "nope" not found'),
@@ -114,6 +115,12 @@ REFUSALS = [
     ({"configs": [{"gateway": "x"}]}, InvalidArgumentError, "invalid network config:\ninvalid gateway x: invalid address"),
     ({"configs": [{"ip_range": "10.5.0.0/25"}]}, InvalidArgumentError, "invalid network config:\ninvalid ip-range 10.5.0.0/25: parent subnet 10.6.0.0/24 doesn't contain ip-range"),
     ({"configs": [{"ip_range": "fd00::/64"}]}, InvalidArgumentError, "invalid network config:\ninvalid ip-range fd00::/64: parent subnet is an IPv4 block"),
+    ({"configs": [{"gateway": "10.6.0.0"}]}, InvalidArgumentError, "invalid network config:\nfailed to allocate gateway (10.6.0.0): Address already in use by the subnet 10.6.0.0/24 itself"),
+    ({"configs": [{"gateway": "10.6.0.255"}]}, InvalidArgumentError, "invalid network config:\nfailed to allocate gateway (10.6.0.255): Address already in use by the broadcasts of 10.6.0.0/24"),
+    ({"configs": [{"gateway": "10.6.0.1", "auxiliary_addresses": {"x": "10.6.0.1"}}]}, InvalidArgumentError, "invalid network config:\nfailed to allocate secondary ip address (x:10.6.0.1): Address already in use by gateway (10.6.0.1)"),
+    ({"subnets": ["127.8.0.0/16"]}, InvalidArgumentError, "invalid network config:\ninvalid subnet 127.8.0.0/16: it is within 127.0.0.0/8, the loopback addresses; choose another subnet"),
+    ({"subnets": ["ff05::/64"], "ipv6": True}, InvalidArgumentError, "invalid network config:\ninvalid subnet ff05::/64: it is within ff00::/8, the multicast addresses; choose another subnet"),
+    ({"driver": "macvlan", "options": {"parent": "eth0.4095"}}, InvalidArgumentError, "vlan id must be between 1-4094, received: 4095"),
     ({"configs": [{"auxiliary_addresses": {"x": "fd00::1"}}]}, InvalidArgumentError, "invalid network config:\ninvalid auxiliary address x: parent subnet is an IPv4 block"),
 ]  # fmt: skip
 

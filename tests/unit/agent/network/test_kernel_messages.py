@@ -14,7 +14,7 @@ from agent.network.kernel.refusal import nft_refusal, place, refusal
 from agent.network.kernel.sysctls import device_of_sysctl
 from agent.network.namespace_state import HOST, FdbEntry, Link, PolicyRule, Route
 from agent.network.plan.items import fdb_item, route_item, rule_item
-from covey.errors import UnavailableError, UnsupportedError
+from covey.errors import InvalidArgumentError, UnavailableError, UnsupportedError
 
 DEVICES = {3: "br0"}
 
@@ -158,6 +158,13 @@ def test_masters_and_parents_are_named():
             errno.EBUSY,
             UnavailableError,
             "its parent eth0 is in use",
+        ),
+        (
+            ("link", "m0"),
+            Link(kind="macvlan", parent="eth9"),
+            errno.ENODEV,
+            InvalidArgumentError,
+            "there is no parent device eth9 on this host",
         ),
         (
             ("sysctl", "net/x"),
