@@ -64,7 +64,12 @@ class Agent:
         self.images = ImageStore(config.state_dir, containers_using=self._containers_of)
         self.sharing = ImageSharing(self.images.repository, config.run_dir)
         self.registries = RegistryService(self.images.repository, config.registries)
-        self.networks = NetworkDriver(config.data_path_addr or config.host_address, config.run_dir, host_nameservers)
+        self.networks = NetworkDriver(
+            config.data_path_addr or config.host_address,
+            config.run_dir,
+            host_nameservers,
+            manages_firewall=lambda: config.settings.current.manage_firewall,
+        )
         local_networks = LocalNetworks(
             config.state_dir / "networks.db",
             engine_id=config.engine_id,
@@ -104,7 +109,7 @@ class Agent:
     def warnings(self) -> tuple[str, ...]:
         """What is wrong at the moment and does not stop the daemon, for ``docker info``."""
         found = (self.sharing.warning, *self.ports.mesh.warnings)
-        return tuple(f"WARNING: {warning}" for warning in found if warning)
+        return (*self.networks.warnings, *(f"WARNING: {warning}" for warning in found if warning))
 
     @property
     def volumes(self) -> VolumeStore:

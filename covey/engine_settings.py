@@ -26,6 +26,7 @@ class Ulimit(msgspec.Struct, frozen=True):
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``labels`` are the host's. Everything called default applies to containers that do not say otherwise, when they are created.
     ``runtimes`` are those beside runc. ``address_pools`` replace the default ones of networks of this host.
+    ``manage_firewall`` allows accept rules of ours in forward chains of the host's firewall.
     An empty ``init_path`` means ``tini`` on the PATH.
     """
 
@@ -47,6 +48,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     runtimes: Mapping[str, RuntimeProgram] = {}
     default_runtime: str = RUNC
     address_pools: tuple[AddressPool, ...] = ()
+    manage_firewall: bool = False
 
 
 class LiveSettings:

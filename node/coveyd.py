@@ -120,8 +120,7 @@ async def serve(options: DaemonOptions, line: CommandLine) -> None:
     )
     membership = Membership(options, agent)
     async with agent.running(), membership.running():
-        warnings = (*insecure_warnings(options), *agent.networks.warnings)
-        host = read_host(extra_warnings=warnings, state_dir=str(options.state_dir))
+        host = read_host(extra_warnings=insecure_warnings(options), state_dir=str(options.state_dir))
         control = ControlClient(str(options.run_dir / "manager.sock"))
         app = build_app(agent, membership, control, host=host, settings=live, programs=await read_programs())
 

@@ -231,6 +231,12 @@ ENGINE = (
 
 NETWORKS = (
     _engine(
+        "manage-firewall",
+        "manage_firewall",
+        values.flag,
+        "keep accept rules for containers in forward chains of the host's firewall that drop (default false)",
+    ),
+    _engine(
         "default-address-pool",
         "address_pools",
         values.address_pools,

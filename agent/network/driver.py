@@ -29,6 +29,7 @@ from agent.dns.resolvers import ContainerResolvers
 from agent.dns.zone import NetworkZone
 from agent.network import netns
 from agent.network.draining import sweep
+from agent.network.firewall_watch import FirewallWatch
 from agent.network.host_networks import HostNetworks
 from agent.network.kernel_thread import KernelThread
 from agent.network.model import (
@@ -71,6 +72,7 @@ class NetworkDriver:
         gateway_bridge: str = GATEWAY_BRIDGE,
         host_netns: str = "",
         rotation_times: RotationTimes | None = None,
+        manages_firewall: Callable[[], bool] = lambda: False,
     ) -> None:
         """Changes nothing before `start`."""
         self.prefix = gateway_bridge
@@ -93,6 +95,8 @@ class NetworkDriver:
             gateway_bridge, run_dir / "wireguard", self.reconciler, self.run_on_host, rotation_times
         )
         """This host's end of encrypted networks."""
+        self.firewall = FirewallWatch(gateway_bridge, manages_firewall)
+        """The host's own firewall, as far as it concerns containers."""
         self._host_address = host_address
         self._run_dir = run_dir
 
@@ -100,17 +104,18 @@ class NetworkDriver:
         """Open the host's namespace and remove half-created namespaces. Existing sandboxes stay until `clean`."""
         namespace = await self._thread.run(self._open_namespace)
         self._host = HostNetworks(self._host_address, self._run_dir, namespace, self.reconciler, self._thread)
-        await self._host.start(self.prefix)
+        await self._host.start()
         await self.reconciler.start()
         await self.encryption.start()
         self._host.overlays.no_encryption = self.encryption.refusal
         await self._background.open()
+        await self.firewall.start(namespace, self._background.spawn)
         self._background.spawn(self._drain_connections(), "draining of connections")
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings for users about host firewall rules that drop container traffic, found at the start."""
-        return self._started().warnings
+        """Warnings for users about host firewall rules that drop container traffic."""
+        return self.firewall.warnings
 
     async def close(self) -> None:
         """Stop the DNS servers. Containers keep their networks, and the next process adopts them."""
@@ -119,6 +124,7 @@ class NetworkDriver:
         await self._dns.close()
         await self.encryption.close()
         await self._background.close()
+        self.firewall.close()
         await self.reconciler.close()
         if self._host is not None:
             await self._host.close()
@@ -202,11 +208,20 @@ class NetworkDriver:
 
     async def verify(self) -> tuple[DifferenceText, ...]:
         """How the kernel's state of this host differs from what is wanted, in words."""
-        return difference_texts(await self.reconciler.verify())
+        return (*difference_texts(await self.reconciler.verify()), *await self._dropping_chains())
 
     async def repair(self) -> tuple[DifferenceText, ...]:
         """Carry the differences out. Returns those that were found."""
-        return difference_texts(await self.reconciler.repair())
+        return (*difference_texts(await self.reconciler.repair()), *await self._dropping_chains())
+
+    async def _dropping_chains(self) -> tuple[DifferenceText, ...]:
+        """Chains of the host's own firewall that drop containers' packets, with the remedy. Only its operator repairs them."""
+        return tuple(
+            DifferenceText(
+                "host", "foreign", f"chain {chain.place}", chain.remedy(self.prefix), "drops forwarded packets"
+            )
+            for chain in await self.firewall.check()
+        )
 
     async def clean(self) -> tuple[str, ...]:
         """Remove the sandboxes and networks that this process neither created nor adopted, and what nobody wants in the others. Returns

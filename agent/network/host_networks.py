@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agent.dns.server import RESOLVER_ADDRESS
 from agent.dns.zone import NetworkZone, Zone
-from agent.network import bridge_netfilter, firewall, links
+from agent.network import bridge_netfilter, links
 from agent.network.backends import BackendTable, service_backends
 from agent.network.container_sandboxes import ContainerSandboxes
 from agent.network.draining import ConnectionDrain
@@ -67,20 +67,16 @@ class HostNetworks:
         self._failed: dict[str, OverlayDelta] = {}
         self._renamed: set[str] = set()
         self._aliased: set[str] = set()
-        self.warnings: tuple[str, ...] = ()
 
-    async def start(self, gateway_bridge: str) -> None:
-        """Find what an earlier process left, and check the host's firewall."""
+    async def start(self) -> None:
+        """Find what an earlier process left."""
 
-        def prepare() -> tuple[str, ...]:
+        def prepare() -> None:
             self.overlays.prepare()
             self.sandboxes.prepare()
             self.namespace.run(bridge_netfilter.ensure)
-            return _firewall_warnings(self.namespace, gateway_bridge)
 
-        self.warnings = await self._thread.run(prepare)
-        for text in self.warnings:
-            logger.warning("%s", text.removeprefix("WARNING: "))
+        await self._thread.run(prepare)
 
     async def close(self) -> None:
         await self._thread.run(self.sandboxes.close)
@@ -370,11 +366,3 @@ class HostNetworks:
 
 def _resolver_key(container_id: str) -> str:
     return f"container/{container_id}/resolver"
-
-
-def _firewall_warnings(namespace: Namespace, gateway_bridge: str) -> tuple[str, ...]:
-    try:
-        return firewall.warnings(namespace, gateway_bridge)
-    except (CoveyError, OSError) as error:
-        logger.debug("the host's firewall could not be checked: %s", error)
-        return ()

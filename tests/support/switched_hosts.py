@@ -77,7 +77,7 @@ class HostUnderTest:
             await self._local[1].open()
         return self._local[1]
 
-    def new_driver(self) -> NetworkDriver:
+    def new_driver(self, manages_firewall: Callable[[], bool] = lambda: False) -> NetworkDriver:
         return NetworkDriver(
             self.address,
             self.folder,
@@ -85,6 +85,7 @@ class HostUnderTest:
             gateway_bridge=self.prefix,
             host_netns=self.namespace.path,
             rotation_times=self.times,
+            manages_firewall=manages_firewall,
         )
 
 
