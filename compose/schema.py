@@ -56,7 +56,7 @@ class Field:
         since: the minor version 3.N of the format that has it first.
         form: the name of the conversion to its canonical form; empty keeps the value, and the keys of a table are converted in turn.
         keep_empty: an empty or zero value has a meaning and stays.
-        hidden: the key is not part of the canonical form.
+        hidden: the key is not part of the printed form.
     """
 
     kind: "Kind"

@@ -14,6 +14,7 @@ from compose.yaml_reader import MAX_BYTES, read_yaml
 from covey.errors import InvalidArgumentError, TooLargeError
 
 STANDARD_INPUT = "-"
+MAX_OBJECT_BYTES = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,23 @@ def load_stack_files(paths: Sequence[str], variables: Mapping[str, str], *, inte
     source = FileSource(directory, variables)
     canonical = CanonicalStack(StackPaths(str(directory), str(Path.home())), variables, source.environment_file)
     return load_stack(read_compose_files(paths), variables, canonical, interpolated=interpolated)
+
+
+def read_object_file(path: str) -> bytes:
+    """The content of a secret or config.
+
+    Raises:
+        InvalidArgumentError: it cannot be read.
+        TooLargeError: larger than 2 MiB.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_OBJECT_BYTES + 1)
+    except OSError as error:
+        raise InvalidArgumentError(f"open {path}: {(error.strerror or '').lower()}") from error
+    if len(data) > MAX_OBJECT_BYTES:
+        raise TooLargeError(f"{path} is larger than {MAX_OBJECT_BYTES >> 20} MiB")
+    return data
 
 
 def working_directory(paths: Sequence[str]) -> Path:

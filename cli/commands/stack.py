@@ -8,8 +8,8 @@ import click
 from cli import options, output
 from cli.command import command, option
 from cli.commands import task_list
-from cli.labels import STACK_NAMESPACE_LABEL
 from cli.rows import service as service_rows
+from compose.stack.labels import STACK_NAMESPACE_LABEL
 from covey.errors import InvalidArgumentError, NotFoundError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -11,9 +11,9 @@ import click
 
 from cli.parse import container_networks, container_ports
 from cli.parse import container_values as values
-from cli.parse.capabilities import normal
 from cli.parse.mounts import parse_mount
 from cli.parse.param_types import BYTES, COUNT, CPUS, DURATION, ParsedParam
+from covey.capabilities import normal
 
 Path = tuple[str, ...]
 HOST: Path = ("HostConfig",)

@@ -7,7 +7,7 @@ from typing import Any
 from cli.format.sorting import natural_sort_key
 from cli.format.table import Row
 from cli.format.units import short_id
-from cli.labels import STACK_NAMESPACE_LABEL
+from compose.stack.labels import STACK_NAMESPACE_LABEL
 
 HEADERS = {
     "ID": "ID",

@@ -7,10 +7,10 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cli.parse.capabilities import effective, normal
 from cli.parse.key_values import parse_key_values
 from cli.parse.service_choices import MODES
 from cli.parse.service_flags import CONTAINER, FLAGS, HEALTH, LISTS, ListFlag, MapFlag, ObjectIds, shell_words
+from covey.capabilities import effective, normal
 from covey.errors import InvalidArgumentError
 
 Spec = dict[str, Any]

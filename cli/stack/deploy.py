@@ -8,9 +8,9 @@ import click
 import msgspec
 
 from cli.client import DaemonClient, DaemonError
-from cli.labels import STACK_NAMESPACE_LABEL
 from cli.stack import plan
-from cli.stack.model import Stack, StackFile
+from compose.stack.labels import STACK_NAMESPACE_LABEL
+from compose.stack.model import Stack, StackFile
 from covey.errors import ConflictError, DeadlineError
 
 REMOVE_SECONDS = 60.0
@@ -43,7 +43,7 @@ def deploy(daemon: DaemonClient, stack: Stack, images: ServiceImages, *, prune: 
         for current, file in update:
             _update_file(daemon, kind, current, file)
     if prune:
-        for item in plan.plan_services(stack.services, existing, prune=True).prune:
+        for item in plan.plan_services(stack.services, existing, {}, prune=True).prune:
             _print(f"Removing service {item['Spec']['Name']}")
             daemon.delete(f"/services/{item['ID']}")
     for network in missing:
@@ -76,16 +76,16 @@ def remove(daemon: DaemonClient, stack: str) -> bool:
 
 
 def _deploy_services(daemon: DaemonClient, stack: Stack, existing: list[Any], images: ServiceImages) -> None:
-    networks = {item["Name"]: item["Id"] for item in daemon.get("/networks")}
     ids = {
         kind: {item["Spec"]["Name"]: item["ID"] for item in daemon.get(f"/{kind}s")} for kind, _ in _file_kinds(stack)
     }
-    resolved = [plan.resolve_ids(service, networks, ids["secret"], ids["config"]) for service in stack.services]
+    resolved = [plan.resolve_ids(service, ids["secret"], ids["config"]) for service in stack.services]
     current = {item["Spec"]["Name"]: item["Spec"] for item in existing}
     resolved = [
         msgspec.structs.replace(item, spec=images.prepared(item.spec, current.get(item.name))) for item in resolved
     ]
-    service_plan = plan.plan_services(resolved, existing, prune=False)
+    network_names = {item["Id"]: item["Name"] for item in daemon.get("/networks")}
+    service_plan = plan.plan_services(resolved, existing, network_names, prune=False)
     for service in service_plan.create:
         _print(f"Creating service {service.name}")
         daemon.call("POST", "/services/create", body=service.spec, headers=images.headers(service.spec))

@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from cli.stack.interpolate import interpolate
 from cli.stack.manifest import read_stack
 from cli.stack.merge import merge
-from cli.stack.model import Stack
 from cli.stack.yaml_loader import MAX_BYTES, load_yaml
-from covey.errors import InvalidArgumentError
+from compose.errors import ComposeFileError
+from compose.nodes import plain
+from compose.sources import load_stack_files, read_object_file
+from compose.stack.ignored import ignored_notice
+from compose.stack.model import Stack
+from compose.stack.service_spec import stack_objects
+from covey.errors import InvalidArgumentError, UnsupportedError
 
 MAX_FILE_BYTES = 1 << 21
 
@@ -33,7 +40,25 @@ def load_manifest(
 
 
 def load_stack(name: str, paths: Sequence[str], environment: Mapping[str, str] = os.environ) -> Stack:
-    """The stack that Compose files describe."""
+    """The stack that Compose files describe, read as docker does. Files of a newer format are read by their own rules.
+
+    Raises:
+        InvalidArgumentError: the files are of neither format; the message is that of docker's format.
+    """
+    try:
+        loaded = load_stack_files(paths, environment)
+    except ComposeFileError as refused:
+        try:
+            return _newer_stack(name, paths, environment)
+        except (InvalidArgumentError, UnsupportedError):
+            raise refused from None
+    services = loaded.content.get("services")
+    if notice := ignored_notice(plain(services) if services else {}):
+        click.echo(notice, err=True)
+    return stack_objects(name, loaded.content, read_object_file)
+
+
+def _newer_stack(name: str, paths: Sequence[str], environment: Mapping[str, str]) -> Stack:
     content, folder = load_manifest(paths, environment)
     return convert_manifest(name, content, folder, environment)
 

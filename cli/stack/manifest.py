@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cli.labels import STACK_NAMESPACE_LABEL
-from cli.stack.model import Stack, StackFile, StackNetwork, StackService
 from cli.stack.mounts import ManifestPaths
 from cli.stack.section import Section
 from cli.stack.service_spec import service_spec
 from compose.env_files import parse_env_file
+from compose.stack.labels import STACK_NAMESPACE_LABEL
+from compose.stack.model import Stack, StackFile, StackNetwork, StackService
 from covey.errors import InvalidArgumentError
 
 TOP_HINTS = {"include": "give each file with its own -c", "models": "remove it"}

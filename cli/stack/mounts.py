@@ -4,8 +4,8 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cli.labels import STACK_NAMESPACE_LABEL
 from cli.stack.section import Section
+from compose.stack.labels import STACK_NAMESPACE_LABEL
 from covey.errors import InvalidArgumentError
 from covey.quantities import parse_bytes
 

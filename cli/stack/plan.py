@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from cli.stack.model import Stack, StackFile, StackNetwork, StackService
+from compose.stack.model import Stack, StackFile, StackNetwork, StackService
 from covey.errors import ConflictError, NotFoundError
 
 Item = Mapping[str, Any]
@@ -98,34 +98,64 @@ def plan_files(
     return create, update
 
 
-def resolve_ids(
-    service: StackService, networks: Mapping[str, str], secrets: Mapping[str, str], configs: Mapping[str, str]
-) -> StackService:
-    """The service with names of networks, secrets and configs replaced by ids."""
+def resolve_ids(service: StackService, secrets: Mapping[str, str], configs: Mapping[str, str]) -> StackService:
+    """The service with the ids of its secrets and configs. Networks go by name: the daemon resolves them, also those of a host.
+
+    Raises:
+        NotFoundError: a secret or config does not exist.
+    """
     spec = dict(service.spec)
     task = dict(spec["TaskTemplate"])
     container = dict(task["ContainerSpec"])
     for kind, ids in (("Secret", secrets), ("Config", configs)):
         if references := container.get(f"{kind}s"):
+            missing = [name for item in references if (name := item[f"{kind}Name"]) not in ids]
+            if missing:
+                raise NotFoundError(f"{kind.lower()} not found: {missing[0]}")
             container[f"{kind}s"] = [{**item, f"{kind}ID": ids[item[f"{kind}Name"]]} for item in references]
-    if attachments := task.get("Networks"):
-        task["Networks"] = [{**item, "Target": networks.get(item["Target"], item["Target"])} for item in attachments]
     task["ContainerSpec"] = container
     spec["TaskTemplate"] = task
     return msgspec.structs.replace(service, spec=spec)
 
 
-def plan_services(desired: Sequence[StackService], existing: Sequence[Item], *, prune: bool) -> ServicePlan:
-    """The services to create, update, keep and prune. ``desired`` has resolved ids; ``existing`` are those with the stack's label."""
+def plan_services(
+    desired: Sequence[StackService], existing: Sequence[Item], network_names: Mapping[str, str], *, prune: bool
+) -> ServicePlan:
+    """The services to create, update, keep and prune.
+
+    Args:
+        desired: services with resolved ids.
+        existing: the cluster's services with the stack's label.
+        network_names: names of networks by id; the daemon stores ids where the stack has names.
+        prune: remove services that are not desired.
+    """
     by_name = {item["Spec"]["Name"]: item for item in existing}
     names = {service.name for service in desired}
     current = [(by_name[service.name], service) for service in desired if service.name in by_name]
     return ServicePlan(
         create=tuple(service for service in desired if service.name not in by_name),
-        update=tuple((item, service) for item, service in current if not specs_equal(item["Spec"], service.spec)),
-        unchanged=tuple((item, service) for item, service in current if specs_equal(item["Spec"], service.spec)),
+        update=tuple(
+            (item, service)
+            for item, service in current
+            if not specs_equal(named(item["Spec"], network_names), service.spec)
+        ),
+        unchanged=tuple(
+            (item, service)
+            for item, service in current
+            if specs_equal(named(item["Spec"], network_names), service.spec)
+        ),
         prune=tuple(item for name, item in sorted(by_name.items()) if name not in names) if prune else (),
     )
+
+
+def named(spec: Item, network_names: Mapping[str, str]) -> dict[str, Any]:
+    """A stored spec with names of networks where it has ids."""
+    task = spec["TaskTemplate"]
+    attachments = [
+        {**item, "Target": network_names.get(item["Target"], item["Target"])} for item in task.get("Networks") or ()
+    ]
+    attachments.sort(key=lambda item: str(item["Target"]))
+    return {**spec, "TaskTemplate": {**task, "Networks": attachments}}
 
 
 def update_body(item: Item, service: StackService) -> dict[str, Any]:

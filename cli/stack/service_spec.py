@@ -4,14 +4,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from cli.labels import STACK_IMAGE_LABEL, STACK_NAMESPACE_LABEL
-from cli.parse.capabilities import effective
 from cli.parse.param_types import BYTES, DURATION
 from cli.parse.service_flags import FLAGS, Flag
 from cli.stack.deploy_section import legacy_restart_policy, read_deploy_section
 from cli.stack.mounts import ManifestPaths, service_mounts
 from cli.stack.ports import published_ports
 from cli.stack.section import Section
+from compose.stack.labels import STACK_IMAGE_LABEL, STACK_NAMESPACE_LABEL
+from covey.capabilities import effective
 from covey.errors import InvalidArgumentError
 
 DEFAULT_FILE_MODE = 0o444

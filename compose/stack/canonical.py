@@ -97,7 +97,7 @@ class CanonicalStack:
         items: dict[str, Node] = {}
         for key, known in table.fields.items():
             item = node.get(key)
-            if item is None or known.hidden or is_null(item):
+            if item is None or is_null(item):
                 continue
             converted = self._value(item, child_path(path, key), known)
             if known.keep_empty or plain(converted) not in _EMPTY:

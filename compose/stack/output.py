@@ -35,7 +35,11 @@ def _ordered(node: Node, kind: Kind | None) -> Any:
         if table is None:
             value = next((item.value for item in _alternatives(kind) if isinstance(item, MapOf)), None)
             return {key: _ordered(node.items[key], value) for key in natural_order(node.items)}
-        known = {key: _ordered(node.items[key], field.kind) for key, field in table.fields.items() if key in node.items}
+        known = {
+            key: _ordered(node.items[key], field.kind)
+            for key, field in table.fields.items()
+            if key in node.items and not field.hidden
+        }
         others = natural_order(key for key in node.items if key not in table.fields)
         return known | {key: _sorted(plain(node.items[key])) for key in others}
     if isinstance(node, ListNode):

@@ -6,10 +6,10 @@ import click
 import pytest
 
 from cli.commands.service_update import create, update
-from cli.parse.capabilities import effective
 from cli.parse.mounts import parse_service_mount
 from cli.parse.service_flags import FLAGS, LISTS, Flag, ListFlag, ObjectIds
 from cli.service.spec import new_spec, updated_spec
+from covey.capabilities import effective
 from covey.errors import InvalidArgumentError
 from covey.quantities import parse_cpus
 

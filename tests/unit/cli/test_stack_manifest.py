@@ -7,9 +7,9 @@ import pytest
 from cli.stack.interpolate import interpolate, substitute
 from cli.stack.manifest import read_stack
 from cli.stack.merge import merge
-from cli.stack.model import Stack
 from cli.stack.yaml_loader import load_yaml
 from compose.env_files import parse_env_file
+from compose.stack.model import Stack
 from covey.errors import CoveyError, InvalidArgumentError, TooLargeError, UnsupportedError
 
 FILES = {"token.txt": b"sesame", "web.env": b"# comment\nA=file\nB=2\nSHELL_ONLY\nUNSET\n"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.stack import plan
-from cli.stack.model import Stack, StackFile, StackNetwork, StackService
+from compose.stack.model import Stack, StackFile, StackNetwork, StackService
 from covey.errors import ConflictError, NotFoundError
 
 SPEC: dict[str, Any] = {
@@ -46,7 +46,7 @@ def there(spec: dict[str, Any]) -> dict[str, Any]:
 
 def test_defaults_that_the_daemon_fills_in_are_no_change() -> None:
     assert plan.specs_equal(ECHO, SPEC)
-    decided = plan.plan_services([StackService(key="web", name="s_web", spec=SPEC)], [there(ECHO)], prune=True)
+    decided = plan.plan_services([StackService(key="web", name="s_web", spec=SPEC)], [there(ECHO)], {}, prune=True)
     assert (decided.create, decided.update, decided.prune) == ((), (), ())
     assert len(decided.unchanged) == 1
 
@@ -69,7 +69,7 @@ def test_defaults_that_the_daemon_fills_in_are_no_change() -> None:
 )
 def test_every_difference_is_an_update(path: str, value: object) -> None:
     wanted = StackService(key="web", name="s_web", spec=changed(path, value))
-    decided = plan.plan_services([wanted], [there(ECHO)], prune=False)
+    decided = plan.plan_services([wanted], [there(ECHO)], {}, prune=False)
     assert len(decided.update) == 1
     sent = plan.update_body(there(ECHO), wanted)
     assert sent["TaskTemplate"]["ForceUpdate"] == 3, "forcing once is not undone by deploying again"
@@ -77,22 +77,29 @@ def test_every_difference_is_an_update(path: str, value: object) -> None:
 
 def test_services_are_pruned_only_on_request() -> None:
     for prune, gone in ((False, 0), (True, 1)):
-        assert len(plan.plan_services([], [there(ECHO)], prune=prune).prune) == gone
+        assert len(plan.plan_services([], [there(ECHO)], {}, prune=prune).prune) == gone
 
 
-def test_names_are_resolved_to_ids() -> None:
+def test_names_of_secrets_and_configs_are_resolved_to_ids_and_networks_stay_names() -> None:
     task = {
         "ContainerSpec": {"Secrets": [{"SecretName": "a"}], "Configs": [{"ConfigName": "b"}]},
-        "Networks": [{"Target": "n"}, {"Target": "host"}],
+        "Networks": [{"Target": "n"}],
     }
-    found = plan.resolve_ids(
-        StackService(key="w", name="w", spec={"TaskTemplate": task}), {"n": "N"}, {"a": "A"}, {"b": "B"}
-    )
-    resolved = found.spec["TaskTemplate"]
+    service = StackService(key="w", name="w", spec={"TaskTemplate": task})
+    resolved = plan.resolve_ids(service, {"a": "A"}, {"b": "B"}).spec["TaskTemplate"]
     assert resolved["ContainerSpec"]["Secrets"] == [{"SecretName": "a", "SecretID": "A"}]
     assert resolved["ContainerSpec"]["Configs"] == [{"ConfigName": "b", "ConfigID": "B"}]
-    assert [network["Target"] for network in resolved["Networks"]] == ["N", "host"]
-    assert task["Networks"][0] == {"Target": "n"}
+    assert resolved["Networks"] == [{"Target": "n"}]
+    with pytest.raises(NotFoundError, match="secret not found: a"):
+        plan.resolve_ids(service, {}, {"b": "B"})
+
+
+def test_a_stored_service_with_ids_of_networks_equals_the_one_with_names() -> None:
+    spec = {**SPEC, "TaskTemplate": {**SPEC["TaskTemplate"], "Networks": [{"Target": "s_n", "Aliases": ["web"]}]}}
+    stored = {**spec, "TaskTemplate": {**spec["TaskTemplate"], "Networks": [{"Target": "id", "Aliases": ["web"]}]}}
+    wanted = [StackService(key="web", name=SPEC["Name"], spec=spec)]
+    assert plan.plan_services(wanted, [there(stored)], {"id": "s_n"}, prune=False).unchanged
+    assert plan.plan_services(wanted, [there(stored)], {"id": "other"}, prune=False).update
 
 
 def test_networks_are_created_once_and_external_ones_must_exist() -> None:
