@@ -144,9 +144,21 @@ def test_stack_deploy_returns_when_all_tasks_run(lab: labs.LabCluster) -> None:
     assert "waited_web: 2 of 2 tasks running" in said
 
 
-def test_an_unsupported_key_is_refused_before_anything_is_created(lab: labs.LabCluster) -> None:
-    content = "services: {web: {image: 'covey-test:1', build: .}}\nnetworks: {n: {}}\n"
+def test_a_stack_with_an_error_is_refused_before_anything_is_created(lab: labs.LabCluster) -> None:
+    content = "services:\n  web: {image: 'covey-test:1', volumes: [lost:/data]}\nnetworks: {n: {}}\n"
     command = [COVEY, "stack", "deploy", "-c", "-", "refused"]
     said = labs.run(command, env=lab.environment(), stdin=content.encode(), check=1).err
-    assert "services.web.build is not supported by stack deploy: build the image first" in said
+    assert 'service web: undefined volume "lost"' in said
     assert not lab.get("/networks", label=["com.docker.stack.namespace=refused"])
+
+
+def test_services_run_on_the_predefined_networks(lab: labs.LabCluster) -> None:
+    content = """services:
+  web: {image: 'covey-test:1', command: sleep 1000000, stop_signal: SIGKILL, networks: [outside]}
+networks:
+  outside: {external: true, name: host}
+"""
+    command = [COVEY, "stack", "deploy", "-c", "-", "predefined"]
+    labs.run(command, env=lab.environment(), stdin=content.encode())
+    lab.running("predefined_web", 1)
+    covey(lab, "stack", "rm", "predefined")
