@@ -12,11 +12,11 @@ import logging
 import random
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from agent.dns import wire
 from agent.dns.forwarder import DnsForwarder, receive_message
-from agent.dns.zone import Zone
+from agent.dns.zone import Zone, ZoneAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +27,10 @@ PACKETS_PER_WAKEUP = 64
 MAX_FORWARDED_QUERIES = 128
 MAX_CONNECTIONS = 32
 CONNECTION_IDLE_SECONDS = 10.0
-_CACHE_ENTRIES = 512
+_CACHE_BYTES = 256 << 10
 _MAX_ROTATIONS = 16
 
+T = TypeVar("T")
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None] | None"]
 
 
@@ -95,6 +96,7 @@ class ContainerResolver:
         self._spawn = spawn
         self._nameservers = tuple(nameservers)
         self._answers: dict[bytes, tuple[bytes, ...]] = {}
+        self._answers_bytes = 0
         self._rotation = random.randrange(1 << 16)  # noqa: S311 (spreads load, no secret)
         self._tasks: set[asyncio.Task[None]] = set()
         self._forwarded = 0
@@ -117,7 +119,7 @@ class ContainerResolver:
     def set_zone(self, zone: Zone) -> None:
         """Answer from this zone from now on."""
         self._zone = zone
-        self._answers.clear()
+        self._forget()
 
     def answer(self, packet: bytes, *, over_tcp: bool = False) -> bytes | wire.Question | None:
         """The reply if the zone has one, the question if it must be forwarded, None if the packet deserves no reply."""
@@ -127,16 +129,29 @@ class ContainerResolver:
                 question = wire.read_question(packet)
             except wire.MalformedQueryError as error:
                 return None if error.code is None else wire.error_reply(packet, error.code)
+            if question.edns_version:
+                return packet[:2] + wire.bad_version_reply(question)
             found = self._zone.find(question.name, question.qtype)
             if found is None:
                 return question
-            ready = _rotations(
-                question, found.addresses, found.pointer, wire.MAX_TCP_BYTES if over_tcp else question.max_reply_bytes
-            )
-            if not over_tcp and len(self._answers) < _CACHE_ENTRIES:
-                self._answers[packet[2:]] = ready
+            ready = _rotations(question, found, wire.MAX_TCP_BYTES if over_tcp else question.max_reply_bytes)
+            if not over_tcp:
+                self._remember(packet[2:], ready)
         self._rotation += 1
         return packet[:2] + ready[self._rotation % len(ready)]
+
+    def _remember(self, asked: bytes, ready: tuple[bytes, ...]) -> None:
+        """Keep a reply in all its rotations. Memory for them is bounded, because a container chooses what it asks."""
+        size = len(asked) + sum(map(len, ready))
+        if self._answers_bytes + size > _CACHE_BYTES:
+            self._forget()
+        if size <= _CACHE_BYTES:
+            self._answers[asked] = ready
+            self._answers_bytes += size
+
+    def _forget(self) -> None:
+        self._answers.clear()
+        self._answers_bytes = 0
 
     def _spawn_owned(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._spawn(work)
@@ -148,11 +163,14 @@ class ContainerResolver:
         udp = self._sockets.udp
         for _ in range(PACKETS_PER_WAKEUP):
             try:
-                packet, peer = udp.recvfrom(wire.MAX_UDP_BYTES)
+                packet, peer = udp.recvfrom(wire.MAX_UDP_BYTES + 1)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:  # an ICMP error caused by an earlier reply
                 logger.debug("DNS socket of a container: %s", error)
+                continue
+            if len(packet) > wire.MAX_UDP_BYTES:
+                self._send(wire.error_reply(packet, wire.FORMERR), peer)
                 continue
             reply = self.answer(packet)
             if isinstance(reply, wire.Question):
@@ -208,18 +226,23 @@ class ContainerResolver:
                         if reply is None:
                             return
                         await loop.sock_sendall(link, len(reply).to_bytes(2, "big") + reply)
+                    await asyncio.sleep(0)  # full buffers make nothing above wait, and other work must run in between
         except (OSError, EOFError, TimeoutError):
             return
         finally:
             self._connections -= 1
 
 
-def _rotations(question: wire.Question, found: tuple[bytes, ...], pointer: bytes, max_bytes: int) -> tuple[bytes, ...]:
-    """The reply in several rotations, so that clients that take the first address spread over all."""
-    if pointer:
-        return (wire.ptr_reply(question, pointer),)
-    count = min(len(found), _MAX_ROTATIONS)
-    if count <= 1:
-        return (wire.address_reply(question, found, max_bytes),)
-    starts = [rotation * len(found) // count for rotation in range(count)]
-    return tuple(wire.address_reply(question, found[start:] + found[:start], max_bytes) for start in starts)
+def _rotations(question: wire.Question, found: ZoneAnswer, max_bytes: int) -> tuple[bytes, ...]:
+    """The reply in several rotations, so that clients that take the first address or place spread over all."""
+    if found.pointer:
+        return (wire.ptr_reply(question, found.pointer),)
+    if found.places:
+        return tuple(wire.srv_reply(question, part, max_bytes) for part in _rotated(found.places))
+    return tuple(wire.address_reply(question, part, max_bytes) for part in _rotated(found.addresses))
+
+
+def _rotated(items: tuple[T, ...]) -> list[tuple[T, ...]]:
+    count = min(max(len(items), 1), _MAX_ROTATIONS)
+    starts = [rotation * len(items) // count for rotation in range(count)]
+    return [items[start:] + items[:start] for start in starts]

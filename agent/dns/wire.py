@@ -4,16 +4,17 @@ Only the common shape is read: one question, perhaps with an OPT record (EDNS). 
 
 Invariant: a reply repeats the question as it came, with the case and the order of its labels.
 
-Layout: RFC 1035 section 4 and RFC 6891.
+Layout: RFC 1035 section 4, RFC 6891 (EDNS), RFC 2782 (SRV) and RFC 2308 (empty answers).
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
-A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
+A, SOA, PTR, AAAA, SRV, OPT, ANY = 1, 6, 12, 28, 33, 41, 255
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
 TTL_SECONDS = 5  # tasks come and go, so clients must not cache an address for long
 PLAIN_UDP_BYTES = 512
@@ -26,13 +27,19 @@ _RECORD = struct.Struct("!HHHIH")  # pointer to the question's name, type, class
 _POINTER = 0xC00C
 _RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSION_DESIRED, _RECURSION_AVAILABLE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
 _OPCODE = 0x7800
-_OPT_RECORD = b"\x00" + struct.pack("!HHIH", OPT, MAX_UDP_BYTES, 0, 0)
+_DNSSEC_OK = 0x8000
+_BAD_VERSION = 0x01000000  # the upper bits of error 16, in the OPT record
+_MAX_NAME_BYTES, _MAX_LABEL_BYTES = 255, 63
+_NO_DATA = struct.pack("!HHHIH", _POINTER, SOA, 1, TTL_SECONDS, 22) + struct.pack(
+    "!BBIIIII", 0, 0, 1, TTL_SECONDS, TTL_SECONDS, TTL_SECONDS, TTL_SECONDS
+)
+"""Says for how long a client may remember that a name has no record of a type. The name is its own zone."""
 
 
 class Question(NamedTuple):
     """A parsed question. `name` is in lower case, without the last dot. `raw` is the question section as it came.
 
-    `max_reply_bytes` is the size that a UDP reply may have.
+    `max_reply_bytes` is the size that a UDP reply may have. `edns_version` is above 0 when a client speaks a version that nobody knows yet.
     """
 
     flags: int
@@ -41,6 +48,21 @@ class Question(NamedTuple):
     raw: bytes
     max_reply_bytes: int
     has_edns: bool
+    dnssec_ok: bool = False
+    edns_version: int = 0
+
+    @property
+    def opt_record(self) -> bytes:
+        """The OPT record of the reply, which repeats whether the client wants signatures (RFC 3225)."""
+        return _opt_record(_DNSSEC_OK * self.dnssec_ok) if self.has_edns else b""
+
+
+class ServiceTarget(NamedTuple):
+    """A place where a service answers: its host name, that name's packed addresses, and the port there."""
+
+    name: bytes
+    addresses: tuple[bytes, ...]
+    port: int
 
 
 class MalformedQueryError(ValueError):
@@ -70,7 +92,7 @@ def read_question(packet: bytes) -> Question:
         length = packet[offset]
         if length == 0:
             break
-        if length > 63 or offset + 1 + length >= end or offset > 12 + 255:
+        if length > 63 or offset + 1 + length >= end or offset + length > 12 + _MAX_NAME_BYTES - 2:
             raise MalformedQueryError(FORMERR)
         labels.append(packet[offset + 1 : offset + 1 + length])
         offset += 1 + length
@@ -81,39 +103,110 @@ def read_question(packet: bytes) -> Question:
         raise MalformedQueryError(REFUSED)
     offset += 5
     raw = packet[12:offset]
-    max_reply_bytes, has_edns = PLAIN_UDP_BYTES, False
+    name = b".".join(labels).lower()
     if additional and offset + 11 <= end and packet[offset] == 0:
-        record, size = _TWO.unpack_from(packet, offset + 1)
+        record, size, _, version, extended = struct.unpack_from("!HHBBH", packet, offset + 1)
         if record == OPT:
-            max_reply_bytes, has_edns = min(max(size, PLAIN_UDP_BYTES), MAX_UDP_BYTES), True
-    return Question(flags, b".".join(labels).lower(), kind, raw, max_reply_bytes, has_edns)
+            size = min(max(size, PLAIN_UDP_BYTES), MAX_UDP_BYTES)
+            return Question(flags, name, kind, raw, size, True, bool(extended & _DNSSEC_OK), version)
+    return Question(flags, name, kind, raw, PLAIN_UDP_BYTES, has_edns=False)
 
 
 def address_reply(question: Question, found: tuple[bytes, ...], max_bytes: int) -> bytes:
     """The reply, without its id, with packed addresses of one family. Cut to `max_bytes` bytes with the truncation bit set."""
-    size = len(found[0]) if found else 4
+    if not found:
+        return reply(question, NOERROR, authority=[_NO_DATA])
+    size = len(found[0])
     head = _RECORD.pack(_POINTER, A if size == 4 else AAAA, 1, TTL_SECONDS, size)
-    fits = (max_bytes - 12 - len(question.raw) - (len(_OPT_RECORD) if question.has_edns else 0)) // (len(head) + size)
+    fits = (max_bytes - _reserved_bytes(question)) // (len(head) + size)
     records = [head + address for address in found[:fits]]
     return reply(question, NOERROR, records, truncated=len(found) > fits)
 
 
 def ptr_reply(question: Question, name: bytes) -> bytes:
-    """The reply, without its id, with the name of an address."""
-    encoded = b"".join(bytes((len(label),)) + label for label in name.split(b".")) + b"\0"
+    """The reply, without its id, with the name of an address; without a record if the name is none that DNS can carry."""
+    encoded = encode_name(name)
+    if not encoded:
+        return reply(question, NOERROR, authority=[_NO_DATA])
     return reply(question, NOERROR, [_RECORD.pack(_POINTER, PTR, 1, TTL_SECONDS, len(encoded)) + encoded])
 
 
-def reply(question: Question, code: int, records: list[bytes] | None = None, *, truncated: bool = False) -> bytes:
+def srv_reply(question: Question, found: tuple[ServiceTarget, ...], max_bytes: int) -> bytes:
+    """The reply, without its id, with the places of a service, and with their addresses as far as they fit.
+
+    The places are cut to `max_bytes` bytes with the truncation bit set.
+    """
+    space = max_bytes - _reserved_bytes(question)
+    records: list[bytes] = []
+    places: list[bytes] = []
+    targets = [(target, encode_name(target.name)) for target in found]
+    targets = [(target, name) for target, name in targets if name]
+    if not targets:
+        return reply(question, NOERROR, authority=[_NO_DATA])
+    for target, name in targets:
+        data = struct.pack("!HHH", 0, 1, target.port) + name
+        record = _RECORD.pack(_POINTER, SRV, 1, TTL_SECONDS, len(data)) + data
+        if len(record) > space:
+            return reply(question, NOERROR, records, truncated=True)
+        space -= len(record)
+        records.append(record)
+    for target, name in targets:
+        for address in target.addresses:
+            kind = A if len(address) == 4 else AAAA
+            place = name + struct.pack("!HHIH", kind, 1, TTL_SECONDS, len(address)) + address
+            if len(place) <= space:
+                space -= len(place)
+                places.append(place)
+    return reply(question, NOERROR, records, additional=places)
+
+
+def reply(
+    question: Question,
+    code: int,
+    records: Sequence[bytes] = (),
+    *,
+    authority: Sequence[bytes] = (),
+    additional: Sequence[bytes] = (),
+    truncated: bool = False,
+) -> bytes:
     """A reply without the two bytes of its id."""
-    records = records or []
     flags = _RESPONSE | _RECURSION_AVAILABLE | (question.flags & _RECURSION_DESIRED) | code
     if code == NOERROR:
         flags |= _AUTHORITATIVE
     if truncated:
         flags |= _TRUNCATED
-    header = struct.pack("!HHHHH", flags, 1, len(records), 0, int(question.has_edns))
-    return b"".join((header, question.raw, *records, _OPT_RECORD if question.has_edns else b""))
+    more = len(additional) + question.has_edns
+    header = struct.pack("!HHHHH", flags, 1, len(records), len(authority), more)
+    return b"".join((header, question.raw, *records, *authority, *additional, question.opt_record))
+
+
+def truncated_reply(question: Question) -> bytes:
+    """The reply, without its id, that makes the client ask again over TCP."""
+    return reply(question, NOERROR, truncated=True)
+
+
+def bad_version_reply(question: Question) -> bytes:
+    """The reply, without its id, to an EDNS version that nobody knows yet. It names the version that is known, 0."""
+    header = struct.pack("!HHHHH", _RESPONSE | _RECURSION_AVAILABLE | (question.flags & _RECURSION_DESIRED), 1, 0, 0, 1)
+    return header + question.raw + _opt_record(_BAD_VERSION)
+
+
+def encode_name(name: bytes) -> bytes:
+    """A name as DNS writes it; empty if a label or the whole is too long or a label is empty."""
+    labels = name.split(b".")
+    encoded = b"".join(bytes((min(len(label), 255),)) + label for label in labels) + b"\0"
+    if len(encoded) > _MAX_NAME_BYTES or not all(0 < len(label) <= _MAX_LABEL_BYTES for label in labels):
+        return b""
+    return encoded
+
+
+def _opt_record(extended: int) -> bytes:
+    return b"\0" + struct.pack("!HHIH", OPT, MAX_UDP_BYTES, extended, 0)
+
+
+def _reserved_bytes(question: Question) -> int:
+    """What header, question and OPT record take of a reply."""
+    return 12 + len(question.raw) + len(question.opt_record)
 
 
 def error_reply(packet: bytes, code: int) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from agent.dns.wire import ServiceTarget
 from agent.dns.zone import NetworkZone, build_network_zone, endpoint_labels, item_addresses, service_labels
 from covey.objects.assignment import NetworkEndpoint, VirtualService
 
@@ -21,7 +22,8 @@ class ZoneBuilder:
     def __init__(self, name: str) -> None:
         self._forward: dict[bytes, tuple[bytes, ...]] = {}
         self._reverse: dict[str, bytes] = {}
-        self.zone = NetworkZone(name.lower().encode(), self._forward, self._reverse)
+        self._places: dict[bytes, Mapping[bytes, tuple[ServiceTarget, ...]]] = {}
+        self.zone = NetworkZone(name.lower().encode(), self._forward, self._reverse, self._places)
         self._name = name
         self._endpoints: dict[str, NetworkEndpoint] = {}
         self._services: dict[str, VirtualService] = {}
@@ -75,6 +77,9 @@ class ZoneBuilder:
             self._forward.pop(label, None)
             if label in part.forward:
                 self._forward[label] = part.forward[label]
+            self._places.pop(label, None)
+            if label in part.places:
+                self._places[label] = part.places[label]
         for address in addresses:
             self._reverse.pop(address, None)
             if address in part.reverse:

@@ -91,7 +91,12 @@ def _gateway(network: LocalNetwork, address: str, version: int) -> str:
 
 def zone_member(config: ContainerConfig, endpoint: EndpointSettings) -> LocalMember:
     names = dict.fromkeys((config.name, *endpoint.aliases, config.id[:12], config.hostname))
-    return LocalMember(tuple(filter(None, names)), tuple(filter(None, (endpoint.ip, endpoint.ip6))))
+    ports = [each.partition("/") for each in dict.fromkeys((*config.exposed_ports, *config.port_bindings))]
+    return LocalMember(
+        tuple(filter(None, names)),
+        tuple(filter(None, (endpoint.ip, endpoint.ip6))),
+        tuple((protocol or "tcp", int(number)) for number, _, protocol in ports if number.isdigit()),
+    )
 
 
 def link_pairs(endpoint: EndpointSettings) -> tuple[tuple[str, str], ...]:

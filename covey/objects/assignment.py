@@ -48,11 +48,12 @@ class NetworkEndpoint(Struct, frozen=True, kw_only=True):
     address6: str = ""
     mac: str = ""
     draining: bool = False
+    node_name: str = ""
 
 
 class VirtualService(Struct, frozen=True, kw_only=True):
     """One service on one network. ``id`` is SERVICE/NETWORK, ``address`` and ``address6`` its VIPs, which are empty with DNSRR.
-    ``ports`` are the ports that it publishes in ingress mode, on the ingress network only.
+    ``ports`` are those that it publishes in ingress mode, on the ingress network; on others all of them, for SRV records.
     """
 
     id: str

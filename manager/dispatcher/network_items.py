@@ -11,7 +11,18 @@ from collections.abc import Iterator
 from covey.errors import InvalidArgumentError
 from covey.mac_address import derived_mac
 from covey.network_options import is_encrypted
-from covey.objects import Meta, Network, NetworkAttachment, Node, Object, Service, Task, replace
+from covey.objects import (
+    Endpoint,
+    Meta,
+    Network,
+    NetworkAttachment,
+    Node,
+    Object,
+    PortConfig,
+    Service,
+    Task,
+    replace,
+)
 from covey.objects.assignment import Assigned, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService
 from covey.placeholders import NodeFacts, expand
 from covey.states import EndpointMode, NodeState, TaskState
@@ -163,6 +174,7 @@ def _network_endpoint(task: Task, network_id: str, node: Node | None) -> Network
         address6=attachment.address6.partition("/")[0],
         mac=attachment.mac or derived_mac(attachment.address),
         draining=runs and task.desired_state > TaskState.RUNNING,
+        node_name=node.description.hostname,
     )
 
 
@@ -201,8 +213,13 @@ def _virtual_service(service: Service, network: Network) -> VirtualService | Non
         mode=mode,
         address=vip.address.partition("/")[0] if vip is not None and has_vip else "",
         address6=vip.address6.partition("/")[0] if vip is not None and has_vip else "",
-        ports=ingress_ports(endpoint.ports) if endpoint is not None and network.spec.ingress else (),
+        ports=_ports_on(network, endpoint) if endpoint is not None else (),
     )
+
+
+def _ports_on(network: Network, endpoint: Endpoint) -> tuple[PortConfig, ...]:
+    """Those that every node publishes, on the ingress network; elsewhere all that SRV records name."""
+    return ingress_ports(endpoint.ports) if network.spec.ingress else endpoint.ports
 
 
 def _node_endpoint(view: View, node: Node, network: Network) -> NodeEndpoint | None:

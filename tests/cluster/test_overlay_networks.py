@@ -13,33 +13,12 @@ from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 SERVE_HOSTNAME = ("sh", "-c", "hostname > /www/index.html; exec httpd -f -p 80 -h /www")
-RESOLVER = """
-import socket, sys
-from dnslib import QTYPE, RR, A, DNSRecord
-server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-server.bind(("192.168.77.254", 53))
-print("serves", flush=True)
-import threading
-def serve():
-    while True:
-        data, peer = server.recvfrom(4096)
-        query = DNSRecord.parse(data)
-        answer = query.reply()
-        if str(query.q.qname) == "outside.example." and query.q.qtype == QTYPE.A:
-            answer.add_answer(RR("outside.example.", rdata=A("198.51.100.7"), ttl=1))
-        else:
-            answer.header.rcode = 3
-        server.sendto(answer.pack(), peer)
-threading.Thread(target=serve, daemon=True).start()
-sys.stdin.read()
-"""
 
 
 @pytest.fixture
 def outside(lab: LabCluster) -> Iterator[None]:
     """A DNS server at the address in the hosts' resolv.conf, so that unknown names get NXDOMAIN at once."""
-    command = [labs.PYTHON_BIN / "python", "-c", RESOLVER]
-    with labs.serving(["nsenter", f"--net=/run/netns/{lab.lab.switch}", "--", *command]):
+    with lab.nameserver():
         yield
 
 

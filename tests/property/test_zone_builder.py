@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from agent.dns.zone import build_network_zone
 from agent.dns.zone_builder import ZoneBuilder
+from covey.objects import PortConfig
 from covey.objects.assignment import NetworkEndpoint, VirtualService
 from covey.states import EndpointMode
 
@@ -20,7 +21,10 @@ endpoints = st.builds(
     address=v4,
     address6=v6,
     service_id=services_ids,
-    task_name=names,
+    service_name=st.sampled_from(["", "web"]),
+    task_id=st.sampled_from(["", "t"]),
+    task_name=names | st.sampled_from(["web.1.t", "web.2.t"]),
+    node_name=st.sampled_from(["", "h1", "1"]),
     hostname=names,
     aliases=st.lists(names, max_size=2).map(tuple),
     ready=st.booleans(),
@@ -34,6 +38,9 @@ services = st.builds(
     mode=st.sampled_from(list(EndpointMode)),
     address=v4 | st.just(""),
     address6=v6,
+    ports=st.lists(
+        st.builds(PortConfig, name=st.sampled_from(["", "http"]), target_port=st.integers(80, 81)), max_size=2
+    ).map(tuple),
 )
 aliases = st.lists(st.tuples(names.filter(bool), v4), max_size=2)
 steps = st.tuples(

@@ -146,6 +146,11 @@ class LabCluster:
         """Run ``serving`` inside a host."""
         return serving(machine.command_inside(host, command))
 
+    def nameserver(self) -> contextlib.AbstractContextManager[None]:
+        """Run a DNS server at the address in the hosts' resolv.conf, so that unknown names get NXDOMAIN at once."""
+        command = [PYTHON_BIN / "python", Path(__file__).with_name("nameserver.py"), "192.168.77.254"]
+        return serving(["nsenter", f"--net=/run/netns/{self.lab.switch}", "--", *command])
+
     def json(self, *arguments: str, on: LabHost | None = None) -> Any:
         """Decoded JSON output of a docker command."""
         return json.loads(self.docker(*arguments, on=on).out)

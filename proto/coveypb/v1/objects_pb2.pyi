@@ -2434,6 +2434,7 @@ class NetworkEndpoint(_message.Message):
     ADDRESS6_FIELD_NUMBER: _builtins.int
     MAC_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    NODE_NAME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     network_id: _builtins.str
     task_id: _builtins.str
@@ -2448,6 +2449,8 @@ class NetworkEndpoint(_message.Message):
     address6: _builtins.str
     mac: _builtins.str
     draining: _builtins.bool
+    node_name: _builtins.str
+    """The host name of the node, for names such as SERVICE.NODE."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -2468,10 +2471,11 @@ class NetworkEndpoint(_message.Message):
         address6: _builtins.str = ...,
         mac: _builtins.str = ...,
         draining: _builtins.bool = ...,
+        node_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "address6", b"address6", "aliases", b"aliases", "draining", b"draining", "host", b"host", "hostname", b"hostname", "id", b"id", "mac", b"mac", "network_id", b"network_id", "node_id", b"node_id", "ready", b"ready", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id", "task_name", b"task_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "address6", b"address6", "aliases", b"aliases", "draining", b"draining", "host", b"host", "hostname", b"hostname", "id", b"id", "mac", b"mac", "network_id", b"network_id", "node_id", b"node_id", "node_name", b"node_name", "ready", b"ready", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id", "task_name", b"task_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2501,7 +2505,7 @@ class VirtualService(_message.Message):
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortConfig]:
-        """The published ports of the service, on the ingress network only."""
+        """The ports that the service publishes in ingress mode, on the ingress network; on others all of them, for SRV records."""
 
     def __init__(
         self,

@@ -80,6 +80,7 @@ def test_dnslib_parses_a_ptr_reply():
         (packet()[:-3], wire.FORMERR),
         (packet()[:12] + b"\xc0\x0c\0\1\0\1", wire.FORMERR),
         (packet()[:-1] + b"\3", wire.REFUSED),
+        (packet()[:12] + (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1", wire.FORMERR),
     ],
 )
 def test_packets_that_are_not_questions_get_an_error_or_no_reply(damaged: bytes, code: int | None):
@@ -111,3 +112,12 @@ def test_a_reply_to_another_question_does_not_count():
     assert not wire.is_reply_to(asked, question.raw, b"\0\0" + good[2:]) or asked[:2] == b"\0\0"
     assert not wire.is_reply_to(asked, question.raw, asked)
     assert not wire.is_reply_to(asked, question.raw, asked[:2] + wire.reply(wire.read_question(other), 0))
+
+
+def test_a_name_of_the_greatest_length_is_read():
+    """Three labels of 63 bytes, one of 61 and the root are the 255 bytes that a name may have."""
+    longest = b"".join(bytes((size,)) + b"a" * size for size in (63, 63, 63, 61)) + b"\0"
+    assert len(wire.read_question(packet()[:12] + longest + b"\0\1\0\1").raw) == 255 + 4
+    longer = longest.replace(b"\x3d", b"\x3ea")
+    with pytest.raises(wire.MalformedQueryError):
+        wire.read_question(packet()[:12] + longer + b"\0\1\0\1")

@@ -72,6 +72,28 @@ def test_a_task_resolves_by_its_own_names_before_it_is_ready():
         assert found(names, name) == ["10.0.1.7"]
 
 
+def slotted(last: int, slot: str, node: str, *, ready: bool = True) -> NetworkEndpoint:
+    return task(
+        last, task_id=f"t{last}", service_name="Web", task_name=f"Web.{slot}.t{last}", node_name=node, ready=ready
+    )
+
+
+def test_a_slot_and_a_node_lead_to_the_tasks_there():
+    tasks = [slotted(5, "1", "Host-a"), slotted(6, "2", "Host-a"), slotted(7, "3", "Host-b", ready=False)]
+    names = zone.build_network_zone("shop", tasks, [WEB])
+    assert found(names, "web.1") == ["10.0.1.5"]
+    assert found(names, "web.2.shop") == ["10.0.1.6"]
+    assert found(names, "web.host-a") == ["10.0.1.5", "10.0.1.6"]
+    for starting in ("web.3", "web.host-b"):
+        assert found(names, starting) == ["10.0.1.7"], "the peers of a starting cluster find no one"
+    assert found(names, "web.4") is None
+
+
+def test_a_slot_leads_to_its_ready_task_while_an_update_has_two_there():
+    tasks = [slotted(5, "1", "a"), slotted(6, "1", "b", ready=False)]
+    assert found(zone.build_network_zone("shop", tasks, [WEB]), "web.1") == ["10.0.1.5"]
+
+
 def test_an_alias_of_several_tasks_resolves_to_all_of_them():
     assert found(zone.build_network_zone("shop", [task(6), task(5)], []), "both") == ["10.0.1.5", "10.0.1.6"]
 

@@ -37,7 +37,7 @@ from covey.objects import (
 )
 from covey.objects.assignment import AssignmentKind as Kind
 from covey.objects.assignment import NetworkEndpoint, NodeEndpoint, VirtualService
-from covey.states import EndpointMode, NodeState, TaskState
+from covey.states import EndpointMode, NodeState, PublishMode, TaskState
 from manager.dispatcher.assignment_cache import AssignmentCache, SentAssignments
 from manager.dispatcher.assignment_wire import MAX_CHANGES_PER_MESSAGE, encode_change, split_into_messages
 from manager.dispatcher.assignments import AssignmentSet, difference
@@ -381,6 +381,23 @@ def test_every_node_is_told_of_the_ingress_network_its_nodes_and_published_servi
     )
     unpublished = replace(web, spec=replace(web.spec, endpoint=None), endpoint=Endpoint())
     assert (Kind.VIRTUAL_SERVICE, "s1/mesh") not in assigned(put(view, unpublished), "n3")
+
+
+def test_a_service_has_all_its_ports_on_the_networks_where_its_tasks_are() -> None:
+    """SRV records name them, those in host mode too; the routing mesh needs those in ingress mode."""
+    own = PortConfig(name="own", target_port=81, published_port=8081, publish_mode=PublishMode.HOST)
+    spec = EndpointSpec(ports=(*PUBLISHED.ports, own))
+    vips = (VirtualIP(network_id="net1", address="10.0.1.9/24"), VirtualIP(network_id="mesh", address="10.0.0.9/24"))
+    joins = TaskSpec(networks=(NetworkAttachmentConfig(target="net1"),))
+    web = Service(
+        id="s1",
+        spec=ServiceSpec(task=joins, endpoint=spec),
+        endpoint=Endpoint(spec=spec, ports=spec.ports, virtual_ips=vips),
+    )
+    mesh = Network(id="mesh", allocated=True, spec=INGRESS)
+    sent = assigned(put(WORLD, network("net1"), mesh, web, task("t1", "n1", network="net1")), "n1")
+    found = {item.network_id: item.ports for item in sent.values() if isinstance(item, VirtualService)}
+    assert found == {"net1": spec.ports, "mesh": PUBLISHED.ports}
 
 
 def test_nodes_of_an_encrypted_network_are_told_each_others_keys_and_others_are_not() -> None:
