@@ -1,4 +1,5 @@
-"""Client of `echo_server`, run inside a namespace of a test: `python3 echo_client.py tcp|udp|udp-unconnected ADDRESS PORT [SOURCE_PORT]`.
+"""Client of `echo_server`, run inside a namespace of a test: `python3 echo_client.py tcp|udp|udp-unconnected ADDRESS PORT [SOURCE_PORT]`, or
+for many questions `python3 echo_client.py each KIND ADDRESS PORT [KIND ADDRESS PORT]...`, with a line for each.
 
 Prints the answer, or `error: REASON`. A UDP client asks again until it has an answer, because datagrams may be lost.
 """
@@ -36,8 +37,15 @@ def ask(kind: str, address: str, port: int, source_port: int = 0) -> str:
         raise TimeoutError("no answer")
 
 
+def main() -> None:
+    words = sys.argv[1:]
+    questions = [words] if words[0] != "each" else [words[at : at + 3] for at in range(1, len(words), 3)]
+    for kind, address, *ports in questions:
+        try:
+            print(ask(kind, address, *map(int, ports)))
+        except OSError as error:
+            print(f"error: {error}")
+
+
 if __name__ == "__main__":
-    try:
-        print(ask(sys.argv[1], sys.argv[2], int(sys.argv[3]), *map(int, sys.argv[4:])))
-    except OSError as error:
-        print(f"error: {error}")
+    main()

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 from node.lab.layout import LabHost
-from tests.support import echo_client, echo_server
+from tests.support import echo_client, echo_server, sctp_echo
 from tests.support.labs import IMAGE, LabCluster, wait
 
 SERVER, CLIENT = str(Path(echo_server.__file__)), str(Path(echo_client.__file__))
+SCTP = str(Path(sctp_echo.__file__))
 SYSTEM = [path for path in ("/usr", "/lib", "/lib64", "/etc/ld.so.cache") if Path(path).exists()]
 OUTSIDE = {4: "192.168.77.254", 6: "fd00:77::fe"}
 """The address of the place outside the cluster."""
@@ -17,6 +18,7 @@ MOUNTS = [f"type=bind,src={path},dst={path},ro" for path in SYSTEM] + [f"type=bi
 
 
 def publish(lab: LabCluster, name: str, port: int, *options: str, replicas: int = 1) -> None:
+    """Create a service whose tasks answer on TCP and UDP, and wait until every host leads there."""
     mounts = [word for mount in MOUNTS for word in ("--mount", mount)]
     lab.docker("service", "create", "-q", "-d", "--name", name, "--replicas", str(replicas), "-p", f"{port}:80", "-p",
                f"{port}:80/udp", *mounts, *options, IMAGE, "/usr/bin/python3", "/echo.py", "80")  # fmt: skip

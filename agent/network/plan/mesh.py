@@ -352,8 +352,10 @@ def _marking_chains(device: str) -> dict[str, NftChain]:
         ),
         "remember": NftChain(
             hook="type filter hook prerouting priority -150; policy accept;",
-            rules=(f"iifname {device} ct state new ct mark set meta mark", restore),
+            rules=(f"iifname {device} ct state new ct mark set meta mark",),
         ),
+        # After firewalls have looked, at `filter` + 10, whether a packet's source is routed to where it came from: with the mark it is not.
+        "send-back": NftChain(hook="type filter hook prerouting priority 200; policy accept;", rules=(restore,)),
         "remember-own": NftChain(hook="type route hook output priority -150; policy accept;", rules=(restore,)),
         # The tunnel's own packets would inherit the mark and be routed into the tunnel again.
         "wipe": NftChain(
