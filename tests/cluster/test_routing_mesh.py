@@ -81,28 +81,6 @@ def test_containers_of_every_node_reach_it(lab: LabCluster, neighbours: dict[int
         assert seen(in_container(lab, lab[number], neighbours[number], kind, entry.address, 8080)), entry.name
 
 
-@BOTH_KINDS
-def test_one_client_port_through_three_nodes_is_three_connections(lab: LabCluster, kind: str) -> None:
-    answers = [outside(lab, kind, host.address, 8080, "40001") for host in lab.hosts]
-    assert [seen(answer) for answer in answers] == [OUTSIDE[4]] * 3
-
-
-@pytest.mark.parametrize(("strictness", "bridged"), [("0", "0"), ("1", "1"), ("2", "0")])
-def test_it_works_with_every_reverse_path_filter_and_br_netfilter(
-    lab: LabCluster, neighbours: dict[int, str], strictness: str, bridged: str
-) -> None:
-    for host in lab.hosts:
-        for device in ("all", "default", "eth0"):
-            lab.inside(host, "sysctl", "-qw", f"net.ipv4.conf.{device}.rp_filter={strictness}")
-        lab.inside(host, "sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={bridged}", check=None)
-    for kind in ("tcp", "udp"):
-        for entry in lab.hosts:
-            assert seen(outside(lab, kind, entry.address, 8080)) == OUTSIDE[4], entry.name
-        assert seen(on_host(lab, lab[1], kind, "127.0.0.1", 8080))
-        assert seen(in_container(lab, lab[1], neighbours[1], kind, lab[1].address, 8080))
-        assert seen(in_container(lab, lab[3], neighbours[3], kind, lab[3].address, 8080))
-
-
 def test_large_replies_pass_although_icmp_is_blocked(lab: LabCluster) -> None:
     code = (
         "import socket, sys\n"
