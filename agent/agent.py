@@ -75,6 +75,7 @@ class Agent:
             engine_id=config.engine_id,
             bridge=GATEWAY_BRIDGE,
             pools=config.settings.current.address_pools,
+            settings=config.settings.current.default_bridge,
         )
         local_endpoints = LocalEndpoints(local_networks, self.networks, self.networks.reconciler, GATEWAY_BRIDGE)
         self.ports = PublishedPorts(self.networks)

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from covey.container_runtime import RUNC, RuntimeProgram
+from covey.default_bridge import DefaultBridge
 from covey.network_pools import AddressPool
 
 REGISTRIES_FILE = Path("/etc/covey/registries.toml")
@@ -49,6 +50,34 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     default_runtime: str = RUNC
     address_pools: tuple[AddressPool, ...] = ()
     manage_firewall: bool = False
+    bip: str = ""
+    bip6: str = ""
+    fixed_cidr: str = ""
+    fixed_cidr6: str = ""
+    default_gateway: str = ""
+    default_gateway6: str = ""
+    bridge_ipv6: bool = False
+    bridge_mtu: int = 0
+    bridge_icc: bool = True
+    bridge_masquerade: bool = True
+    bridge_binding: str = ""
+
+    @property
+    def default_bridge(self) -> DefaultBridge:
+        """The settings of the network `bridge`."""
+        return DefaultBridge(
+            bip=self.bip,
+            bip6=self.bip6,
+            fixed_cidr=self.fixed_cidr,
+            fixed_cidr6=self.fixed_cidr6,
+            gateway=self.default_gateway,
+            gateway6=self.default_gateway6,
+            ipv6=self.bridge_ipv6,
+            mtu=self.bridge_mtu,
+            icc=self.bridge_icc,
+            masquerade=self.bridge_masquerade,
+            binding=self.bridge_binding,
+        )
 
 
 class LiveSettings:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from covey.errors import CoveyError, InvalidArgumentError
-from node.option_table import OPTIONS
+from node.option_table import FIXED, OPTIONS
 
 DEFAULT_FILE = Path("/etc/covey/coveyd.toml")
 MAX_BYTES = 1 << 20
@@ -26,14 +26,14 @@ def read_file(file: Path | None) -> tuple[Path, str]:
         with path.open("rb") as opened:
             data = opened.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise InvalidArgumentError(_prefix(path) + f"it is larger than {MAX_BYTES} bytes")
+            raise InvalidArgumentError(prefix(path) + f"it is larger than {MAX_BYTES} bytes")
         return path, data.decode()
     except FileNotFoundError:
         if file is None:
             return path, ""
-        raise InvalidArgumentError(_prefix(path) + "open: no such file or directory") from None
+        raise InvalidArgumentError(prefix(path) + "open: no such file or directory") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(_prefix(path) + str(error)) from None
+        raise InvalidArgumentError(prefix(path) + str(error)) from None
 
 
 def file_values(path: Path, text: str, flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,11 +45,11 @@ def file_values(path: Path, text: str, flags: Mapping[str, Any]) -> dict[str, An
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidArgumentError(_prefix(path) + str(error)) from None
-    options = {option.file_key: option for option in OPTIONS}
+        raise InvalidArgumentError(prefix(path) + str(error)) from None
+    options = {option.file_key: option for option in (*OPTIONS, *FIXED)}
     if unknown := sorted(set(table) - set(options)):
         raise InvalidArgumentError(
-            _prefix(path) + f"the following directives don't match any configuration option: {', '.join(unknown)}"
+            prefix(path) + f"the following directives don't match any configuration option: {', '.join(unknown)}"
         )
     conflicts = [
         f"{key}: (from flag: {_shown(flags[options[key].field])}, from file: {_shown(table[key])})"
@@ -58,16 +58,18 @@ def file_values(path: Path, text: str, flags: Mapping[str, Any]) -> dict[str, An
     ]
     if conflicts:
         raise InvalidArgumentError(
-            _prefix(path)
+            prefix(path)
             + "the following directives are specified both as a flag and in the configuration file: "
             + ", ".join(conflicts)
         )
     result = {}
     for key, value in table.items():
         try:
-            result[options[key].field] = options[key].convert(key, value)
+            converted = options[key].convert(key, value)
         except CoveyError as error:
-            raise InvalidArgumentError(_prefix(path) + error.message) from None
+            raise InvalidArgumentError(prefix(path) + error.message) from None
+        if options[key].field:
+            result[options[key].field] = converted
     require_choices(result, path)
     return result
 
@@ -78,11 +80,12 @@ def require_choices(found: Mapping[str, Any], path: Path | None = None) -> None:
         value = found.get(option.field)
         if option.choices and value is not None and value not in option.choices:
             name = option.file_key if path else f"--{option.flag}"
-            where = _prefix(path) if path else ""
+            where = prefix(path) if path else ""
             raise InvalidArgumentError(f"{where}{name}: {value!r} is not valid: use one of {', '.join(option.choices)}")
 
 
-def _prefix(path: Path) -> str:
+def prefix(path: Path) -> str:
+    """How an error about the file begins."""
     return f"unable to configure the daemon with file {path}: "
 
 

@@ -3,6 +3,7 @@
 The names are Docker's where Docker has the option. To add one, add a row here and a field to ``EngineSettings`` or ``DaemonOptions``.
 """
 
+import argparse
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -249,4 +250,60 @@ NETWORKS = (
     ),
 )
 
-OPTIONS = (*DAEMON, *ENGINE, *NETWORKS)
+
+def _bridge(flag: str, field: str, convert: Callable[[str, Any], Any], text: str, metavar: str = "") -> Option:
+    """An option of the network `bridge`, which is made at the start."""
+    return _engine(flag, field, convert, text, is_reloadable=False, metavar=metavar)
+
+
+DEFAULT_BRIDGE = (
+    _bridge("bip", "bip", values.bridge_address4, "address of the default bridge", "ADDRESS/PREFIX"),
+    _bridge("bip6", "bip6", values.bridge_address6, "IPv6 address of the default bridge", "ADDRESS/PREFIX"),
+    _bridge("fixed-cidr", "fixed_cidr", values.cidr4, "range of containers' addresses on the default bridge", "CIDR"),
+    _bridge("fixed-cidr-v6", "fixed_cidr6", values.cidr6, "range of containers' IPv6 addresses there", "CIDR"),
+    _bridge("default-gateway", "default_gateway", values.address4, "must be the address of --bip", "ADDRESS"),
+    _bridge("default-gateway-v6", "default_gateway6", values.address6, "must be the address of --bip6", "ADDRESS"),
+    _bridge("ipv6", "bridge_ipv6", values.flag, "IPv6 on the default bridge"),
+    _bridge(
+        "mtu",
+        "bridge_mtu",
+        values.mtu,
+        "MTU of the default bridge (default that of the way out, at most 1500)",
+        "BYTES",
+    ),
+    _bridge("icc", "bridge_icc", values.flag, "containers on the default bridge reach one another (default true)"),
+    _bridge("ip-masq", "bridge_masquerade", values.flag, "masquerade packets from the default bridge (default true)"),
+    _bridge(
+        "ip", "bridge_binding", values.binding_address, "address of ports published on the default bridge", "ADDRESS"
+    ),
+)
+
+_OWN_TABLES = "Covey keeps its rules in nftables tables of its own and leaves others alone; remove it"
+_OWN_BRIDGE = "the default bridge is covey0; make a network for another one: docker network create -o com.docker.network.bridge.name=NAME"
+FIXED = tuple(
+    Option(flag, "", values.only(allowed, remedy), argparse.SUPPRESS)
+    for flag, allowed, remedy in (
+        ("bridge", "covey0", f"{_OWN_BRIDGE}, and use docker run --network none for containers without a network"),
+        ("iptables", True, _OWN_TABLES),
+        ("ip6tables", True, _OWN_TABLES),
+        ("firewall-backend", "nftables", _OWN_TABLES),
+        ("ip-forward", True, "containers need forwarding; restrict it by a forward chain of your own, and remove it"),
+        ("ip-forward-no-drop", True, "Covey never sets the policy of another forward chain; remove it"),
+        ("userland-proxy", False, "published ports need no proxy; remove it"),
+        ("userland-proxy-path", "", "published ports need no proxy; remove it"),
+        (
+            "allow-direct-routing",
+            False,
+            "create networks with -o com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected",
+        ),
+        ("bridge-accept-fwmark", "", "accept marked packets in a forward chain of your own, and remove it"),
+        ("default-network-opt", "", "give the options to docker network create -o"),
+        ("default-network-opts", {}, "give the options to docker network create -o"),
+        ("host-gateway-ip", "", "give the address itself: docker run --add-host NAME:ADDRESS"),
+        ("host-gateway-ips", [], "give the address itself: docker run --add-host NAME:ADDRESS"),
+        ("network-control-plane-mtu", 1500, "nodes speak TCP, which finds the MTU; remove it"),
+    )
+)
+"""Network options of Docker of which the daemon accepts one value, the one that it has anyway."""
+
+OPTIONS = (*DAEMON, *ENGINE, *NETWORKS, *DEFAULT_BRIDGE)

@@ -6,7 +6,7 @@ configuration file has.
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from covey.network_pools import AddressPool, read_pool
 _SIZE = re.compile(r"(\d+)\s*([kmgtp]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _TRUE, _FALSE = frozenset({"true", "1", "t"}), frozenset({"false", "0", "f"})
+_MIN_MTU, _MAX_MTU = 68, 65_535
+_LEAST_ADDRESSES = 2
 ULIMITS = frozenset(
     [
         "core",
@@ -188,3 +190,93 @@ def _pool_fields(name: str, value: Any) -> dict[str, object]:
         return {str(key): item for key, item in value.items()}
     pairs = [field.partition("=") for field in text(name, value).split(",")]
     return {key.strip().lower(): item.strip() for key, _, item in pairs}
+
+
+def address4(name: str, value: Any) -> str:
+    """An IPv4 address."""
+    return _address(name, value, 4)
+
+
+def address6(name: str, value: Any) -> str:
+    """An IPv6 address."""
+    return _address(name, value, 6)
+
+
+def binding_address(name: str, value: Any) -> str:
+    """An address of either family."""
+    (found,) = addresses(name, [value])
+    return found
+
+
+def bridge_address4(name: str, value: Any) -> str:
+    """An IPv4 address of a bridge with its prefix length, ADDRESS/PREFIX."""
+    return _bridge_address(name, value, 4)
+
+
+def bridge_address6(name: str, value: Any) -> str:
+    """An IPv6 address of a bridge with its prefix length, ADDRESS/PREFIX."""
+    return _bridge_address(name, value, 6)
+
+
+def cidr4(name: str, value: Any) -> str:
+    """An IPv4 network."""
+    return _cidr(name, value, 4)
+
+
+def cidr6(name: str, value: Any) -> str:
+    """An IPv6 network."""
+    return _cidr(name, value, 6)
+
+
+def mtu(name: str, value: Any) -> int:
+    """Bytes; 0 leaves the choice to the host."""
+    found = size(name, value)
+    if found and not _MIN_MTU <= found <= _MAX_MTU:
+        raise InvalidArgumentError(f"{name}: invalid MTU number: {found}: give {_MIN_MTU} to {_MAX_MTU}")
+    return found
+
+
+def only(allowed: object, remedy: str) -> Callable[[str, Any], object]:
+    """A function that accepts one value of an option that Docker has, and refuses the others with the remedy."""
+
+    def convert(name: str, value: Any) -> object:
+        found = flag(name, value) if isinstance(allowed, bool) else value
+        if found != allowed and str(found) != str(allowed):
+            raise InvalidArgumentError(f"{name}: {value!r} is not supported: {remedy}")
+        return found
+
+    return convert
+
+
+def _address(name: str, value: Any, version: int) -> str:
+    found = binding_address(name, value)
+    if ipaddress.ip_address(found).version != version:
+        raise InvalidArgumentError(f"{name}: {found} is not an IPv{version} address")
+    return found
+
+
+def _bridge_address(name: str, value: Any, version: int) -> str:
+    try:
+        found = ipaddress.ip_interface(text(name, value))
+    except ValueError:
+        raise InvalidArgumentError(f"{name}: {value!r}: invalid CIDR address: give ADDRESS/PREFIX") from None
+    network = found.network
+    if found.version != version or "/" not in value or network.num_addresses <= _LEAST_ADDRESSES:
+        raise InvalidArgumentError(
+            f"{name}: {value!r} is not an IPv{version} address with a prefix that leaves room for containers"
+        )
+    if found.ip == network.network_address or (version == 4 and found.ip == network.broadcast_address):
+        raise InvalidArgumentError(
+            f"{name}: {value} is the network itself: give the bridge's address, such as {network[1]}/{network.prefixlen}"
+        )
+    return str(found)
+
+
+def _cidr(name: str, value: Any, version: int) -> str:
+    try:
+        found = ipaddress.ip_network(text(name, value), strict=False)
+    except ValueError:
+        raise InvalidArgumentError(f"{name}: {value!r}: invalid CIDR address: give ADDRESS/PREFIX") from None
+    if found.version != version or "/" not in value:
+        raise InvalidArgumentError(f"{name}: {value!r} is not an IPv{version} network")
+    return str(found)

@@ -11,14 +11,15 @@ from typing import Any
 import msgspec
 
 from covey.container_runtime import check_settings
+from covey.default_bridge import check as check_bridge
 from covey.engine_settings import EngineSettings
 from covey.errors import InvalidArgumentError
 from covey.log_driver import validate_log_config
 from engine.listen_address import InheritedSockets, ListenAddress, TcpAddress, UnixAddress, parse_listen_address
 from manager.interface import parse_store
 from node.addresses import JOIN_PORT
-from node.config_file import DEFAULT_FILE, file_values, read_file, require_choices
-from node.option_table import OPTIONS, Option
+from node.config_file import DEFAULT_FILE, file_values, prefix, read_file, require_choices
+from node.option_table import FIXED, OPTIONS, Option
 from node.option_values import flag
 
 MTLS_PORT = 2378
@@ -98,10 +99,13 @@ def parse_command_line(arguments: Sequence[str]) -> CommandLine:
         "--config", type=Path, default=None, metavar="FILE", help=f"configuration file (default {DEFAULT_FILE})"
     )
     parser.add_argument("--validate", action="store_true", default=False, help="check the configuration and exit")
-    for option in OPTIONS:
+    for option in (*OPTIONS, *FIXED):
         _add_argument(parser, option)
     parsed = vars(parser.parse_args(arguments))
     config, is_validation = parsed.pop("config"), parsed.pop("validate")
+    for option in FIXED:
+        if option.flag in parsed:
+            option.convert(f"--{option.flag}", parsed[option.flag])
     flags = {
         option.field: option.convert(f"--{option.flag}", parsed[option.field])
         for option in OPTIONS
@@ -113,12 +117,13 @@ def parse_command_line(arguments: Sequence[str]) -> CommandLine:
 
 def _add_argument(parser: argparse.ArgumentParser, option: Option) -> None:
     names = [f"-{option.short}"] if option.short else []
-    more: dict[str, Any] = {"nargs": "?", "const": "true", "metavar": "true|false"} if option.convert is flag else {}
+    is_flag = option.convert is flag or not option.field
+    more: dict[str, Any] = {"nargs": "?", "const": "true", "metavar": "true|false"} if is_flag else {}
     if option.metavar:
         more["metavar"] = option.metavar
     if option.is_list:
         more["action"] = "append"
-    parser.add_argument(*names, f"--{option.flag}", dest=option.field, help=option.help, **more)
+    parser.add_argument(*names, f"--{option.flag}", dest=option.field or option.flag, help=option.help, **more)
 
 
 def merge(line: CommandLine, read: ReadFile = read_file) -> DaemonOptions:
@@ -128,12 +133,17 @@ def merge(line: CommandLine, read: ReadFile = read_file) -> DaemonOptions:
         InvalidArgumentError: an option is invalid, or stands in both places.
     """
     path, text = read(line.config)
-    found = {**line.flags, **file_values(path, text, line.flags)}
+    of_file = file_values(path, text, line.flags)
+    found = {**line.flags, **of_file}
     names = {option.field for option in OPTIONS if option.is_engine}
     engine = EngineSettings(**{name: value for name, value in found.items() if name in names})
     rest = {name: value for name, value in found.items() if name not in names}
     options = DaemonOptions(**rest, engine=engine)
     _check(options)
+    try:
+        check_bridge(engine.default_bridge)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{prefix(path) if of_file else ''}{error.message}") from None
     return options
 
 

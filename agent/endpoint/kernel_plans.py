@@ -151,7 +151,7 @@ def _bridge(network: LocalNetwork, default_mtu: int) -> BridgeNetwork:
         masquerade=options.masquerade,
         mode4=options.mode4,
         mode6=options.mode6,
-        mtu=default_mtu if network.is_predefined else options.mtu or default_mtu,
+        mtu=default_mtu if network.is_predefined and options.mtu == MAX_DEFAULT_MTU else options.mtu or default_mtu,
         ipv6=network.ipv6,
     )
 

@@ -67,7 +67,7 @@ def wishes(
     """The ports to publish, those with a fixed number first, so that no drawn one takes them.
 
     `published_before` has the drawn number of a port on a host address: a restart keeps it. `default_address` and that of the
-    container's network replace an empty host address, for IPv4.
+    container's network replace an empty host address; one that is not of all addresses is the only one then.
 
     Raises InvalidArgumentError for an address of a family that the container has no address of.
     """
@@ -80,7 +80,11 @@ def wishes(
             before = {published_before.get((port, host), 0) for host in hosts}
             if not first and len(before) == 1 and (number := before.pop()):
                 first = last = number
-            on_loopback6 = item.host_address in {"", ANY6, LOOPBACK6} and not port.endswith("sctp")
+            on_loopback6 = (
+                (item.host_address or any4) in {ANY4, ANY6, LOOPBACK6}
+                and item.host_address != ANY4
+                and not port.endswith("sctp")
+            )
             if hosts or on_loopback6:
                 found.append(PortWish(port, hosts, first, last, on_loopback6))
     return sorted(found, key=lambda wish: (not wish.first, wish.last - wish.first))
@@ -99,10 +103,12 @@ def all_published(
 
 def _hosts(address: str, container: ReachableContainer, port: str, any4: str) -> Iterator[str]:
     if not address:
-        if container.v4:
+        if container.v4 and ":" not in any4:
             yield any4
-        if container.v6:
+        if container.v6 and any4 in {ANY4, ANY6}:
             yield ANY6
+        elif container.v6 and ":" in any4:
+            yield any4
         return
     if not container.of(address) and address != LOOPBACK6:
         if address == ANY6:  # `-p [::]:80:80` beside IPv4 is common, and harmless

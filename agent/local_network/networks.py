@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
@@ -28,9 +29,10 @@ from agent.local_network.model import (
     device_name,
     predefined_id,
 )
-from agent.local_network.options import DEFAULT_BRIDGE
+from agent.local_network.options import DEFAULT_BRIDGE, DEFAULT_MTU, HOST_BINDING, ICC, MASQUERADE, MTU
 from agent.local_network.store import LocalNetworkStore
 from agent.network.model import HostRoute
+from covey.default_bridge import DefaultBridge, ipam_config
 from covey.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
 from covey.network_pools import AddressPool
 from covey.objects.network import IPAM, IPAMConfig
@@ -39,12 +41,21 @@ from covey.objects.network import IPAM, IPAMConfig
 class LocalNetworks:
     """One per daemon. `bridge` is the device of the network of that name; `pools` replace Docker's default address pools."""
 
-    def __init__(self, path: Path, *, engine_id: str, bridge: str, pools: Sequence[AddressPool] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        engine_id: str,
+        bridge: str,
+        pools: Sequence[AddressPool] = (),
+        settings: DefaultBridge | None = None,
+    ) -> None:
         self._engine_id = engine_id
         self._pool6 = subnets.unique_local_pool(engine_id)
         self._path = path
         self._bridge = bridge
         self._pools = tuple(pools)
+        self._settings = settings or DefaultBridge()
         self._store: LocalNetworkStore | None = None
         self._networks: dict[str, LocalNetwork] = {}
         self.addresses = AddressBook()
@@ -58,6 +69,8 @@ class LocalNetworks:
         for name in PREDEFINED:
             if name not in names:
                 self._insert(self._predefined(name, routes))
+            elif name == BRIDGE:
+                self._configure_bridge(routes)
 
     def close(self) -> None:
         self.events.close()
@@ -158,20 +171,49 @@ class LocalNetworks:
         )
         if name != BRIDGE:
             return found
-        pools = [pool for pool in self._pools if ":" not in pool.base] or subnets.DEFAULT_POOLS
-        subnet = subnets.choose_subnet(pools, creation.network_subnets(self.list()), self._foreign(routes))
-        config = subnets.complete(IPAMConfig(subnet=str(subnet)), with_gateway=True)
+        return self._configured(found, routes)
+
+    def _configure_bridge(self, routes: Sequence[HostRoute]) -> None:
+        """Bring the network `bridge` of an earlier start to the daemon's options."""
+        before = self.get(BRIDGE)
+        wanted = self._configured(before, routes)
+        if wanted != before:
+            self._opened().replace(wanted)
+            self._networks[wanted.id] = wanted
+
+    def _configured(self, bridge: LocalNetwork, routes: Sequence[HostRoute]) -> LocalNetwork:
+        """The network `bridge` as the daemon's options say. Subnets that they leave open stay, or the host chooses them."""
+        settings = self._settings
+        others = creation.network_subnets([each for each in self.list() if each.id != bridge.id])
+        pools = {
+            4: [pool for pool in self._pools if ":" not in pool.base] or subnets.DEFAULT_POOLS,
+            6: [*(pool for pool in self._pools if ":" in pool.base), self._pool6],
+        }
+        ranges = {4: (settings.bip, settings.fixed_cidr), 6: (settings.bip6, settings.fixed_cidr6)}
+        configs = []
+        for version in (4, 6) if settings.ipv6 else (4,):
+            config = ipam_config(*ranges[version])
+            if config is not None:
+                subnets.check_free([ip_network(config.subnet)], others, self._foreign(routes))
+            config = config or next((one for one in bridge.ipam.configs if _version(one) == version), None)
+            if config is None:
+                config = IPAMConfig(subnet=str(subnets.choose_subnet(pools[version], others, self._foreign(routes))))
+            configs.append(subnets.complete(config, with_gateway=True))
         options = {
             DEFAULT_BRIDGE: "true",
-            "com.docker.network.bridge.enable_icc": "true",
-            "com.docker.network.bridge.enable_ip_masquerade": "true",
-            "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
+            ICC: str(settings.icc).lower(),
+            MASQUERADE: str(settings.masquerade).lower(),
+            HOST_BINDING: settings.binding or "0.0.0.0",
             BRIDGE_NAME: self._bridge,
-            "com.docker.network.driver.mtu": "1500",
+            MTU: str(settings.mtu or DEFAULT_MTU),
         }
-        return msgspec.structs.replace(found, ipam=IPAM(configs=(config,)), options=options)
+        return msgspec.structs.replace(bridge, ipv6=settings.ipv6, ipam=IPAM(configs=tuple(configs)), options=options)
 
     def _opened(self) -> LocalNetworkStore:
         if self._store is None:
             raise RuntimeError("the networks of this host are not open")
         return self._store
+
+
+def _version(config: IPAMConfig) -> int:
+    return ip_network(config.subnet).version

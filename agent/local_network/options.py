@@ -28,6 +28,8 @@ MACVLAN_MODE, IPVLAN_MODE, IPVLAN_FLAG, PARENT = "macvlan_mode", "ipvlan_mode", 
 
 MAX_DEVICE_NAME = 15
 MAX_MTU = 65_535
+DEFAULT_MTU = 1500
+"""What the default bridge shows unless an option of the daemon says otherwise; it has the MTU of the way out, if that is smaller."""
 MAX_VLAN = 4094
 MIN_MTU, MIN_MTU_IPV6 = 68, 1280
 _TRUE, _FALSE = {"1", "t", "T", "TRUE", "true", "True"}, {"0", "f", "F", "FALSE", "false", "False"}

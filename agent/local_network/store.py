@@ -46,5 +46,9 @@ class LocalNetworkStore:
         except sqlite3.IntegrityError:
             raise AlreadyExistsError(f"network with name {network.name} already exists") from None
 
+    def replace(self, network: LocalNetwork) -> None:
+        """Store other contents of a network that exists."""
+        self._db.execute("UPDATE network SET body = ? WHERE id = ?", (msgspec.json.encode(network), network.id))
+
     def delete(self, network_id: str) -> None:
         self._db.execute("DELETE FROM network WHERE id = ?", (network_id,))

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from covey.container_runtime import RuntimeProgram
+from covey.default_bridge import DefaultBridge
 from covey.engine_settings import Ulimit
 from covey.errors import InvalidArgumentError
 from covey.network_pools import AddressPool
@@ -170,3 +171,76 @@ def test_address_pools_come_from_flags_or_from_tables_and_malformed_ones_are_ref
         ("base=10.10.0.0/16,size=24,more=1", "unknown field 'more'"),
     ):
         assert words in refusal("--default-address-pool", text)
+
+
+def test_the_default_bridge_is_configured_by_dockers_keys() -> None:
+    file = """
+        bip = "10.9.0.1/16"
+        fixed-cidr = "10.9.4.0/24"
+        default-gateway = "10.9.0.1"
+        ipv6 = true
+        fixed-cidr-v6 = "fd00:9::/64"
+        mtu = 1400
+        icc = false
+        ip-masq = false
+        ip = "127.0.0.1"
+        iptables = true
+        userland-proxy = false
+        ip-forward = true
+    """
+    assert options(file=file).engine.default_bridge == DefaultBridge(
+        bip="10.9.0.1/16",
+        fixed_cidr="10.9.4.0/24",
+        gateway="10.9.0.1",
+        ipv6=True,
+        fixed_cidr6="fd00:9::/64",
+        mtu=1400,
+        icc=False,
+        masquerade=False,
+        binding="127.0.0.1",
+    )
+    assert options("--bip", "10.9.0.1/16", "--icc=false", "--mtu", "1400").engine.bip == "10.9.0.1/16"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("bip", '"10.9.0.1"', "is not an IPv4 address with a prefix"),
+        ("bip", '"10.9.0.0/16"', "give the bridge's address, such as 10.9.0.1/16"),
+        ("bip", '"nonsense"', "invalid CIDR address"),
+        ("bip6", '"fd00::1/64"', "bip6 needs ipv6"),
+        ("fixed-cidr", '"fd00::/64"', "is not an IPv4 network"),
+        ("fixed-cidr-v6", '"fd00::/64"', "fixed-cidr-v6 needs ipv6"),
+        ("default-gateway", '"10.9.0.1"', "needs bip"),
+        ("mtu", "20", "invalid MTU number: 20"),
+        ("ip", '"here"', "is not an ip address"),
+        ("icc", '"perhaps"', "neither true nor false"),
+        ("bridge", '"none"', "docker run --network none"),
+        ("bridge", '"br0"', "com.docker.network.bridge.name=NAME"),
+        ("iptables", "false", "nftables tables of its own"),
+        ("ip6tables", "false", "nftables tables of its own"),
+        ("firewall-backend", '"iptables"', "nftables tables of its own"),
+        ("ip-forward", "false", "containers need forwarding"),
+        ("userland-proxy", "true", "published ports need no proxy"),
+        (
+            "default-network-opts",
+            '{ bridge = { "com.docker.network.driver.mtu" = "1400" } }',
+            "docker network create -o",
+        ),
+        ("host-gateway-ips", '["192.0.2.1"]', "--add-host"),
+        ("allow-direct-routing", "true", "nat-unprotected"),
+    ],
+)
+def test_a_network_option_that_cannot_be_followed_is_refused_by_key_and_file(key: str, value: str, words: str) -> None:
+    message = refusal(file=f"{key} = {value}")
+    assert message.startswith("unable to configure the daemon with file /etc/covey/coveyd.toml: ")
+    assert key in message
+    assert words in message
+
+
+def test_ranges_and_gateways_must_fit_the_address_of_the_bridge() -> None:
+    bip = ("--bip", "10.9.0.1/16")
+    assert "fixed-cidr: 10.8.0.0/24 is not within 10.9.0.0/16" in refusal(*bip, "--fixed-cidr", "10.8.0.0/24")
+    assert "default-gateway: 10.9.0.2 is not supported" in refusal(*bip, "--default-gateway", "10.9.0.2")
+    assert "too small for ipv6" in refusal("--ipv6", "--mtu", "1000")
+    assert "--iptables: 'false' is not supported" in refusal("--iptables=false")

@@ -47,7 +47,10 @@ def test_a_drawn_port_stays_over_a_restart() -> None:
 
 def test_the_daemons_default_address_replaces_an_empty_one_only() -> None:
     found = wishes({"80/tcp": binding("80"), "81/tcp": binding("81", "0.0.0.0")}, {}, DUAL, "127.0.0.1")
-    assert [wish.host_addresses for wish in found] == [("127.0.0.1", "::"), ("0.0.0.0",)]
+    assert [wish.host_addresses for wish in found] == [("127.0.0.1",), ("0.0.0.0",)]
+    assert not any(wish.on_loopback6 for wish in found)
+    (found6,) = wishes({"80/tcp": binding("80")}, {}, DUAL, "fd00::9")
+    assert found6.host_addresses == ("fd00::9",)
 
 
 def test_publishing_all_adds_exposed_ports_that_have_no_binding() -> None:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.local_network.model import BRIDGE, NetworkRequirements
+from agent.local_network.model import BRIDGE, LocalNetwork, NetworkRequirements
 from agent.local_network.networks import LocalNetworks
+from covey.default_bridge import DefaultBridge
 from covey.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, PermissionDeniedError
+from covey.objects.network import IPAMConfig
 
 
 def opened(folder: Path) -> LocalNetworks:
@@ -30,6 +32,29 @@ def test_networks_survive_a_restart_and_the_predefined_ones_keep_their_ids(tmp_p
     later.remove(later.get("web"))
     later.close()
     assert opened(tmp_path).find("web") is None
+
+
+def test_the_daemons_options_configure_the_default_bridge_at_each_start(tmp_path: Path):
+    def start(settings: DefaultBridge) -> LocalNetwork:
+        networks = LocalNetworks(tmp_path / "networks.db", engine_id="engine", bridge="covey0", settings=settings)
+        networks.open([])
+        bridge = networks.get(BRIDGE)
+        networks.close()
+        return bridge
+
+    first = start(DefaultBridge())
+    assert start(DefaultBridge()) == first
+    chosen = start(DefaultBridge(bip="10.9.0.1/16", fixed_cidr="10.9.4.0/24", icc=False, mtu=1400, binding="127.0.0.1"))
+    assert chosen.id == first.id
+    config = IPAMConfig(subnet="10.9.0.0/16", ip_range="10.9.4.0/24", gateway="10.9.0.1")
+    assert chosen.ipam.configs == (config,)
+    assert chosen.options["com.docker.network.bridge.enable_icc"] == "false"
+    assert chosen.options["com.docker.network.driver.mtu"] == "1400"
+    assert chosen.options["com.docker.network.bridge.host_binding_ipv4"] == "127.0.0.1"
+    dual = start(DefaultBridge(ipv6=True, fixed_cidr6="fd00:9::/64"))
+    assert dual.ipv6
+    assert dual.ipam.configs == (config, IPAMConfig(subnet="fd00:9::/64", gateway="fd00:9::1"))
+    assert start(DefaultBridge()).ipam.configs == (config,)
 
 
 def test_a_network_is_found_by_id_name_and_unique_beginning(tmp_path: Path):
