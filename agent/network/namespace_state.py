@@ -77,10 +77,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 
 class PolicyRule(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """A rule of policy routing: packets that match look their route up in `table`."""
+    """A rule of policy routing: packets that match look their route up in `table`, or go on at the rule with the priority `goto`."""
 
     priority: int
-    table: int
+    table: int = 0
+    goto: int = 0
     family: int = 4
     mark: int = 0
     mask: int = 0

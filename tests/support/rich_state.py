@@ -75,6 +75,7 @@ RICH: Fragment = {
             {
                 PolicyRule(priority=70, table=77, mark=5),
                 PolicyRule(priority=71, table=77, family=6, input_device="cvt0"),
+                PolicyRule(priority=73, goto=74),
                 PolicyRule(priority=72, table=77, source="10.3.0.0/16", mark=1, mask=0xFF),
             }
         ),
@@ -221,7 +222,7 @@ STRAYS = (
     Mutation(
         HOST,
         "ip rule add priority 90 fwmark 9 lookup 78 protocol 192",
-        ("rule", "4", "00090", "78", "9/4294967295", "", ""),
+        ("rule", "4", "00090", "table 78", "9/4294967295", "", ""),
     ),
     Mutation(
         HOST,

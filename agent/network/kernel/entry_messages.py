@@ -60,7 +60,7 @@ _EUI64_MIDDLE = b"\xff\xfe"
 _ONLINK = 4
 _CLONED = 0x200
 _KERNEL_PROTOCOLS = {1, 2, 9}  # redirect, kernel, router advertisement
-_TO_TABLE = 1
+_TO_TABLE, _GOTO = 1, 2
 _ADD = REQUEST | ACK | CREATE | REPLACE
 
 
@@ -111,14 +111,15 @@ def parse_route(body: bytes, devices: Mapping[int, str]) -> tuple[Item, Route, i
 
 
 def parse_rule(body: bytes) -> tuple[Item, PolicyRule, int] | None:
-    """The rule with its protocol, or None for one that does not name a table to look up."""
+    """The rule with its protocol, or None for one that names neither a table to look up nor another rule."""
     family, _, source_bits, _, table, _, _, action, _ = _RULE.unpack_from(body)
-    if action != _TO_TABLE:
+    if action not in (_TO_TABLE, _GOTO):
         return None
     found = attributes(body, _RULE.size)
     rule = PolicyRule(
         priority=to_int(found.get(6, b"")),
-        table=to_int(found[15]) if 15 in found else table,
+        table=0 if action == _GOTO else to_int(found[15]) if 15 in found else table,
+        goto=to_int(found.get(4, b"")) if action == _GOTO else 0,
         family=6 if family == socket.AF_INET6 else 4,
         mark=to_int(found.get(10, b"")),
         mask=to_int(found.get(16, b"")) if 10 in found else 0,
@@ -199,7 +200,8 @@ def route_message(route: Route, index: int, *, add: bool) -> bytes:
 
 
 def rule_message(rule: PolicyRule, *, add: bool) -> bytes:
-    parts = [u32(6, rule.priority), u32(15, rule.table), u8(21, ROUTE_PROTOCOL)]
+    action, target = (_GOTO, u32(4, rule.goto)) if rule.goto else (_TO_TABLE, u32(15, rule.table))
+    parts = [u32(6, rule.priority), target, u8(21, ROUTE_PROTOCOL)]
     bits = 0
     if rule.source:
         network = ip_network(rule.source)
@@ -209,7 +211,7 @@ def rule_message(rule: PolicyRule, *, add: bool) -> bytes:
         parts += [u32(10, rule.mark), u32(16, rule.mask)]
     if rule.input_device:
         parts.append(text(3, rule.input_device))
-    head = _RULE.pack(_FAMILIES[rule.family], 0, bits, 0, rule.table if rule.table < 256 else 252, 0, 0, _TO_TABLE, 0)
+    head = _RULE.pack(_FAMILIES[rule.family], 0, bits, 0, rule.table if rule.table < 256 else 252, 0, 0, action, 0)
     flags = REQUEST | ACK | CREATE | EXCLUSIVE if add else REQUEST | ACK
     return message(NEW_RULE if add else DELETE_RULE, flags, head + b"".join(parts))
 

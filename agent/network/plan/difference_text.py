@@ -50,7 +50,7 @@ def _value(value: Value | None) -> str:
     if isinstance(value, NftSet):
         return value.head
     if isinstance(value, PolicyRule):
-        return f"lookup {value.table}"
+        return f"goto {value.goto}" if value.goto else f"lookup {value.table}"
     if isinstance(value, Route):
         shown = {name: getattr(value, name) for name in _ROUTE_FIELDS}
         return " ".join(f"{name} {field}" for name, field in shown.items() if field and field != "unicast")

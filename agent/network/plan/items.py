@@ -107,7 +107,7 @@ def describe(item: Item) -> str:
     if kind == "route":
         return f"IPv{item[1]} route {item[3]} in table {item[2]}"
     if kind == "rule":
-        return f"IPv{item[1]} rule {int(item[2])} to table {item[3]}"
+        return f"IPv{item[1]} rule {int(item[2])} to {item[3]}"
     if kind == "neighbour":
         return f"neighbour {item[2]} of {item[1]}"
     if kind == "fdb":
@@ -179,7 +179,8 @@ def rule_item(rule: PolicyRule) -> tuple[Item, PolicyRule]:
     family = (6 if ":" in source else 4) if source else rule.family
     mask = rule.mask or (_ALL_BITS if rule.mark else 0)
     normal = msgspec.structs.replace(rule, source=source, family=family, mask=mask)
-    identity = (str(family), f"{rule.priority:05}", str(rule.table), f"{rule.mark}/{mask}", rule.input_device, source)
+    target = f"rule {rule.goto}" if rule.goto else f"table {rule.table}"
+    identity = (str(family), f"{rule.priority:05}", target, f"{rule.mark}/{mask}", rule.input_device, source)
     return ("rule", *identity), normal
 
 

@@ -13,7 +13,7 @@ Invariant: the same client port through two entry nodes is two connections: each
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -37,7 +37,8 @@ MARK = 0xC000_0000
 MARK_MASK = 0xFF00_0000
 _NODE_MASK = 0xFFFF
 _TABLE = 0x00C0_0000
-_IN_MESH_PRIORITY, _MARKED_PRIORITY = 69, 70
+_IN_MESH_PRIORITY, _FIRST_PRIORITY, _BUCKET_PRIORITY, _NODE_PRIORITY, _LAST_PRIORITY = 69, 70, 72, 100, 200
+_BUCKETS = 32
 _REFUSED = "refused"
 
 
@@ -109,7 +110,7 @@ def base(mesh: Mesh) -> Fragment:
     """The tunnel's device, this node's addresses on it, and the rules that all connections of the mesh share."""
     own, device = mesh.own, mesh.device
     addresses = {(device, f"{own.address}/32")} | ({(device, f"{own.address6}/128")} if own.address6 else set())
-    rules = {PolicyRule(priority=_IN_MESH_PRIORITY, table=254, family=family, input_device=device) for family in (4, 6)}
+    rules = {rule for family in (4, 6) for rule in _rules(device, family)}
     sources = [*_clients(own), *mesh.container_subnets]
     sealed = {encryption.table_name(mesh.prefix): encryption.guard(mesh.prefix, mesh.port, mesh.vni)}
     marked = {f"net/ipv4/conf/{device}/src_valid_mark": "1"}
@@ -144,6 +145,33 @@ def base(mesh: Mesh) -> Fragment:
     }
 
 
+def _rules(device: str, family: int) -> Iterator[PolicyRule]:
+    """The rules of all nodes: packets without a mark pass four, and those with one as many as there are buckets and nodes in one."""
+    yield PolicyRule(priority=_IN_MESH_PRIORITY, table=254, family=family, input_device=device)
+    yield PolicyRule(priority=_FIRST_PRIORITY, goto=_BUCKET_PRIORITY, family=family, mark=MARK, mask=MARK_MASK)
+    yield PolicyRule(priority=_FIRST_PRIORITY + 1, goto=_LAST_PRIORITY, family=family)
+    for bucket in range(_BUCKETS):
+        yield PolicyRule(
+            priority=_BUCKET_PRIORITY,
+            goto=_NODE_PRIORITY + bucket,
+            family=family,
+            mark=MARK | bucket,
+            mask=MARK_MASK | (_BUCKETS - 1),
+        )
+    # The end of the node's rules, which are jumped over. Nothing is in its table.
+    yield PolicyRule(priority=_LAST_PRIORITY, table=_TABLE, family=family)
+
+
+def _rule_of_node(number: int, family: int) -> PolicyRule:
+    return PolicyRule(
+        priority=_NODE_PRIORITY + number % _BUCKETS,
+        table=_TABLE + number,
+        family=family,
+        mark=MARK | number,
+        mask=MARK_MASK | _NODE_MASK,
+    )
+
+
 def node(mesh: Mesh, peer: MeshNode) -> Fragment:
     """The way to another node, and back to it for connections that came in there."""
     device = mesh.device
@@ -169,16 +197,12 @@ def _marked_way(mesh: Mesh, peer: MeshNode, state: NamespaceState) -> NamespaceS
     """The state with the way back for connections that have the mark of another node."""
     device, table = mesh.device, _TABLE + peer.number
     routes = {Route(destination="default", gateway=peer.address, device=device, table=table, onlink=True)}
-    rules = {PolicyRule(priority=_MARKED_PRIORITY, table=table, mark=MARK | peer.number, mask=MARK_MASK | _NODE_MASK)}
+    rules = {_rule_of_node(peer.number, 4)}
     if peer.address6:
         routes.add(
             Route(destination="default", family=6, gateway=peer.address6, device=device, table=table, onlink=True)
         )
-        rules.add(
-            PolicyRule(
-                priority=_MARKED_PRIORITY, table=table, family=6, mark=MARK | peer.number, mask=MARK_MASK | _NODE_MASK
-            )
-        )
+        rules.add(_rule_of_node(peer.number, 6))
     sets = _sets(
         snat=_clients(peer),
         marks={peer.mac: f"0x{MARK | peer.number:08x}"},

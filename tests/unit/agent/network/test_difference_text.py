@@ -53,6 +53,7 @@ def test_a_missing_device_is_shown_with_what_it_should_be():
         (NamespaceState(routes=frozenset({Route(destination="10.1.0.0/16", gateway="10.0.0.9")})), "IPv4 route 10.1.0.0/16 in table 254", "gateway 10.0.0.9"),
         (NamespaceState(routes=frozenset({Route(destination="fd00::/64", kind="unreachable")})), "IPv6 route fd00::/64 in table 254", "kind unreachable"),
         (NamespaceState(rules=frozenset({PolicyRule(priority=70, table=77)})), "IPv4 rule 70 to table 77", "lookup 77"),
+        (NamespaceState(rules=frozenset({PolicyRule(priority=70, goto=80)})), "IPv4 rule 70 to rule 80", "goto 80"),
         (NamespaceState(neighbours=frozenset({Neighbour("br0", "10.0.0.2", "02:00:00:00:00:02")})), "neighbour 10.0.0.2 of br0", "02:00:00:00:00:02"),
         (NamespaceState(fdb=frozenset({FdbEntry("vxlan0", "00:00:00:00:00:00", "10.0.0.2")})), "forwarding entry 00:00:00:00:00:00 to 10.0.0.2 of vxlan0", "10.0.0.2"),
         (NamespaceState(sysctls={"net/ipv4/ip_forward": "1"}), "sysctl net/ipv4/ip_forward", "1"),

@@ -67,6 +67,7 @@ def test_routes_come_back_as_they_were_sent(route):
         PolicyRule(priority=70, table=77),
         PolicyRule(priority=71, table=5000, mark=5, mask=0xFF, input_device="br0"),
         PolicyRule(priority=72, table=77, family=6, source="fd00::/64"),
+        PolicyRule(priority=72, goto=80, mark=0xC000_0000, mask=0xFF00_0000),
     ],
 )
 def test_rules_come_back_as_they_were_sent(rule):

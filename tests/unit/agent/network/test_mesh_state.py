@@ -1,5 +1,6 @@
 """The routing mesh of a node: what it publishes, where it sends it, and what a change costs."""
 
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from covey.objects.node import WireGuardDescription
 from covey.states import Protocol
 
 K = AssignmentKind
+FIRST = IPv4Address("10.0.0.0")
 NETWORK = Network(
     id="ing",
     spec=NetworkSpec(ingress=True),
@@ -145,6 +147,36 @@ def test_another_ingress_network_takes_the_place_of_one_in_a_single_step(state: 
     after = state.take_changes()
     assert after["mesh/node/n2"] == before["mesh/node/n2"]
     assert after["mesh/task/t2"] is None
+
+
+def test_a_thousand_nodes_have_few_rules_on_any_packets_way(state: MeshState) -> None:
+    """A packet walks the rules as the kernel does: by priority, and further on where a rule that matches says so."""
+    nodes = [
+        NodeEndpoint(**{**as_dict(node(3)), "id": f"n{n}/ing", "node_id": f"n{n}", "address": str(FIRST + n)})
+        for n in range(3, 1003)
+    ]
+    wide = Network(**{**as_dict(NETWORK), "ipam": IPAM(configs=(IPAMConfig(subnet="10.0.0.0/16"),))})
+    state.apply([put(K.NETWORK, wide), *(put(K.NODE_ENDPOINT, each) for each in nodes)])
+    rules = {rule for fragment in state.take_changes().values() for rule in host(fragment).rules if rule.family == 4}
+
+    def walk(mark: int) -> tuple[int, int]:
+        """The rules that the packet passes, and the table with a route for it; 0 if it leaves the mesh's rules."""
+        passed = at = 0
+        for rule in sorted(rules, key=lambda rule: rule.priority):
+            if rule.priority < at:
+                continue
+            passed += 1
+            if not rule.input_device and mark & rule.mask == rule.mark:
+                at = max(at, rule.goto)
+                if rule.table > 0xC00000:
+                    return passed, rule.table
+        return passed, 0
+
+    assert walk(0) == (4, 0)
+    for number in (3, 400, 1002):
+        passed, table_found = walk(0xC0000000 | number)
+        assert table_found == 0xC00000 + number
+        assert passed <= 70
 
 
 def with_options(**options: str) -> Network:
