@@ -39,7 +39,7 @@ def parse_resolv_conf(text: str) -> ResolverSettings:
 
 
 def host_nameservers(path: Path = RESOLV_CONF) -> tuple[str, ...]:
-    """The host's current nameservers. Loopback addresses are kept, because questions are forwarded in the host's namespace."""
+    """The host's current nameservers. Those on its loopback are kept: they are asked from the host's namespace."""
     try:
         return parse_resolv_conf(path.read_text()).nameservers[:MAX_NAMESERVERS]
     except OSError:

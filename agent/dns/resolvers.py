@@ -7,10 +7,9 @@ One per daemon. The network driver starts and stops the servers and sets their z
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from agent.dns.forwarder import DnsForwarder
 from agent.dns.server import ContainerResolver, ResolverSockets, Spawn
+from agent.dns.upstream import Upstream
 from agent.dns.zone import Zone
 
 
@@ -27,10 +26,10 @@ class ContainerResolvers:
         for container_id in tuple(self._resolvers):
             await self.stop(container_id)
 
-    async def serve(self, container_id: str, sockets: ResolverSockets, zone: Zone, servers: Sequence[str] = ()) -> None:
+    async def serve(self, container_id: str, sockets: ResolverSockets, zone: Zone, upstream: Upstream) -> None:
         """Start a DNS server on the sockets. An earlier server of the container is stopped."""
         await self.stop(container_id)
-        resolver = ContainerResolver(sockets, zone, self._forwarder, self._spawn, servers)
+        resolver = ContainerResolver(sockets, zone, self._forwarder, self._spawn, upstream)
         self._resolvers[container_id] = resolver
         resolver.start()
 

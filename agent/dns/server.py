@@ -11,16 +11,16 @@ import asyncio
 import logging
 import random
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
 from agent.dns import wire
 from agent.dns.forwarder import DnsForwarder, receive_message
+from agent.dns.upstream import RESOLVER_ADDRESS, Upstream
 from agent.dns.zone import Zone, ZoneAnswer
 
 logger = logging.getLogger(__name__)
 
-RESOLVER_ADDRESS = "127.0.0.11"  # the nameserver in a container's /etc/resolv.conf
 PREFERRED_PORT = 41053
 """The same after a daemon restart, so that flows continue. Another port when the application uses this one."""
 PACKETS_PER_WAKEUP = 64
@@ -80,7 +80,7 @@ def _bound(kind: int) -> socket.socket:
 
 
 class ContainerResolver:
-    """The DNS server. It owns the sockets from `start` to `stop`. `nameservers` (`--dns`) replace the host's."""
+    """The DNS server. It owns the sockets from `start` to `stop`, and the way to nameservers."""
 
     def __init__(
         self,
@@ -88,13 +88,13 @@ class ContainerResolver:
         zone: Zone,
         forwarder: DnsForwarder,
         spawn: Spawn,
-        nameservers: Sequence[str] = (),
+        upstream: Upstream,
     ) -> None:
         self._sockets = sockets
         self._zone = zone
         self._forwarder = forwarder
         self._spawn = spawn
-        self._nameservers = tuple(nameservers)
+        self._upstream = upstream
         self._answers: dict[bytes, tuple[bytes, ...]] = {}
         self._answers_bytes = 0
         self._rotation = random.randrange(1 << 16)  # noqa: S311 (spreads load, no secret)
@@ -115,6 +115,7 @@ class ContainerResolver:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._sockets.close()
+        self._upstream.close()
 
     def set_zone(self, zone: Zone) -> None:
         """Answer from this zone from now on."""
@@ -185,7 +186,7 @@ class ContainerResolver:
 
         async def forward() -> None:
             try:
-                self._send(await self._forwarder.ask(packet, question, over_tcp=False, servers=self._nameservers), peer)
+                self._send(await self._forwarder.ask(packet, question, self._upstream, over_tcp=False), peer)
             finally:
                 self._forwarded -= 1
 
@@ -222,7 +223,7 @@ class ContainerResolver:
                         packet = await receive_message(link)
                         reply = self.answer(packet, over_tcp=True)
                         if isinstance(reply, wire.Question):
-                            reply = await self._forwarder.ask(packet, reply, over_tcp=True, servers=self._nameservers)
+                            reply = await self._forwarder.ask(packet, reply, self._upstream, over_tcp=True)
                         if reply is None:
                             return
                         await loop.sock_sendall(link, len(reply).to_bytes(2, "big") + reply)

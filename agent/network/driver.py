@@ -26,6 +26,7 @@ from agent.background_tasks import BackgroundTasks
 from agent.dns.forwarder import DnsForwarder
 from agent.dns.resolv_conf import host_nameservers
 from agent.dns.resolvers import ContainerResolvers
+from agent.dns.upstream import Upstream, open_sockets_here
 from agent.dns.zone import NetworkZone
 from agent.network import netns
 from agent.network.draining import sweep
@@ -83,7 +84,8 @@ class NetworkDriver:
         self.tunnel_port = VXLAN_PORT
         self._in_other_namespace = bool(host_netns)
         self._background = BackgroundTasks("networks")
-        self._dns = ContainerResolvers(DnsForwarder(host_nameservers, self.open_socket), self._background.spawn)
+        self._host_nameservers = host_nameservers
+        self._dns = ContainerResolvers(DnsForwarder(), self._background.spawn)
         self._drain_due = asyncio.Event()
         self._changes: set[asyncio.Future[Any]] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -257,7 +259,13 @@ class NetworkDriver:
         sandbox = await self._change(opened, container_id)
         if sandbox.sockets is not None and not self._dns.is_serving(container_id):
             zone = self._started().zone(container_id)
-            await self._dns.serve(container_id, sandbox.sockets, zone, nameservers)
+            upstream = Upstream(
+                sandbox.open_sockets,
+                lambda family, kind, count: self.run_on_host(lambda: open_sockets_here(family, kind, count)),
+                self._host_nameservers,
+                nameservers,
+            )
+            await self._dns.serve(container_id, sandbox.sockets, zone, upstream)
         return sandbox.namespace.path
 
     async def _change(self, work: Coroutine[Any, Any, T], container_id: str = "") -> T:

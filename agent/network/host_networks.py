@@ -15,7 +15,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from agent.dns.server import RESOLVER_ADDRESS
+from agent.dns.upstream import RESOLVER_ADDRESS
 from agent.dns.zone import NetworkZone, Zone
 from agent.network import bridge_netfilter, links
 from agent.network.backends import BackendTable, service_backends

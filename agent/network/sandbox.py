@@ -5,9 +5,11 @@ Invariant: the namespace is named on disk and outlives the daemon. Devices, addr
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 from agent.dns.server import ResolverSockets, open_sockets
+from agent.dns.upstream import open_sockets_here
 from agent.network import links, netns
 from agent.network.model import Attachment, LocalAttachment
 from agent.network.netns import Namespace
@@ -32,6 +34,10 @@ class Sandbox:
         except BaseException:
             self.close()
             raise
+
+    def open_sockets(self, family: int, kind: int, count: int) -> list[socket.socket]:
+        """Sockets of the container, for questions to nameservers."""
+        return self.namespace.run(lambda: open_sockets_here(family, kind, count))
 
     def close(self) -> None:
         """Close the handles. The container keeps its network."""

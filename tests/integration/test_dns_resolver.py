@@ -25,10 +25,18 @@ pytestmark = pytest.mark.root
 class Upstream(asyncio.DatagramProtocol):
     """Upstream nameserver: answers known.example, truncates big.example over UDP, does not answer silent.example."""
 
+    def __init__(self, asked: list[str]) -> None:
+        self.asked = asked
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.asked.append(str(dnslib.DNSRecord.parse(data).q.qname))
+        if self.asked[-1] == "flood.example.":
+            for _ in range(200):
+                self.transport.sendto(b"\0\0" + data[2:], addr)
+            return
         reply = answer(data, over_tcp=False)
         if reply:
             self.transport.sendto(reply, addr)
@@ -41,6 +49,11 @@ def answer(data: bytes, *, over_tcp: bool) -> bytes | None:
     match name:
         case "known.example.":
             reply.add_answer(*dnslib.RR.fromZone("known.example. 60 A 192.0.2.7"))
+        case "loop.example.":
+            reply.add_answer(*dnslib.RR.fromZone("loop.example. 60 CNAME loop.example."))
+        case "large.example.":
+            for i in range(200):
+                reply.add_answer(*dnslib.RR.fromZone(f"large.example. 60 A 192.0.2.{i + 1}"))
         case "big.example." if over_tcp:
             for i in range(60):
                 reply.add_answer(*dnslib.RR.fromZone(f"big.example. 60 A 192.0.2.{i + 1}"))
@@ -54,7 +67,9 @@ def answer(data: bytes, *, over_tcp: bool) -> bytes | None:
 
 
 @asynccontextmanager
-async def upstream(net: SwitchedHosts) -> AsyncIterator[None]:
+async def upstream(net: SwitchedHosts) -> AsyncIterator[list[str]]:
+    """Yields the names that it was asked for over UDP."""
+    asked: list[str] = []
     udp = net.switch.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     udp.bind(("10.99.0.254", 53))
     tcp = net.switch.run(lambda: socket.create_server(("10.99.0.254", 53)))
@@ -65,10 +80,10 @@ async def upstream(net: SwitchedHosts) -> AsyncIterator[None]:
         writer.write(len(reply).to_bytes(2, "big") + reply)
         writer.close()
 
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Upstream, sock=udp)
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: Upstream(asked), sock=udp)
     server = await asyncio.start_server(serve_tcp, sock=tcp)
     try:
-        yield
+        yield asked
     finally:
         transport.close()
         server.close()
@@ -134,6 +149,7 @@ async def test_names_of_other_networks_do_not_resolve(tmp_path: Path) -> None:
         await net.apply()
         one = await net.run_task(net.hosts[0], 5)
         two = await net.run_task(net.hosts[0], 6, network="net2")
+        await one.host.connect(one.id, "docker_gwbridge", "eth2")
         await net.apply()
         assert await two.addresses("h6") == ["10.0.2.6"]
         assert (await one.resolve("h6")).header.rcode == dnslib.RCODE.NXDOMAIN
@@ -147,10 +163,77 @@ async def test_other_names_are_forwarded_to_the_hosts_nameservers(tmp_path: Path
         net.networks.append(overlay())
         await net.apply()
         client = await net.run_task(net.hosts[0], 50)
+        await client.host.connect(client.id, "docker_gwbridge", "eth1")
         assert await client.addresses("known.example") == ["192.0.2.7"]
         assert (await client.resolve("unknown.example")).header.rcode == dnslib.RCODE.NXDOMAIN
         assert (await client.resolve("big.example")).header.tc == 1
         assert len((await client.resolve("big.example", tcp=True)).rr) == 60
+
+
+async def test_questions_come_from_the_containers_own_namespace(tmp_path: Path) -> None:
+    """A container without a way out asks no one, not even the host's nameserver: names cannot carry data out of an internal network."""
+    async with switched_hosts(tmp_path, 1) as net, upstream(net) as asked:
+        net.networks.append(overlay())
+        await net.apply()
+        client = await net.run_task(net.hosts[0], 50)
+        assert (await client.resolve("known.example")).header.rcode == dnslib.RCODE.SERVFAIL
+        assert asked == [], "a container on internal networks reached the outside by its questions"
+        await client.host.connect(client.id, "docker_gwbridge", "eth1")
+        assert await client.addresses("known.example") == ["192.0.2.7"]
+
+
+async def test_own_nameservers_are_those_that_the_container_sees(tmp_path: Path) -> None:
+    """`--dns 127.0.0.1` is a server inside the container, and the host's loopback is not the container's."""
+    async with switched_hosts(tmp_path, 1) as net, upstream(net):
+        net.networks.append(overlay())
+        await net.apply()
+        client = await net.run_task(net.hosts[0], 50, nameservers=("127.0.0.1",))
+        await client.host.connect(client.id, "docker_gwbridge", "eth1")
+        assert (await client.resolve("known.example")).header.rcode == dnslib.RCODE.SERVFAIL
+        own = await client.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        own.bind(("127.0.0.1", 53))
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: Upstream([]), sock=own)
+        try:
+            assert await client.addresses("known.example") == ["192.0.2.7"]
+        finally:
+            transport.close()
+
+
+async def test_a_nameserver_on_the_hosts_loopback_is_asked_from_the_host(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net:
+        net.hosts[0].nameservers = ("127.0.0.53",)
+        net.networks.append(overlay())
+        await net.apply()
+        client = await net.run_task(net.hosts[0], 50)
+        local = await asyncio.to_thread(
+            net.hosts[0].namespace.run, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        )
+        local.bind(("127.0.0.53", 53))
+        asked: list[str] = []
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: Upstream(asked), sock=local)
+        try:
+            assert (await client.resolve("known.example")).header.rcode == dnslib.RCODE.SERVFAIL
+            assert asked == [], "a container on internal networks reached the outside by its questions"
+            await client.host.connect(client.id, "docker_gwbridge", "eth1")
+            assert await client.addresses("known.example") == ["192.0.2.7"]
+        finally:
+            transport.close()
+
+
+async def test_a_nameserver_that_lies_floods_or_sends_too_much_is_held_off(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net, upstream(net):
+        net.networks.append(overlay())
+        await net.apply()
+        client = await net.run_task(net.hosts[0], 50)
+        await net.apply()
+        await client.host.connect(client.id, "docker_gwbridge", "eth1")
+        large = await client.resolve("large.example")
+        assert (large.header.tc, large.rr) == (1, []), "the client got more than the 512 bytes that it can take"
+        loop = await client.resolve("loop.example")
+        assert [str(item.rdata) for item in loop.rr] == ["loop.example."]
+        slow = asyncio.create_task(client.resolve("flood.example"))
+        assert await client.addresses("h50") == ["10.0.1.50"]
+        assert (await slow).header.rcode == dnslib.RCODE.SERVFAIL
 
 
 async def test_a_silent_nameserver_gives_servfail_and_delays_no_other_question(tmp_path: Path) -> None:
@@ -159,6 +242,7 @@ async def test_a_silent_nameserver_gives_servfail_and_delays_no_other_question(t
         await net.apply()
         client = await net.run_task(net.hosts[0], 50)
         await net.apply()
+        await client.host.connect(client.id, "docker_gwbridge", "eth1")
         question = dnslib.DNSRecord.question("silent.example")
         slow = asyncio.create_task(client.run(lambda: question.send("127.0.0.11", 53, timeout=9)))
         assert await client.addresses("h50") == ["10.0.1.50"]

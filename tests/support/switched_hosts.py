@@ -53,6 +53,7 @@ class HostUnderTest:
     ) -> None:
         self.name, self.address, self.folder, self.namespace = name, address, folder, namespace
         self.prefix, self.times = prefix, times
+        self.nameservers: tuple[str, ...] = ("10.99.0.254",)
         self.driver = self.new_driver()
         self._local: tuple[NetworkDriver, LocalEndpoints] | None = None
 
@@ -81,7 +82,7 @@ class HostUnderTest:
         return NetworkDriver(
             self.address,
             self.folder,
-            lambda: ("10.99.0.254",),
+            lambda: self.nameservers,
             gateway_bridge=self.prefix,
             host_netns=self.namespace.path,
             rotation_times=self.times,
@@ -193,6 +194,7 @@ class SwitchedHosts:
         network: str = "net1",
         ready: bool = True,
         ipv6: str = "",
+        nameservers: Sequence[str] = (),
     ) -> Container:
         """Create a container on the host at 10.0.1.LAST, and at IPV6LAST if a prefix such as `fd00:1::` is given. Call `apply` to tell the other hosts."""
         container_id = f"c{last}{secrets.token_hex(6)}"
@@ -204,7 +206,7 @@ class SwitchedHosts:
         )  # fmt: skip
         address6 = f"{endpoint.address6}/64" if ipv6 else ""
         attachment = Attachment(network, f"{endpoint.address}/24", "eth0", address6=address6)
-        path = await host.driver.create_sandbox(container_id)
+        path = await host.driver.create_sandbox(container_id, nameservers=nameservers)
         await host.driver.attach(container_id, attachment)
         self.endpoints[endpoint.task_id] = endpoint
         container = Container(host, container_id, endpoint, path)
