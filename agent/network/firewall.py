@@ -100,22 +100,18 @@ def warning_text(bridge: str, chain: ForwardChain) -> str:
 
 
 def _remedy(bridge: str, chain: ForwardChain) -> str:
+    interfaces = (bridge, *(f"{beginning}+" for beginning in DEVICE_BEGINNINGS))
     if chain.owner == "ufw":
-        return "ufw default allow routed"
-    if chain.owner == "firewalld":
-        # Zones take whole interfaces; ports of the mesh are forwarded from any zone to a policy's target.
-        return (
-            f"firewall-cmd --permanent --zone=trusted --add-interface={bridge}; "
-            "firewall-cmd --permanent --new-policy=covey; firewall-cmd --permanent --policy=covey --add-ingress-zone=ANY; "
-            "firewall-cmd --permanent --policy=covey --add-egress-zone=ANY; "
-            "firewall-cmd --permanent --policy=covey --set-target=ACCEPT; firewall-cmd --reload"
-        )
+        return "; ".join(f"ufw route allow in on {each}; ufw route allow out on {each}" for each in interfaces)
+    if chain.owner == "firewalld":  # it accepts translated connections by itself
+        trusted = "; ".join(f"firewall-cmd --permanent --zone=trusted --add-interface={each}" for each in interfaces)
+        return f"{trusted}; firewall-cmd --reload"
     if chain.is_iptables:
         program = "iptables" if chain.family == "ip" else "ip6tables"
         accept = "; ".join(
             f"{program} -I FORWARD -i {device} -j ACCEPT; "
             f"{program} -I FORWARD -o {device} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-            for device in (bridge, *(f"{beginning}+" for beginning in DEVICE_BEGINNINGS))
+            for device in interfaces
         )
         return f"{accept}; {program} -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
     rule = f"nft insert rule {chain.family} {chain.table} {chain.name}"

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.network import managed_firewall
 from agent.network.firewall import ForwardChain, warning_text
+from agent.network.netns import Namespace
+from node.lab import host as machine
 from tests.support import labs, load_client
 from tests.support.echo_services import (
     MOUNTS,
@@ -107,8 +110,11 @@ def test_large_replies_pass_although_icmp_is_blocked(lab: LabCluster) -> None:
             lab.inside(host, "nft", "delete table inet mtu")
 
 
-def test_the_commands_of_the_firewall_warning_let_the_mesh_through(lab: LabCluster) -> None:
-    """The entry node and the task's node drop what they forward, and then allow what the warning names."""
+@pytest.mark.parametrize("managed", [False, True], ids=["commands", "managed"])
+def test_the_mesh_passes_firewalls_by_the_commands_of_the_warning_or_by_managed_rules(
+    lab: LabCluster, managed: bool
+) -> None:
+    """The entry node and the task's node drop what they forward, and then allow what the warning names, or get rules of ours."""
     chain = ForwardChain("inet", "own", "through")
     commands = warning_text("covey0", chain).partition("Allow them: ")[2].replace("nft ", "")
     hosts = (lab[1], lab[3])
@@ -118,7 +124,12 @@ def test_the_commands_of_the_firewall_warning_let_the_mesh_through(lab: LabClust
     try:
         assert outside(lab, "tcp", lab[1].address, 8080).startswith("error")
         for host in hosts:
-            lab.inside(host, "nft", commands)
+            if managed:
+                namespace = Namespace(f"/proc/{machine.init_pid(host)}/ns/net")
+                assert managed_firewall.apply(namespace, "covey0", wanted=True) == ("inet own through",)
+                namespace.close()
+            else:
+                lab.inside(host, "nft", commands)
         for kind in ("tcp", "udp"):
             for entry in hosts:
                 assert seen(outside(lab, kind, entry.address, 8080)) == OUTSIDE[4]

@@ -54,9 +54,10 @@ def test_ufw_and_firewalld_are_told_by_their_chains_and_have_commands_of_their_o
     ufw = LISTING.replace("chain DOCKER-USER {", "chain ufw-before-forward {")
     chains = dropping_chains(ufw)
     assert [chain.owner for chain in chains] == ["ufw", "", ""]
-    assert warning_text("covey0", chains[0]).endswith("ufw default allow routed")
+    assert warning_text("covey0", chains[0]).endswith("; ufw route allow in on cv+; ufw route allow out on cv+")
     firewalld = ForwardChain("inet", "firewalld", "filter_FORWARD", owner="firewalld")
     assert "firewalld's firewall table inet firewalld" in warning_text("covey0", firewalld)
+    assert "--zone=trusted --add-interface=covey0; " in warning_text("covey0", firewalld)
     assert warning_text("covey0", firewalld).endswith("; firewall-cmd --reload")
 
 
