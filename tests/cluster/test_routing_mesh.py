@@ -13,7 +13,7 @@ from agent.network import managed_firewall
 from agent.network.firewall import ForwardChain, warning_text
 from agent.network.netns import Namespace
 from node.lab import host as machine
-from tests.support import labs, load_client
+from tests.support import labs, load_client, loopback_intruder
 from tests.support.echo_services import (
     MOUNTS,
     OUTSIDE,
@@ -137,6 +137,26 @@ def test_the_mesh_passes_firewalls_by_the_commands_of_the_warning_or_by_managed_
     finally:
         for host in hosts:
             lab.inside(host, "nft", "delete table inet own")
+
+
+def test_a_task_reaches_no_program_of_its_host_by_loopback_addresses(lab: LabCluster) -> None:
+    """The task's device carries loopback addresses, for the programs of the host that use the mesh on 127.0.0.1."""
+    (task,) = lab.running("web", 1)
+    (shown,) = lab.json("inspect", lab.container(task), on=lab[3])
+    route = lab.inside(
+        lab[3], "nsenter", "-t", str(shown["State"]["Pid"]), "-n", "ip", "-o", "route", "get", OUTSIDE[4]
+    ).out
+    words = route.split()
+    device, own = (words[words.index(name) + 1] for name in ("dev", "src"))
+    listener = machine.command_inside(lab[3], [sys.executable, "-c", loopback_intruder.LISTENER, "127.0.0.1", "9191"])
+    outer = lab.inside(lab[3], "ip", "-o", "route", "get", own).out.split()
+    mac = lab.inside(lab[3], "cat", f"/sys/class/net/{outer[outer.index('dev') + 1]}/address").out.strip()
+    with labs.conversation(listener) as say:
+        wait(lambda: "9191" in lab.inside(lab[3], "ss", "-Huln").out, "the listener")
+        send = loopback_intruder.command(device, mac, own, "127.0.0.1", 9191)
+        lab.inside(lab[3], "nsenter", "-t", str(shown["State"]["Pid"]), "-n", *send)
+        lab.inside(lab[3], sys.executable, "-c", loopback_intruder.OWN, "127.0.0.1", "9191")
+        assert say("what arrived") == "own"
 
 
 def test_a_drained_node_answers_and_a_service_without_tasks_refuses_at_once(lab: LabCluster) -> None:
