@@ -11,11 +11,13 @@ import asyncio
 import logging
 import random
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
 from agent.dns import wire
 from agent.dns.forwarder import DnsForwarder, receive_message
+from agent.dns.negative_cache import NegativeCache
 from agent.dns.upstream import RESOLVER_ADDRESS, Upstream
 from agent.dns.zone import Zone, ZoneAnswer
 
@@ -97,6 +99,7 @@ class ContainerResolver:
         self._upstream = upstream
         self._answers: dict[bytes, tuple[bytes, ...]] = {}
         self._answers_bytes = 0
+        self._negative = NegativeCache()
         self._rotation = random.randrange(1 << 16)  # noqa: S311 (spreads load, no secret)
         self._tasks: set[asyncio.Task[None]] = set()
         self._forwarded = 0
@@ -134,7 +137,7 @@ class ContainerResolver:
                 return packet[:2] + wire.bad_version_reply(question)
             found = self._zone.find(question.name, question.qtype)
             if found is None:
-                return question
+                return self._negative.find(packet, time.monotonic()) or question
             ready = _rotations(question, found, wire.MAX_TCP_BYTES if over_tcp else question.max_reply_bytes)
             if not over_tcp:
                 self._remember(packet[2:], ready)
@@ -186,12 +189,18 @@ class ContainerResolver:
 
         async def forward() -> None:
             try:
-                self._send(await self._forwarder.ask(packet, question, self._upstream, over_tcp=False), peer)
+                self._send(await self._ask(packet, question, over_tcp=False), peer)
             finally:
                 self._forwarded -= 1
 
         self._forwarded += 1
         self._spawn_owned(forward())
+
+    async def _ask(self, packet: bytes, question: wire.Question, *, over_tcp: bool) -> bytes:
+        """The answer of a nameserver, which is remembered if it says that something does not exist."""
+        reply = await self._forwarder.ask(packet, question, self._upstream, over_tcp=over_tcp)
+        self._negative.put(packet, question, reply, time.monotonic())
+        return reply
 
     def _send(self, reply: bytes, peer: Any) -> None:
         try:
@@ -223,7 +232,7 @@ class ContainerResolver:
                         packet = await receive_message(link)
                         reply = self.answer(packet, over_tcp=True)
                         if isinstance(reply, wire.Question):
-                            reply = await self._forwarder.ask(packet, reply, self._upstream, over_tcp=True)
+                            reply = await self._ask(packet, reply, over_tcp=True)
                         if reply is None:
                             return
                         await loop.sock_sendall(link, len(reply).to_bytes(2, "big") + reply)

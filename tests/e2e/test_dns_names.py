@@ -132,10 +132,19 @@ def test_slots_nodes_and_tasks_have_names(lab: LabCluster, client: Client) -> No
 
 @pytest.mark.parametrize("end", ["exit", "scale", "rm"])
 def test_no_name_leads_to_a_task_that_has_stopped(lab: LabCluster, client: Client, end: str) -> None:
-    """The task is on another host than the client. Measured from the end of its container."""
+    """The task is on another host than the client. The median of three rounds, because other labs may share the machine."""
+    stale = []
+    for _ in range(3):
+        stale.append(seconds_of_stale_names(lab, client, end))
+        lab.docker("service", "rm", "web", check=None)
+    assert sorted(stale)[1] < STALE_SECONDS, stale
+
+
+def seconds_of_stale_names(lab: LabCluster, client: Client, end: str) -> float:
+    """The time from the end of a task's process until its names are gone on the client's host."""
     other = lab.hosts[1]
     options = ("--network", "net", "--restart-condition", "none", "--constraint", f"node.hostname=={other.name}")
-    lab.service("web", *options, "--stop-signal", "KILL", "--endpoint-mode", "dnsrr")
+    lab.service("web", *options, "--endpoint-mode", "dnsrr")
     (task,) = lab.running("web", 1)
     names = ("web", "tasks.web", f"web.{task['Slot']}", f"web.{other.name}", f"web.{task['Slot']}.{task['ID']}")
     labs.wait(lambda: all(client.answers(name) == {address_of(task)} for name in names), "the names of the task")
@@ -150,7 +159,7 @@ def test_no_name_leads_to_a_task_that_has_stopped(lab: LabCluster, client: Clien
     labs.wait(lambda: not process.exists(), "the end of the container")
     ended = time.monotonic()
     labs.wait(lambda: not any(known(client, name) for name in names), "the names to go")
-    assert time.monotonic() - ended < STALE_SECONDS
+    return time.monotonic() - ended
 
 
 def known(client: Client, name: str) -> bool:

@@ -61,6 +61,9 @@ def answer(data: bytes, *, over_tcp: bool) -> bytes | None:
             reply.header.tc = 1
         case "silent.example.":
             return None
+        case "never.example.":
+            reply.header.rcode = dnslib.RCODE.NXDOMAIN
+            reply.add_auth(*dnslib.RR.fromZone("example. 60 SOA ns.example. root.example. 1 60 60 60 60"))
         case _:
             reply.header.rcode = dnslib.RCODE.NXDOMAIN
     return reply.pack()
@@ -180,6 +183,27 @@ async def test_questions_come_from_the_containers_own_namespace(tmp_path: Path) 
         assert asked == [], "a container on internal networks reached the outside by its questions"
         await client.host.connect(client.id, "docker_gwbridge", "eth1")
         assert await client.addresses("known.example") == ["192.0.2.7"]
+
+
+async def test_what_does_not_exist_is_asked_once_until_a_network_has_it(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net, upstream(net) as asked:
+        net.networks.append(overlay())
+        await net.apply()
+        client = await net.run_task(net.hosts[0], 50)
+        await client.host.connect(client.id, "docker_gwbridge", "eth1")
+        question = dnslib.DNSRecord.question("never.example")
+        for tcp in (False, True, False):
+            found = dnslib.DNSRecord.parse(
+                await client.run(lambda tcp=tcp: question.send("127.0.0.11", 53, tcp=tcp, timeout=9))
+            )
+            assert (found.header.rcode, found.header.id) == (dnslib.RCODE.NXDOMAIN, question.header.id)
+        assert asked == ["never.example."]
+        assert found.auth[0].ttl <= 10
+        net.services.append(
+            VirtualService(id="s/net1", network_id="net1", service_id="s", name="never.example", address="10.0.1.3")
+        )
+        await net.apply()
+        assert await client.addresses("never.example") == ["10.0.1.3"]
 
 
 async def test_own_nameservers_are_those_that_the_container_sees(tmp_path: Path) -> None:
