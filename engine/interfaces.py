@@ -344,6 +344,11 @@ class LocalNetworks(Protocol):
 class NetworkVerification(Protocol):
     """The kernel's network state of this host; implemented by ``agent.network.driver.NetworkDriver``."""
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Rules of the host's own firewall that drop containers' packets."""
+        ...
+
     async def verify(self) -> Sequence[DifferenceText]:
         """How it differs from what is wanted."""
         ...

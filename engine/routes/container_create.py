@@ -20,6 +20,7 @@ from engine.translate.container_create.request import CreateRequest, Identity, c
 from engine.translate.resource_limits import HostCapacity
 
 _NAME_ATTEMPTS = 8
+_FIREWALL = "Published ports may not answer: the host's firewall drops forwarded packets. docker info names the chain and the remedy."
 
 
 async def create(context: RequestContext) -> web.Response:
@@ -29,9 +30,12 @@ async def create(context: RequestContext) -> web.Response:
     wanted = parse_platform(image_platform.read_platform(context.query("platform")))
     image = services.agent.images.get(request.config.image)
     image_platform.require(image, wanted, request.config.image)
-    warning = "" if wanted else image_platform.warning(image, host.goarch)
+    warnings = [*request.warnings, "" if wanted else image_platform.warning(image, host.goarch)]
     container = await _create(context, request, image)
-    return json_response({"Id": container.id, "Warnings": [*request.warnings, *([warning] if warning else [])]}, 201)
+    is_published = container.config.port_bindings or container.config.publish_all_ports
+    if is_published and services.agent.networks.warnings:
+        warnings.append(_FIREWALL)
+    return json_response({"Id": container.id, "Warnings": [each for each in warnings if each]}, 201)
 
 
 async def _create(context: RequestContext, request: CreateRequest, image: Image) -> Container:

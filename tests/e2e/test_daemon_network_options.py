@@ -93,6 +93,10 @@ def test_a_managed_firewall_carries_published_ports_and_what_containers_begin_in
         for version in dropped:
             assert outside(lab, hosts[version], 8080).startswith("error")
         wait(lambda: f"table {family} own" in lab.docker("info").err, "the warning in docker info")
+        other = unique("told")
+        told = lab.docker("create", "--name", other, "-p", "8099:80", IMAGE, "true").err
+        assert "WARNING: Published ports may not answer" in told
+        lab.docker("rm", other)
         shown = run_verify(lab)
         assert f"chain {family} own through" in shown
         assert "foreign" in shown
