@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent.container.model import HOST_NETWORK, ContainerConfig
+from agent.dns.resolv_conf import parse_resolv_conf
 
 _LOCAL = (
     "127.0.0.1\tlocalhost",
@@ -33,18 +34,20 @@ def hosts(config: ContainerConfig, name: str, host_file: str) -> str:
 
 
 def resolv_conf(config: ContainerConfig, host_file: str) -> str:
-    """The sandbox's resolver, or the configured name servers; the host's file if nothing is configured."""
-    options = config.dns_options
-    servers = config.dns
-    if config.resolver:
-        servers, options = (config.resolver,), options or ("ndots:0",)
-    if not (servers or config.dns_search or options):
+    """The host's file with what the container configures in its place: the sandbox's resolver or name servers, search domains, options.
+
+    As in Docker, what is not configured is the host's, `.` stands for no search domain, and a container that asks the sandbox's resolver
+    tries names as they are first (`ndots:0`), unless an option says otherwise.
+    """
+    servers = (config.resolver,) if config.resolver else config.dns
+    if not (servers or config.dns_search or config.dns_options):
         return host_file
-    host_lines = host_file.splitlines()
-    lines = [f"nameserver {server}" for server in servers] or [
-        line for line in host_lines if line.startswith("nameserver")
-    ]
-    search = " ".join(config.dns_search)
+    host = parse_resolv_conf(host_file)
+    options = config.dns_options or host.options
+    if config.resolver and not any(option.startswith("ndots:") for option in options):
+        options += ("ndots:0",)
+    search = " ".join(config.dns_search or host.search)
+    lines = [f"nameserver {server}" for server in servers or host.nameservers]
     lines += [f"search {search}"] if search and search != "." else []
     lines += [f"options {' '.join(options)}"] if options else []
     return "\n".join(lines) + "\n"

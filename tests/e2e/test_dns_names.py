@@ -195,3 +195,5 @@ def test_the_hosts_gateway_search_domains_and_options_reach_tasks_and_containers
     assert lab.execute(task, "cat", "/etc/resolv.conf").out == "nameserver 127.0.0.11\nsearch net\noptions ndots:2\n"
     lab.execute(task, "ping", "-c", "1", "-W", "2", "client")
     lab.execute(task, "ping", "-c", "1", "-W", "2", "host.docker.internal")
+    ask = ("run", "--rm", "--add-host", "host.docker.internal:host-gateway", labs.IMAGE)
+    lab.docker(*ask, "ping", "-c", "1", "-W", "2", "host.docker.internal")

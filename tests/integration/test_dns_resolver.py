@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,10 +16,11 @@ import dnslib
 import pytest
 
 from agent.dns.forwarder import QUERY_TIMEOUT_SECONDS
+from agent.dns.server import MAX_CONNECTIONS
 from agent.network.model import Attachment, NetworkChanges
 from covey.objects.assignment import NetworkEndpoint, VirtualService
 from covey.states import EndpointMode
-from tests.support.switched_hosts import SwitchedHosts, eventually, overlay, switched_hosts
+from tests.support.switched_hosts import SECONDS, SwitchedHosts, eventually, overlay, switched_hosts
 
 pytestmark = pytest.mark.root
 
@@ -342,6 +345,67 @@ async def test_many_addresses_are_truncated_over_udp_and_complete_over_tcp(tmp_p
         assert cut.header.tc == 1
         assert len(cut.rr) == 30
         assert len((await client.resolve("tasks.many", tcp=True)).rr) == 100
+
+
+async def test_hostile_clients_delay_no_one_and_leave_the_resolver_as_it_was(tmp_path: Path) -> None:
+    """Garbage, oversized packets, questions for ever on connections, and connections that say nothing, from another container."""
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        client, hostile = await net.run_task(net.hosts[0], 50), await net.run_task(net.hosts[0], 66)
+        await net.apply()
+        question = dnslib.DNSRecord.question("h50").pack()
+        stop = threading.Event()
+
+        def connected(kind: int) -> socket.socket:
+            link = socket.socket(socket.AF_INET, kind)
+            link.settimeout(SECONDS)
+            link.connect(("127.0.0.11", 53))
+            return link
+
+        def ask_for_ever(link: socket.socket) -> int:
+            """Write without a pause. A reader takes the answers, so that the connection never fills."""
+            many = (len(question).to_bytes(2, "big") + question) * 100
+            threading.Thread(target=drain, args=(link,), daemon=True).start()
+            sent = 0
+            while not stop.is_set():
+                link.sendall(many)
+                sent += 1
+            return sent
+
+        def drain(link: socket.socket) -> None:
+            while not stop.is_set() and link.recv(1 << 16):
+                pass
+
+        def send_garbage(link: socket.socket) -> None:
+            while not stop.is_set():
+                for packet in (b"", b"\0" * 11, b"\xff" * 60_000, question[:12] + b"\xc0\x0c\0\1\0\1", question[:-3]):
+                    with contextlib.suppress(OSError):
+                        link.send(packet)
+
+        silent = [await hostile.run(lambda: connected(socket.SOCK_STREAM)) for _ in range(MAX_CONNECTIONS // 2)]
+        work = [
+            asyncio.create_task(
+                asyncio.to_thread(ask_for_ever, await hostile.run(lambda: connected(socket.SOCK_STREAM)))
+            ),
+            asyncio.create_task(
+                asyncio.to_thread(send_garbage, await hostile.run(lambda: connected(socket.SOCK_DGRAM)))
+            ),
+        ]
+        try:
+            delays = []
+            for _ in range(20):
+                began = time.monotonic()
+                assert await client.addresses("h50") == ["10.0.1.50"]
+                delays.append(time.monotonic() - began)
+            assert sorted(delays)[10] < 0.2, delays
+        finally:
+            stop.set()
+            asked = (await asyncio.gather(*work))[0]
+            for link in silent:
+                link.close()
+        assert asked > 5, "the connection did not get its answers"
+        assert await hostile.addresses("h50") == ["10.0.1.50"]
 
 
 async def test_a_destroyed_container_leaves_no_resolver(tmp_path: Path) -> None:

@@ -85,5 +85,24 @@ def test_the_hosts_file_has_extra_hosts_and_the_containers_addresses() -> None:
 def test_resolv_conf_is_the_hosts_unless_configured() -> None:
     host = "nameserver 9.9.9.9\nsearch lan\n"
     assert etc_files.resolv_conf(config(), host) == host
-    assert etc_files.resolv_conf(config(dns=("127.0.0.11",)), host) == "nameserver 127.0.0.11\n"
+    assert etc_files.resolv_conf(config(dns=("1.1.1.1",)), host) == "nameserver 1.1.1.1\nsearch lan\n"
+    assert etc_files.resolv_conf(config(dns_search=(".",)), host) == "nameserver 9.9.9.9\n"
     assert etc_files.resolv_conf(config(dns_search=("a", "b")), host) == "nameserver 9.9.9.9\nsearch a b\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "search", "options"),
+    [
+        ({}, "search lan\n", "options timeout:3 ndots:0\n"),
+        ({"dns_search": ("a.b",)}, "search a.b\n", "options timeout:3 ndots:0\n"),
+        ({"dns_search": (".",)}, "", "options timeout:3 ndots:0\n"),
+        ({"dns_options": ("ndots:2",)}, "search lan\n", "options ndots:2\n"),
+        ({"dns_options": ("rotate",)}, "search lan\n", "options rotate ndots:0\n"),
+        ({"dns": ("1.2.3.4",)}, "search lan\n", "options timeout:3 ndots:0\n"),
+    ],
+)
+def test_a_container_that_asks_the_resolver_keeps_the_hosts_search_domains_and_options(given, search, options) -> None:
+    """The options are those of Docker 20.10 with the same flags."""
+    host = "nameserver 9.9.9.9\nsearch lan\noptions timeout:3\n"
+    found = etc_files.resolv_conf(config(resolver="127.0.0.11", **given), host)
+    assert found == f"nameserver 127.0.0.11\n{search}{options}"
