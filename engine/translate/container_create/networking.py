@@ -199,9 +199,12 @@ def _address(text: str, version: int) -> str:
 
 def _link_local(text: str) -> str:
     try:
-        return str(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
     except ValueError:
-        raise InvalidArgumentError(f"invalid link-local IP address: {text}") from None
+        address = None
+    if address is None or address.is_loopback or address.is_multicast or address.is_unspecified:
+        raise InvalidArgumentError(f"invalid link-local IP address: {text}")
+    return str(address)
 
 
 def _mac(text: str) -> str:

@@ -118,6 +118,10 @@ BAD = [
     (host(CgroupnsMode="foo"), "invalid cgroup namespace mode: foo"),
     ({"Hostname": "h", **host(UTSMode="host")}, "conflicting options: hostname and the UTS mode"),
     ({"Hostname": "h", **host(NetworkMode="container:x")}, "conflicting options: hostname and the network mode"),
+    (
+        {"NetworkingConfig": {"EndpointsConfig": {"web": {"IPAMConfig": {"LinkLocalIPs": ["::1"]}}}}},
+        "invalid link-local IP address: ::1",
+    ),
     (host(Links=["db:x:y"]), "bad format for links: db:x:y"),
     ({"NetworkingConfig": {"EndpointsConfig": {"web": {"Links": [":x"]}}}}, "bad format for links: :x"),
     (host(NetworkMode="container:x", Dns=["1.1.1.1"]), "conflicting options: dns and the network mode"),
