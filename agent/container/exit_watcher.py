@@ -1,14 +1,16 @@
 """Detection of container exits: conmon's exit file, or the process's pidfd if conmon died too.
 
-Invariant: an exit is recorded once, under the container's lock, before waiters and events learn of it. Everything that a
-run leaves in the runtime, the cgroups and the mount table is removed with it. Called by `agent.container.lifecycle` and
-by the inotify watch on the exit directory.
+Invariant: an exit is recorded once, under the container's lock, before waiters and events learn of it. Invariant: who
+learns of it finds the container's addresses and published ports free. Everything that a run leaves in the runtime, the
+cgroups and the mount table is removed with it. Called by `agent.container.lifecycle` and by the inotify watch on the exit
+directory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable
 
@@ -26,8 +28,11 @@ from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.container.runtimes import ContainerRuntimes
 from agent.runtime import cgroup, process
+from covey.errors import CoveyError
 
+_log = logging.getLogger(__name__)
 _CONMON_EXIT_SECONDS = 30.0
+_RELEASE_SECONDS = 2.0
 _SECOND_NS = 1_000_000_000
 
 
@@ -127,8 +132,21 @@ class ExitWatcher:
         await asyncio.to_thread(self._bundles.tear_down, record.config.id)  # unmounting may wait for the disk
         await self._bundles.release_volumes(record.config.id)
         cgroup.remove(self._cgroups, self._paths.cgroup(record.config.id, record.config.cgroup_parent))
+        await self._release_networks(record)
+
+    async def _release_networks(self, record: ContainerRecord) -> None:
         if record.config.netns_path not in {"", HOST_NETWORK}:
             await self._networks.release(record.config.id)
+
+    async def _free_networks(self, record: ContainerRecord) -> None:
+        """Give addresses and ports back. A kernel that refuses or hangs delays no exit: `clean_up` tries again."""
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._release_networks(record)
+        except (CoveyError, OSError) as error:  # also the deadline
+            _log.warning(
+                "container %s: its network is released later: %s", record.config.name, error or "it takes long"
+            )
 
     def _forget(self, record: ContainerRecord) -> bool:
         """Remove cgroup and runtime state of a container that has ended. False if that takes the runtime."""
@@ -171,6 +189,7 @@ class ExitWatcher:
                 status = ExitStatus(exit_status.LOST_EXIT_CODE, False, time.time_ns(), exit_status.MONITOR_DIED)
             self.unwatch(record)
             await self._end_log(record)
+            await self._free_networks(record)
             delay_seconds = self.publish_exit(record, status)
             await self.clean_up(record, ended=True)
         if delay_seconds is not None:

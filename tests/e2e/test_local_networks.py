@@ -240,6 +240,14 @@ def test_addresses_run_out_are_told_and_come_back(lab: LabCluster) -> None:
     assert address(lab, again, net) == "10.69.0.4"
 
 
+def test_addresses_and_ports_are_free_when_a_stop_or_kill_returns(lab: LabCluster) -> None:
+    """docker-compose stops a container, starts its successor with the same address and port, and then removes it."""
+    taken = ("--network", network(lab, "--subnet", "10.66.3.0/24"), "--ip", "10.66.3.9", "-p", "18066:80")
+    for end in (("stop", "-t", "0"), ("kill",)) * 3:
+        lab.docker(*end, container(lab, *taken))
+    container(lab, *taken)
+
+
 def test_a_new_daemon_takes_over_networks_and_containers_without_losing_a_packet(lab: LabCluster) -> None:
     net = network(lab, "--subnet", "10.70.0.0/24")
     first, second = container(lab, "--network", net, "--network-alias", "db"), container(lab, "--network", net)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+from signal import SIGKILL
 
 from agent.container import signals
 from agent.container.host import ContainerHost
@@ -11,7 +11,7 @@ from covey.errors import ConflictError
 
 
 async def kill_container(host: ContainerHost, ref: str, signal: str = "SIGKILL") -> None:
-    """Send the signal; does not wait for an exit. One that stops the container also ends its restarts."""
+    """Send the signal; as in Docker, only SIGKILL waits for the exit. One that stops the container also ends its restarts."""
     record = host.index.find(ref)
     number = signals.parse_signal(signal or "SIGKILL")
     if record.state.status is RunStatus.RESTARTING:
@@ -21,11 +21,14 @@ async def kill_container(host: ContainerHost, ref: str, signal: str = "SIGKILL")
         raise ConflictError(f"cannot kill container: {ref}: container {record.config.id} is not running")
     if not record.state.running:
         return
+    if number == SIGKILL:
+        await host.lifecycle.kill_and_wait(record)
+        return
     if _is_stop(record.config, number):
         host.lifecycle.request_stop(record)
     await host.lifecycle.send_signal(record, number)
 
 
 def _is_stop(config: ContainerConfig, number: int) -> bool:
-    """Whether the signal asks the container to end: SIGKILL and its own stop signal."""
-    return number in {signal.SIGKILL, signals.parse_signal(config.stop_signal or "SIGTERM")}
+    """Whether the signal asks the container to end: its own stop signal."""
+    return number == signals.parse_signal(config.stop_signal or "SIGTERM")
