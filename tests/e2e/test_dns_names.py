@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from agent.network.netns import Namespace
 from node.lab import host
+from node.lab.layout import LabHost
 from tests.support import labs
 from tests.support.labs import LabCluster
 
@@ -31,18 +33,19 @@ def lab(images: Path) -> Iterator[LabCluster]:
 
 def process_of(lab: LabCluster, task: dict[str, Any]) -> Path:
     """The folder in /proc of a task's process, as its host sees it."""
-    on = lab.host_of(task)
-    pid = lab.docker("inspect", "--format", "{{.State.Pid}}", lab.container(task), on=on).out.strip()
+    return process_of_container(lab, lab.container(task), lab.host_of(task))
+
+
+def process_of_container(lab: LabCluster, container: str, on: LabHost) -> Path:
+    pid = lab.docker("inspect", "--format", "{{.State.Pid}}", container, on=on).out.strip()
     return Path(f"/proc/{host.init_pid(on)}/root/proc/{pid}")
 
 
 class Client:
-    """A task on the first host, in whose network names are asked."""
+    """A container, in whose network names are asked."""
 
-    def __init__(self, lab: LabCluster) -> None:
-        lab.service("client", "--network", "net", "--constraint", f"node.hostname=={lab.hosts[0].name}")
-        self.lab, self.task = lab, lab.running("client", 1)[0]
-        self._namespace = Namespace(str(process_of(lab, self.task) / "ns/net"))
+    def __init__(self, process: Path) -> None:
+        self._namespace = Namespace(str(process / "ns/net"))
 
     def ask(self, name: str, kind: str = "A", *, tcp: bool = False) -> dnslib.DNSRecord:
         question = dnslib.DNSRecord.question(name, kind)
@@ -59,7 +62,9 @@ class Client:
 
 @pytest.fixture(scope="module")
 def client(lab: LabCluster) -> Iterator[Client]:
-    found = Client(lab)
+    """A task on the first host."""
+    lab.service("client", "--network", "net", "--constraint", f"node.hostname=={lab.hosts[0].name}")
+    found = Client(process_of(lab, lab.running("client", 1)[0]))
     try:
         yield found
     finally:
@@ -167,16 +172,24 @@ def known(client: Client, name: str) -> bool:
     return reply.header.rcode == 0 and bool(reply.rr)
 
 
-def test_containers_have_srv_records_of_the_ports_that_they_expose(lab: LabCluster) -> None:
+def test_containers_have_srv_records_of_the_ports_that_they_expose_and_names_while_they_run(lab: LabCluster) -> None:
     lab.docker("network", "create", "plain")
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(lab.docker, "network", "rm", "plain")
+        stack.callback(lab.docker, "rm", "-f", "db", "asks", check=None)
         for name in ("db", "asks"):
             lab.docker("run", "-d", "--name", name, "--network", "plain", "--expose", "5432", labs.IMAGE, *labs.SLEEP)
         found = lab.docker("exec", "asks", "nslookup", "-type=srv", "_5432._tcp.db", check=None).out
         assert re.search(r"_5432\._tcp\.db\s+service = 0 1 5432 db\.plain", found), found
-    finally:
-        lab.docker("rm", "-f", "db", "asks", check=None)
-        lab.docker("network", "rm", "plain")
+        on = lab.hosts[0]
+        asks = Client(process_of_container(lab, "asks", on))
+        stack.callback(asks.close)
+        process = process_of_container(lab, "db", on)
+        lab.docker("kill", "db")
+        labs.wait(lambda: not process.exists(), "the end of the container")
+        ended = time.monotonic()
+        labs.wait(lambda: not known(asks, "db") and not known(asks, "db.plain"), "the names to go")
+        assert time.monotonic() - ended < STALE_SECONDS
 
 
 def test_the_hosts_gateway_search_domains_and_options_reach_tasks_and_containers(lab: LabCluster) -> None:
