@@ -12,7 +12,7 @@ Invariant: only `zone_builder` changes a zone, and only what a change of the net
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -58,16 +58,21 @@ def build_network_zone(
     endpoints: Iterable[NetworkEndpoint],
     services: Iterable[VirtualService],
     local_aliases: Iterable[tuple[str, str]] = (),
+    *,
+    only: Container[bytes] | None = None,
 ) -> NetworkZone:
-    """Build a network's zone. `local_aliases` are (name, address) of this host's containers, which other hosts do not know."""
+    """Build a network's zone. `local_aliases` are (name, address) of this host's containers, which other hosts do not know.
+
+    With `only`, other names are left out.
+    """
     forward: dict[bytes, dict[bytes, None]] = {}
     reverse: dict[str, bytes] = {}
     network = name.lower().encode()
 
     def add(label: str, addresses: Iterable[str]) -> None:
-        if label:
-            slot = forward.setdefault(label.lower().encode(), {})
-            slot.update((_packed(address), None) for address in addresses)
+        key = label.lower().encode()
+        if key and (only is None or key in only):
+            forward.setdefault(key, {}).update(dict.fromkeys(map(_packed, addresses)))
 
     ordered = sorted(endpoints, key=lambda endpoint: endpoint.id)
     ready: dict[str, list[NetworkEndpoint]] = {}

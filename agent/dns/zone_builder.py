@@ -72,6 +72,7 @@ class ZoneBuilder:
             [self._endpoints[each] for each in endpoints],
             [self._services[each] for each in services],
             self._aliases,
+            only=labels,
         )
         for label in labels:
             self._forward.pop(label, None)

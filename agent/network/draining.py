@@ -17,6 +17,10 @@ from agent.network.netns import Namespace
 logger = logging.getLogger(__name__)
 
 
+_PAUSE_RATIO = 9
+_MAX_PAUSE_SECONDS = 0.25
+
+
 class Sweep(NamedTuple):
     """Connections to look through: those to the VIPs of `table`, and to any other translated address of `subnets`."""
 
@@ -30,15 +34,21 @@ class ConnectionDrain:
 
     def __init__(self) -> None:
         self._tables: dict[str, dict[str, dict[str, Backends]]] = {}
+        self._vips: dict[str, dict[str, Backends]] = {}
         self._due: dict[str, set[str]] = {}
         self._all_due: dict[str, tuple[str, ...]] = {}
 
     def set_backends(self, network_id: str, service_id: str, table: dict[str, Backends]) -> None:
         """A service's VIPs have these backends now."""
-        services = self._tables.setdefault(network_id, {})
-        lost = losing_vips(services.get(service_id, {}), table)
+        services, vips = self._tables.setdefault(network_id, {}), self._vips.setdefault(network_id, {})
+        before = services.get(service_id, {})
+        lost = losing_vips(before, table)
         if lost:
             self._due.setdefault(network_id, set()).update(lost)
+        for vip in before.keys() - table.keys():
+            if vips.get(vip) is before[vip]:  # another service may have the address by now
+                del vips[vip]
+        vips |= table
         if table:
             services[service_id] = table
         else:
@@ -49,7 +59,7 @@ class ConnectionDrain:
         self._all_due[network_id] = subnets
 
     def forget(self, network_id: str) -> None:
-        for held in (self._tables, self._due, self._all_due):
+        for held in (self._tables, self._vips, self._due, self._all_due):
             held.pop(network_id, None)
 
     def take(self) -> Sweep | None:
@@ -57,15 +67,17 @@ class ConnectionDrain:
         if self._all_due:
             network_id, subnets = self._all_due.popitem()
             self._due.pop(network_id, None)
-            return Sweep(network_id, self._table(network_id), tuple(ip_network(each) for each in subnets))
+            return Sweep(network_id, dict(self._vips.get(network_id, {})), tuple(ip_network(each) for each in subnets))
         if not self._due:
             return None
         network_id, vips = self._due.popitem()
-        current = self._table(network_id)
+        current = self._vips.get(network_id, {})
         return Sweep(network_id, {vip: current.get(vip, Backends()) for vip in vips})
 
-    def _table(self, network_id: str) -> dict[str, Backends]:
-        return {vip: found for table in self._tables.get(network_id, {}).values() for vip, found in table.items()}
+
+def drain_pause(spent: float) -> float:
+    """Seconds to wait after a look that took `spent` seconds: looking takes a tenth of a core at most, and nothing waits long."""
+    return min(_PAUSE_RATIO * spent, _MAX_PAUSE_SECONDS)
 
 
 def sweep(path: Path, work: Sweep) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -29,7 +30,7 @@ from agent.dns.resolvers import ContainerResolvers
 from agent.dns.upstream import Upstream, open_sockets_here
 from agent.dns.zone import NetworkZone
 from agent.network import netns
-from agent.network.draining import sweep
+from agent.network.draining import drain_pause, sweep
 from agent.network.firewall_watch import FirewallWatch
 from agent.network.host_networks import HostNetworks
 from agent.network.kernel_thread import KernelThread
@@ -154,7 +155,8 @@ class NetworkDriver:
         """Bring the tunnels of encrypted networks up before anything is sent through them."""
         address = host.overlays.endpoint.address
         try:
-            mtu = await host.overlays.encrypted_mtu() if address else 0
+            encrypts = self.encryption.has_tunnels or any(network.encrypted for network in changes.networks)
+            mtu = await host.overlays.encrypted_mtu() if address and encrypts else 0
             await self.encryption.apply(changes, Underlay(address=address, mtu=mtu, vxlan_port=self.tunnel_port))
         except (CoveyError, OSError) as error:
             return tuple(NetworkFailure(network.id, str(error)) for network in changes.networks if network.encrypted)
@@ -293,18 +295,23 @@ class NetworkDriver:
             self._dns.set_zone(container_id, zone)
 
     async def _drain_connections(self) -> None:
-        """Delete connections to stopped tasks, one network at a time, so that other work runs in between."""
+        """Delete connections to stopped tasks, one network at a time, so that other work runs in between.
+
+        Each look is followed by a pause in proportion, in which more changes gather for the next one.
+        """
         host = self._started()
         while True:
             await self._drain_due.wait()
             self._drain_due.clear()
             while (work := host.drain.take()) is not None:
+                began = time.monotonic()
                 try:
                     await self._thread.run(partial(sweep, host.overlays.path(work.network_id), work))
                 except (CoveyError, OSError) as error:
                     logger.warning(
                         "network %s: connections to stopped tasks could not be deleted: %s", work.network_id, error
                     )
+                await asyncio.sleep(drain_pause(time.monotonic() - began))
 
     def _started(self) -> HostNetworks:
         if self._host is None:

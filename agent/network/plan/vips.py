@@ -87,7 +87,11 @@ _HEADS = {
     "refused4": "type ipv4_addr;",
     "refused6": "type ipv6_addr;",
 }
+_UNTRACKED = ("ip daddr 224.0.0.0/4 notrack", "ip6 daddr ff00::/8 notrack")
 _CHAINS = {
+    # The bridge's own reports of groups, and containers' multicast, would be connections to look through whenever a backend goes.
+    "untracked": NftChain(hook="type filter hook prerouting priority -300; policy accept;", rules=_UNTRACKED),
+    "untracked-own": NftChain(hook="type filter hook output priority -300; policy accept;", rules=_UNTRACKED),
     "balance": NftChain(
         hook="type nat hook prerouting priority -100; policy accept;",
         rules=("ip daddr vmap @vips4", "ip6 daddr vmap @vips6"),

@@ -127,6 +127,11 @@ class Encryption:
             previous_public_key=previous.public_key if previous else "",
         )
 
+    @property
+    def has_tunnels(self) -> bool:
+        """Whether this host is on encrypted networks; without any, the underlay's MTU does not matter."""
+        return bool(self._state.vnis)
+
     async def apply(self, changes: NetworkChanges, underlay: Underlay) -> None:
         """Take over changes of the cluster and bring the tunnels to them.
 

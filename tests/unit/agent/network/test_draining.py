@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from agent.network.backends import Backends
-from agent.network.draining import ConnectionDrain, Sweep
+from agent.network.draining import ConnectionDrain, Sweep, drain_pause
 
 VIP = "10.0.1.100"
 TWO, ONE = Backends(frozenset("ab"), ("a", "b")), Backends(frozenset("ab"), ("a",))
@@ -41,3 +41,16 @@ def test_a_removed_network_is_forgotten():
     drain.set_backends("n", "s", {VIP: ONE})
     drain.forget("n")
     assert drain.take() is None
+
+
+def test_an_address_that_went_to_another_service_leads_to_its_backends():
+    drain = ConnectionDrain()
+    drain.set_backends("n", "old", {VIP: TWO})
+    drain.set_backends("n", "new", {VIP: ONE})
+    drain.set_backends("n", "old", {})
+    assert drain.take() == Sweep("n", {VIP: ONE})
+
+
+def test_looking_for_connections_takes_a_tenth_of_a_core_at_most():
+    assert drain_pause(0.010) >= 0.090
+    assert drain_pause(60) <= 0.25
