@@ -134,10 +134,11 @@ class Agent:
                 stack.push_async_callback(close)
             self._routes = foreign_routes(await self.networks.host_routes())
             self.containers.start_by_policy()
-            background = BackgroundTasks("images")
+            background = BackgroundTasks("agent")
             await background.open()
             stack.push_async_callback(background.close)
             background.spawn(self._remove_released_images(), "removal of released images")
+            background.spawn(self.ports.mesh.retry_periodically(), "retry of ports of the routing mesh")
             yield
 
     async def _start_ports(self) -> None:

@@ -23,6 +23,7 @@ from covey.errors import CoveyError
 from covey.objects.assignment import AssignmentChange
 
 log = logging.getLogger(__name__)
+RETRY_SECONDS = 5.0
 _LOOPBACK_OWNER = "mesh"
 
 
@@ -93,13 +94,20 @@ class RoutingMesh:
             if not wanted:
                 return
             errors = await self._fragments.put_many(wanted)
-            self._failed = {key: changes[key] for key in errors}
+            self._failed = {key: changes[key] for key in changes if key in errors or (key in refused and changes[key])}
             for key, error in errors.items():
                 log.warning("routing mesh: %s: %s", key, error.message)
             self._loopback.set(_LOOPBACK_OWNER, self._loopback_ports())
             ended = self._state.take_ended_flows()
             if ended.udp or ended.gone:
                 await asyncio.to_thread(self._end_flows, ended)
+
+    async def retry_periodically(self) -> None:
+        """Take over ports that other programs have given up, and carry out what failed. Runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            if self._failed or self._refused:
+                await self.settle()
 
     def _reserve(self, ports: list[PublishedServicePort]) -> None:
         """Reserve the ports of the mesh, and free those that are published no more."""
