@@ -1,4 +1,4 @@
-"""The driver options of overlay networks that Covey acts on: the MTU, and the VXLAN id, which inspection shows and takes back. Pure.
+"""The driver options of overlay networks that Covey acts on: MTU, encryption, multicast, and the VXLAN id, which inspection shows. Pure.
 
 Called by the manager, which validates the options, and by agents, which apply them.
 """
@@ -18,6 +18,8 @@ VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 ENCRYPTED_OPTION = "encrypted"
 MESH_SNAT_OPTION = "covey.mesh.snat"
 """Option of the ingress network: tasks see the node that a client came in at, not the client."""
+MULTICAST_OPTION = "covey.multicast"
+"""Option of an overlay network: broadcasts and multicasts reach its containers on other hosts."""
 MAX_OPTIONS = 64
 MAX_OPTION_CHARACTERS = 1024
 MAX_VNI = (1 << 24) - 1
@@ -40,6 +42,7 @@ def check_network_options(network: str, options: Mapping[str, str]) -> None:
     requested_mtu(network, options)
     requested_vni(network, options)
     uses_mesh_snat(network, options)
+    carries_multicast(network, options)
 
 
 def uses_mesh_snat(network: str, options: Mapping[str, str]) -> bool:
@@ -48,12 +51,16 @@ def uses_mesh_snat(network: str, options: Mapping[str, str]) -> bool:
     Raises:
         InvalidArgumentError: the value is neither true nor false.
     """
-    text = options.get(MESH_SNAT_OPTION, "false")
-    if text not in ("true", "false"):
-        raise InvalidArgumentError(
-            f"network {network}: the option {MESH_SNAT_OPTION} must be true or false, not {text!r}"
-        )
-    return text == "true"
+    return _switch(network, options, MESH_SNAT_OPTION)
+
+
+def carries_multicast(network: str, options: Mapping[str, str]) -> bool:
+    """Whether hosts send copies of broadcasts and multicasts of a network with these options to each other.
+
+    Raises:
+        InvalidArgumentError: the value is neither true nor false.
+    """
+    return _switch(network, options, MULTICAST_OPTION)
 
 
 def is_encrypted(options: Mapping[str, str]) -> bool:
@@ -91,3 +98,10 @@ def requested_mtu(network: str, options: Mapping[str, str]) -> int:
             f"network {network}: the option {MTU_OPTION} must be a number from {MIN_MTU} to {MAX_MTU}, not {text!r}"
         )
     return int(text)
+
+
+def _switch(network: str, options: Mapping[str, str], option: str) -> bool:
+    text = options.get(option, "false")
+    if text not in ("true", "false"):
+        raise InvalidArgumentError(f"network {network}: the option {option} must be true or false, not {text!r}")
+    return text == "true"

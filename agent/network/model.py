@@ -54,6 +54,7 @@ class OverlayNetwork(msgspec.Struct, frozen=True):
     internal: bool = False
     more_subnets: tuple[Subnet, ...] = ()
     encrypted: bool = False
+    multicast: bool = False
 
     @property
     def subnets(self) -> tuple[Subnet, ...]:

@@ -70,6 +70,7 @@ def plan_network(network: OverlayNetwork, tunnel: TunnelEndpoint, mtu: int) -> O
         source=ANY_SOURCE if network.encrypted else tunnel.address,
         port=tunnel.port,
         mac=derived_mac(ipv4[0]) if ipv4 else "",
+        multicast=network.multicast,
         gateways=gateways,
         subnets=tuple(each.subnet for each in network.subnets if not each.gateway),
     )
@@ -110,7 +111,7 @@ def plan_changes(
     for address in delta.addresses:
         endpoint = None if address in local else state.owner(overlay.id, address)
         changes[f"{prefix}/address/{address}"] = (
-            overlays.remote_endpoint(overlay.id, _remote(endpoint))
+            overlays.remote_endpoint(overlay, _remote(endpoint))
             if endpoint is not None and endpoint.host not in {"", overlay.host}
             else None
         )

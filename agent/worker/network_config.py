@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from agent.network.model import NetworkChanges, OverlayNetwork, Subnet
-from covey.network_options import is_encrypted, requested_mtu
+from covey.network_options import carries_multicast, is_encrypted, requested_mtu
 from covey.objects import Network
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService
 
@@ -40,4 +40,5 @@ def _overlay(network: Network) -> OverlayNetwork:
         internal=network.spec.internal,
         more_subnets=tuple(subnets[1:]),
         encrypted=is_encrypted(network.spec.driver.options),
+        multicast=carries_multicast(network.spec.annotations.name, network.spec.driver.options),
     )

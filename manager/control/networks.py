@@ -13,7 +13,13 @@ from covey.errors import (
 )
 from covey.ids import IdSource
 from covey.ipam_validation import Subnet, check_ipam, overlap, parse_subnet
-from covey.network_options import MESH_SNAT_OPTION, PREDEFINED_LABEL, check_network_options, requested_vni
+from covey.network_options import (
+    MESH_SNAT_OPTION,
+    MULTICAST_OPTION,
+    PREDEFINED_LABEL,
+    check_network_options,
+    requested_vni,
+)
 from covey.objects import Driver, Network, NetworkSpec, Task, replace
 from covey.states import TaskState
 from covey.task_predicates import is_attachment, should_run
@@ -128,6 +134,10 @@ def _require_supported(spec: NetworkSpec) -> None:
         if MESH_SNAT_OPTION in spec.driver.options and not spec.ingress:
             raise InvalidArgumentError(
                 f"network {name}: the option {MESH_SNAT_OPTION} is one of the ingress network: remove it, or create it with --ingress"
+            )
+        if MULTICAST_OPTION in spec.driver.options and spec.ingress:
+            raise InvalidArgumentError(
+                f"network {name}: the ingress network carries no multicasts; remove the option {MULTICAST_OPTION}"
             )
     if spec.ipam.driver.name not in {"", "default"}:
         raise UnsupportedError(f"IPAM driver {spec.ipam.driver.name} is not supported: use default")

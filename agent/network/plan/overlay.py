@@ -4,8 +4,10 @@ Invariant: forwarding entries come from the cluster's state and are never learnt
 namespace, so its UDP socket stays with the host while its bridge is out of reach of the host's firewall.
 
 The VXLAN device answers ARP and neighbour solicitations for remote endpoints itself (`proxy`). What nobody answers ends there: without
-an all-zero entry the device sends no copies to other hosts. The bridge has a permanent neighbour for every endpoint, because it leads
-connections to VIPs there.
+an all-zero entry the device sends no copies to other hosts. A network with `multicast` has one for each host with an endpoint of it:
+the device sends a copy of every broadcast and multicast there (head-end replication). Unknown unicast never comes to the device,
+because the bridge floods none to its port, and ARP still ends at the proxy. The bridge has a permanent neighbour for every endpoint,
+because it leads connections to VIPs there.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from agent.network.namespace_state import (
     container_key,
     network_key,
 )
+from agent.network.plan.items import REPLICATION_MAC
 from agent.network.plan.names import port_name
 
 BRIDGE, TUNNEL = "br0", "vxlan0"
@@ -47,6 +50,7 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     mac: str
     gateways: tuple[str, ...] = ()
     subnets: tuple[str, ...] = ()
+    multicast: bool = False
     source: str = ""
     """The source of VXLAN packets, if it is another address than `host`."""
 
@@ -84,7 +88,7 @@ def network(overlay: Overlay) -> Fragment:
         "vxlan_l2miss": 0,
         "vxlan_l3miss": 0,
     }
-    options: dict[str, int | str] = {"mcast_snooping": 0} if overlay.has_ipv6 else {}
+    options: dict[str, int | str] = {"mcast_snooping": 0} if overlay.has_ipv6 or overlay.multicast else {}
     sysctls = {"net/ipv6/conf/default/disable_ipv6": "1"}
     if overlay.has_ipv6:
         for device in (BRIDGE, TUNNEL):
@@ -111,12 +115,18 @@ def network(overlay: Overlay) -> Fragment:
     return {network_key(overlay.id): state}
 
 
-def remote_endpoint(network_id: str, endpoint: OverlayEndpoint) -> Fragment:
-    """An endpoint on another host: its host, and the neighbour entries by which this host answers for it and reaches it."""
+def remote_endpoint(overlay: Overlay, endpoint: OverlayEndpoint) -> Fragment:
+    """An endpoint on another host: its host, and the neighbour entries by which this host answers for it and reaches it.
+
+    All endpoints of a host want the same replication entry, which goes with the last of them.
+    """
+    entries = {FdbEntry(TUNNEL, endpoint.mac, endpoint.host), FdbEntry(TUNNEL, endpoint.mac)}
+    if overlay.multicast:
+        entries.add(FdbEntry(TUNNEL, REPLICATION_MAC, endpoint.host))
     addresses = [address for address in (endpoint.address, endpoint.address6) if address]
     return {
-        network_key(network_id): NamespaceState(
-            fdb=frozenset({FdbEntry(TUNNEL, endpoint.mac, endpoint.host), FdbEntry(TUNNEL, endpoint.mac)}),
+        network_key(overlay.id): NamespaceState(
+            fdb=frozenset(entries),
             neighbours=frozenset(
                 Neighbour(device, address, endpoint.mac) for device in (TUNNEL, BRIDGE) for address in addresses
             ),

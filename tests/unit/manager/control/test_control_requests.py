@@ -363,6 +363,16 @@ NETWORKS_REFUSED: list[tuple[dict[str, Any], type[CoveyError], str]] = [
     ({"driver": Driver(name="bridge")}, UnsupportedError, "bridge"),
     ({"driver": Driver(options={"covey.mesh.snat": "true"})}, InvalidArgumentError, "create it with --ingress"),
     (
+        {"driver": Driver(options={"covey.multicast": "yes"})},
+        InvalidArgumentError,
+        "covey.multicast must be true or false",
+    ),
+    (
+        {"ingress": True, "driver": Driver(options={"covey.multicast": "true"})},
+        InvalidArgumentError,
+        "carries no multicasts",
+    ),
+    (
         {"ingress": True, "driver": Driver(options={"covey.mesh.snat": "on"})},
         InvalidArgumentError,
         "must be true or false",

@@ -13,6 +13,7 @@ from agent.network.plan.overlay import (
     remote_endpoint,
 )
 from agent.network.plan.resolver import TABLE, plan_resolver
+from agent.network.plan.wanted import WantedState
 
 MAC = "02:42:0a:00:01:05"
 
@@ -47,12 +48,34 @@ def test_a_subnet_without_gateway_is_reached_over_the_bridge():
 
 
 def test_a_remote_endpoint_is_known_to_the_tunnel_and_to_the_bridge_in_both_families():
-    found = remote_endpoint("n", OverlayEndpoint(address="10.0.1.5", address6="fd00::5", mac=MAC, host="192.0.2.2"))
+    found = remote_endpoint(
+        overlay(), OverlayEndpoint(address="10.0.1.5", address6="fd00::5", mac=MAC, host="192.0.2.2")
+    )
     state = found[network_key("n")]
     assert state.fdb == {FdbEntry("vxlan0", MAC, "192.0.2.2"), FdbEntry("vxlan0", MAC)}
     assert state.neighbours == {
         Neighbour(device, address, MAC) for device in ("vxlan0", "br0") for address in ("10.0.1.5", "fd00::5")
     }
+
+
+def test_copies_for_everybody_go_to_the_hosts_of_endpoints_until_the_last_one_leaves():
+    casting, entry = overlay(multicast=True), ("fdb", "vxlan0", "00:00:00:00:00:00", "192.0.2.2")
+    wanted = WantedState()
+    for last in (5, 6):
+        endpoint = OverlayEndpoint(address=f"10.0.1.{last}", mac=f"02:42:0a:00:01:0{last}", host="192.0.2.2")
+        wanted.replace(str(last), remote_endpoint(casting, endpoint))
+        assert entry in wanted.items(network_key("n"))
+    wanted.replace("5", None)
+    assert entry in wanted.items(network_key("n"))
+    wanted.replace("6", None)
+    assert entry not in wanted.items(network_key("n"))
+
+
+def test_a_network_with_multicast_keeps_unknown_unicast_from_the_tunnel_and_no_group_from_a_port():
+    links = network(overlay(multicast=True))[network_key("n")].links
+    assert links["vxlan0"].port_options["unicast_flood"] == 0
+    assert links["br0"].options == {"mcast_snooping": 0}
+    assert network(overlay())[network_key("n")].links["br0"].options == {}
 
 
 def test_an_interface_is_a_pair_between_the_bridge_and_the_container():
