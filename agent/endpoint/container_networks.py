@@ -221,7 +221,9 @@ class EndpointOwner:
     async def _settled(self, config: ContainerConfig, endpoints: tuple[EndpointSettings, ...]) -> NetworkConnection:
         """The connection of a running container with these endpoints, with or without the way out that overlay networks need."""
         gateway = next((item for item in endpoints if item.name == GATEWAY), None)
-        needed = self._needs_gateway(config, endpoints)
+        # A task without networks that the mesh leads to no more keeps its way out, which the bridge is to others.
+        is_only_one = bool(config.task_id) and endpoints == (gateway,)
+        needed = is_only_one or self._needs_gateway(config, endpoints)
         if gateway is not None and not needed:
             await self.local.detach(config.id, gateway.network_id)
             endpoints = tuple(item for item in endpoints if item is not gateway)
@@ -265,9 +267,9 @@ class EndpointOwner:
         bindings = config.port_bindings
         if config.publish_all_ports:
             bindings = all_published(bindings, config.exposed_ports)
-        if found is None or self._ports is None:
+        if self._ports is None:
             return connection
-        if not bindings:
+        if found is None or not bindings:
             await self._ports.withdraw(config.id)
             return msgspec.structs.replace(connection, published=())
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -184,9 +185,15 @@ def test_a_publication_changes_without_a_restart_of_the_task(lab: LabCluster) ->
     name = unique("moved")
     publish(lab, name, 8092)
     (before,) = lab.running(name, 1)
+    address = lab.host_of(before).address
     lab.docker("service", "update", "-q", "-d", "--publish-rm", "80/tcp", "--publish-add", "8093:80", name)
     wait(lambda: not outside(lab, "tcp", lab[1].address, 8093).startswith("error"), "the new port answers")
     wait(lambda: "refused" in outside(lab, "tcp", lab[1].address, 8092), "the old port does not")
+    lab.docker("service", "update", "-q", "-d", "--publish-rm", "80/tcp", name)
+    wait(lambda: outside(lab, "tcp", lab[1].address, 8093).startswith("error"), "no port answers")
+    for port, options in ((8098, "mode=host,published=8098,target=80"), (8099, "published=8099,target=80")):
+        lab.docker("service", "update", "-q", "-d", "--publish-add", options, name)
+        wait(partial(answers_at, lab, address, port), f"{port} answers")
     (after,) = lab.running(name, 1)
     assert after["ID"] == before["ID"]
     lab.docker("service", "rm", name)
@@ -230,6 +237,10 @@ def test_ports_in_mode_host_are_on_the_tasks_node_only(lab: LabCluster) -> None:
     (after,) = lab.running(name, 1)
     assert after["ID"] == before["ID"]
     lab.docker("service", "rm", name)
+
+
+def answers_at(lab: LabCluster, address: str, port: int) -> bool:
+    return not outside(lab, "tcp", address, port).startswith("error")
 
 
 def seen_or_empty(answer: str) -> str:

@@ -222,6 +222,16 @@ async def test_a_container_on_an_overlay_has_its_own_way_out_only_while_no_netwo
     assert [item.name for item in left.endpoints] == ["name-front", "docker_gwbridge"]
 
 
+async def test_a_task_without_networks_keeps_its_way_out_when_the_mesh_leads_to_it_no_more(host: Host):
+    """It lost its only interface with the last ingress port of its service, and its ports in mode host with it."""
+    owner = await host.owner()
+    made = await owner.connect(task(in_mesh=True))
+    assert [item.name for item in made.endpoints] == ["docker_gwbridge"]
+    after = await owner.publish(task(networks=made.endpoints, netns_path="/x"))
+    assert after.endpoints == made.endpoints
+    assert default_routes(host)
+
+
 async def test_what_a_container_cannot_have_is_refused_and_leaves_nothing(host: Host):
     owner = await host.owner()
     await create(owner, "own", "10.1.0.0/24")
