@@ -15,7 +15,7 @@ from pathlib import Path
 import dnslib
 import pytest
 
-from agent.dns.forwarder import QUERY_TIMEOUT_SECONDS
+from agent.dns.forwarder import QUERY_TIMEOUT_SECONDS, SERVER_TIMEOUT_SECONDS
 from agent.dns.server import MAX_CONNECTIONS
 from agent.network.model import Attachment, NetworkChanges
 from covey.objects.assignment import NetworkEndpoint, VirtualService
@@ -258,9 +258,11 @@ async def test_a_nameserver_that_lies_floods_or_sends_too_much_is_held_off(tmp_p
         assert (large.header.tc, large.rr) == (1, []), "the client got more than the 512 bytes that it can take"
         loop = await client.resolve("loop.example")
         assert [str(item.rdata) for item in loop.rr] == ["loop.example."]
+        began = time.monotonic()
         slow = asyncio.create_task(client.resolve("flood.example"))
         assert await client.addresses("h50") == ["10.0.1.50"]
         assert (await slow).header.rcode == dnslib.RCODE.SERVFAIL
+        assert time.monotonic() - began < SERVER_TIMEOUT_SECONDS, "wrong replies were read for as long as they came"
 
 
 async def test_a_silent_nameserver_gives_servfail_and_delays_no_other_question(tmp_path: Path) -> None:
@@ -367,8 +369,8 @@ async def test_hostile_clients_delay_no_one_and_leave_the_resolver_as_it_was(tmp
             """Write without a pause. A reader takes the answers, so that the connection never fills."""
             many = (len(question).to_bytes(2, "big") + question) * 100
             threading.Thread(target=drain, args=(link,), daemon=True).start()
-            sent = 0
-            while not stop.is_set():
+            sent, until = 0, time.monotonic() + SECONDS  # it ends even if the event loop never runs again
+            while not stop.is_set() and time.monotonic() < until:
                 link.sendall(many)
                 sent += 1
             return sent
