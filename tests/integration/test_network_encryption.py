@@ -19,6 +19,7 @@ import pytest
 
 from agent.network.model import Attachment, NetworkChanges
 from agent.network.plan.encryption import device_names, table_name
+from agent.network.wireguard import device
 from agent.network.wireguard.encryption import RotationTimes
 from covey.errors import UnsupportedError
 from covey.objects.assignment import NodeEndpoint
@@ -255,6 +256,32 @@ async def test_a_host_without_wireguard_refuses_the_network_by_name(
         await host.driver.create_sandbox("c1")
         with pytest.raises(UnsupportedError, match="secrets"):
             await host.driver.attach("c1", Attachment("net1", "10.0.1.5/24", "eth0"))
+
+
+async def test_wireguard_go_keeps_the_mtu_that_is_set_right_after_its_start(tmp_path: Path) -> None:
+    name = f"e{secrets.token_hex(3)}-mtu"
+
+    def kept_mtu() -> int:
+        device.start_process(name)
+        try:
+            subprocess.run(["ip", "link", "set", name, "mtu", "1440"], check=True)
+            subprocess.run(["wg", "show", name], stdout=subprocess.DEVNULL, check=True)
+            shown = subprocess.run(["ip", "-j", "link", "show", name], capture_output=True, check=True).stdout
+            return int(msgspec.json.decode(shown)[0]["mtu"])
+        finally:
+            device.end_process(name)
+
+    def rounds() -> list[int]:
+        # On one processor the process that wireguard-go leaves behind often runs after the next command.
+        processors = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(processors)})
+        try:
+            return [kept_mtu() for _ in range(20)]
+        finally:
+            os.sched_setaffinity(0, processors)
+
+    async with switched_hosts(tmp_path, 1) as net:
+        assert set(await asyncio.to_thread(on, net.hosts[0], rounds)) == {1440}
 
 
 async def restart(net: SwitchedHosts, host: HostUnderTest, container: Container) -> None:

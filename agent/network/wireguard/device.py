@@ -65,15 +65,19 @@ def exists(device: str) -> bool:
 
 
 def start_process(device: str) -> None:
-    """Start wireguard-go with a new device. It has the device and its control socket when this returns.
+    """Start wireguard-go with a new device. It answers on its control socket when this returns.
+
+    The command makes the device and ends before the process that it leaves behind sets the device's MTU to its own default. That process
+    answers only afterwards, so an MTU that is set after its answer stays.
 
     Raises:
-        UnavailableError: it did not start.
+        UnavailableError: it did not start, or does not answer.
     """
     end_process(device)
     failure = _failure(["wireguard-go", device], {"LOG_LEVEL": "error"})
     if failure:
         raise UnavailableError(f"wireguard-go could not make the device {device}: {failure}")
+    _wg(["show", device, "dump"])
 
 
 def end_process(device: str) -> None:
