@@ -26,6 +26,7 @@ from tests.bench.figures import Figure, table, with_peer
 from tests.bench.image_sharing import image_sharing
 from tests.bench.network_state import network_state
 from tests.bench.peer_swarm import swarm_lab
+from tests.bench.published_ports import published_ports
 from tests.bench.scale import scale
 from tests.bench.services import services
 from tests.bench.single_host import both_engines, single_host
@@ -36,7 +37,18 @@ from tests.bench.vips import vips
 from tests.bench.writes import secrets
 
 SECTIONS = ("memory", "services", "secrets", "throughput", "worker", "leader")
-COMPONENT_SECTIONS = ("store", "consensus", "scale", "dispatch", "network-state", "vips", "dns", "host", "images")
+COMPONENT_SECTIONS = (
+    "store",
+    "consensus",
+    "scale",
+    "dispatch",
+    "network-state",
+    "vips",
+    "ports",
+    "dns",
+    "host",
+    "images",
+)
 IMAGE_BYTES = 100 * 1000 * 1000
 SOURCE = "* measured once on a machine of this kind (Docker Engine 20.10.24): see docs/benchmarks.md"
 
@@ -133,6 +145,7 @@ def main() -> int:
     run.measure("dispatch", lambda: dispatch(rounds))
     run.measure("network-state", lambda: network_state(rounds))
     run.measure("vips", lambda: vips(rounds))
+    run.measure("ports", lambda: published_ports(options.name, rounds))
     run.measure("dns", lambda: dns(rounds))
     run.measure("host", lambda: beside_docker(options.name, rounds))
     run.measure("images", lambda: image_sharing(options.name, rounds))

@@ -13,7 +13,7 @@ Invariant: the same client port through two entry nodes is two connections: each
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -27,18 +27,11 @@ from agent.network.namespace_state import (
     NftChain,
     NftSet,
     NftTable,
-    PolicyRule,
     Route,
 )
-from agent.network.plan import encryption
+from agent.network.plan import encryption, mesh_marks
 from agent.network.plan.balance import balance
 
-MARK = 0xC000_0000
-MARK_MASK = 0xFF00_0000
-_NODE_MASK = 0xFFFF
-_TABLE = 0x00C0_0000
-_IN_MESH_PRIORITY, _FIRST_PRIORITY, _BUCKET_PRIORITY, _NODE_PRIORITY, _LAST_PRIORITY = 69, 70, 72, 100, 200
-_BUCKETS = 32
 _REFUSED = "refused"
 
 
@@ -110,7 +103,7 @@ def base(mesh: Mesh) -> Fragment:
     """The tunnel's device, this node's addresses on it, and the rules that all connections of the mesh share."""
     own, device = mesh.own, mesh.device
     addresses = {(device, f"{own.address}/32")} | ({(device, f"{own.address6}/128")} if own.address6 else set())
-    rules = {rule for family in (4, 6) for rule in _rules(device, family)}
+    rules = {rule for family in (4, 6) for rule in mesh_marks.common_rules(device, family)}
     sources = [*_clients(own), *mesh.container_subnets]
     sealed = {encryption.table_name(mesh.prefix): encryption.guard(mesh.prefix, mesh.port, mesh.vni)}
     marked = {f"net/ipv4/conf/{device}/src_valid_mark": "1"}
@@ -145,33 +138,6 @@ def base(mesh: Mesh) -> Fragment:
     }
 
 
-def _rules(device: str, family: int) -> Iterator[PolicyRule]:
-    """The rules of all nodes: packets without a mark pass four, and those with one as many as there are buckets and nodes in one."""
-    yield PolicyRule(priority=_IN_MESH_PRIORITY, table=254, family=family, input_device=device)
-    yield PolicyRule(priority=_FIRST_PRIORITY, goto=_BUCKET_PRIORITY, family=family, mark=MARK, mask=MARK_MASK)
-    yield PolicyRule(priority=_FIRST_PRIORITY + 1, goto=_LAST_PRIORITY, family=family)
-    for bucket in range(_BUCKETS):
-        yield PolicyRule(
-            priority=_BUCKET_PRIORITY,
-            goto=_NODE_PRIORITY + bucket,
-            family=family,
-            mark=MARK | bucket,
-            mask=MARK_MASK | (_BUCKETS - 1),
-        )
-    # The end of the node's rules, which are jumped over. Nothing is in its table.
-    yield PolicyRule(priority=_LAST_PRIORITY, table=_TABLE, family=family)
-
-
-def _rule_of_node(number: int, family: int) -> PolicyRule:
-    return PolicyRule(
-        priority=_NODE_PRIORITY + number % _BUCKETS,
-        table=_TABLE + number,
-        family=family,
-        mark=MARK | number,
-        mask=MARK_MASK | _NODE_MASK,
-    )
-
-
 def node(mesh: Mesh, peer: MeshNode) -> Fragment:
     """The way to another node, and back to it for connections that came in there."""
     device = mesh.device
@@ -195,17 +161,17 @@ def node(mesh: Mesh, peer: MeshNode) -> Fragment:
 
 def _marked_way(mesh: Mesh, peer: MeshNode, state: NamespaceState) -> NamespaceState:
     """The state with the way back for connections that have the mark of another node."""
-    device, table = mesh.device, _TABLE + peer.number
+    device, table = mesh.device, mesh_marks.table(peer.number)
     routes = {Route(destination="default", gateway=peer.address, device=device, table=table, onlink=True)}
-    rules = {_rule_of_node(peer.number, 4)}
+    rules = {mesh_marks.node_rule(peer.number, 4)}
     if peer.address6:
         routes.add(
             Route(destination="default", family=6, gateway=peer.address6, device=device, table=table, onlink=True)
         )
-        rules.add(_rule_of_node(peer.number, 6))
+        rules.add(mesh_marks.node_rule(peer.number, 6))
     sets = _sets(
         snat=_clients(peer),
-        marks={peer.mac: f"0x{MARK | peer.number:08x}"},
+        marks={peer.mac: f"0x{mesh_marks.mark(peer.number):08x}"},
         zones={peer.mac: str(peer.number)},
     )
     return msgspec.structs.replace(
@@ -320,7 +286,7 @@ def _chains(mesh: Mesh) -> dict[str, NftChain]:
     )
     to_mesh6 = f"oifname {device} {of_nodes6} snat ip6 to {own.address6}"
     return {
-        **({} if mesh.snat else _marking_chains(device)),
+        **({} if mesh.snat else mesh_marks.chains(device)),
         "guard": NftChain(
             hook="type filter hook prerouting priority -320; policy accept;",
             rules=('iifname != "lo" ip daddr 127.0.0.0/8 drop', 'iifname != "lo" ip saddr 127.0.0.0/8 drop'),
@@ -359,31 +325,5 @@ def _chains(mesh: Mesh) -> dict[str, NftChain]:
                 f"oifname {device} {of_nodes4} snat ip to {own.address}",
                 *((to_mesh6,) if own.address6 else ()),
             ),
-        ),
-    }
-
-
-def _marking_chains(device: str) -> dict[str, NftChain]:
-    """What marks connections with the node that they came in at, and leads replies back there."""
-    restore = f"ct direction reply ct mark & 0x{MARK_MASK:08x} == 0x{MARK:08x} meta mark set ct mark"
-    return {
-        "arrive": NftChain(
-            hook="type filter hook prerouting priority -310; policy accept;",
-            rules=(
-                f"iifname {device} meta mark set ether saddr map @marks",
-                f"iifname {device} ct original zone set ether saddr map @zones",
-            ),
-        ),
-        "remember": NftChain(
-            hook="type filter hook prerouting priority -150; policy accept;",
-            rules=(f"iifname {device} ct state new ct mark set meta mark",),
-        ),
-        # After firewalls have looked, at `filter` + 10, whether a packet's source is routed to where it came from: with the mark it is not.
-        "send-back": NftChain(hook="type filter hook prerouting priority 200; policy accept;", rules=(restore,)),
-        "remember-own": NftChain(hook="type route hook output priority -150; policy accept;", rules=(restore,)),
-        # The tunnel's own packets would inherit the mark and be routed into the tunnel again.
-        "wipe": NftChain(
-            hook="type filter hook postrouting priority -150; policy accept;",
-            rules=(f"oifname {device} meta mark set 0",),
         ),
     }
