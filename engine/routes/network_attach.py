@@ -40,12 +40,23 @@ async def disconnect(context: RequestContext) -> web.Response:
     else:
         network = await find_cluster_network(context, context.ref)
         name = network.spec.annotations.name if network else context.ref
+        if network is None:
+            _require_endpoint(context, container, force=force)
     try:
         await context.services.agent.containers.disconnect_network(container, name)
     except NotFoundError:
         if not (force and local and await context.services.agent.endpoints.local.remove_stale(local, container)):
             raise
     return empty_response()
+
+
+def _require_endpoint(context: RequestContext, container: str, *, force: bool) -> None:
+    """As in Docker, a running container leaves a network that nobody knows only by force, or if it still is on it."""
+    found = context.services.agent.containers.get(container)
+    on = {name for item in found.config.networks for name in (item.name, item.network_id)}
+    on |= {request.network for request in found.config.requested_networks}
+    if found.state.running and not force and context.ref not in on:
+        raise NotFoundError(f"network {context.ref} not found")
 
 
 def _require_attachable(network: Network | None) -> None:

@@ -219,6 +219,7 @@ def test_a_running_container_joins_and_leaves_and_a_stopped_one_at_its_start(lab
     lab.docker("network", "disconnect", net, name)
     assert not reaches(lab, other, "late")
     assert "is not connected to" in lab.docker("network", "disconnect", net, name, check=1).err
+    assert "network nowhere not found" in lab.docker("network", "disconnect", "nowhere", name, check=1).err
     lab.docker("stop", "-t", "0", name)
     lab.docker("network", "connect", net, name)
     lab.docker("start", name)
