@@ -6,6 +6,7 @@ existing networks. Called by the allocator.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import sha256
@@ -86,7 +87,7 @@ def _subnet(text: str) -> Subnet:
 
 def _choose_subnet(version: int, taken: Iterable[str], cluster: Cluster, *, ingress: bool) -> str | None:
     """The first free subnet of the pools. The very first is reserved for the ingress network while others are free."""
-    used = [subnet for subnet in map(_subnet, taken) if subnet.version == version]
+    used = sorted(span for family, *span in map(_span, taken) if family == version)
     candidates = _free_subnets(version, cluster, used)
     first = next(candidates, None)
     if first is None:
@@ -97,6 +98,13 @@ def _choose_subnet(version: int, taken: Iterable[str], cluster: Cluster, *, ingr
     return str(next(candidates, first))
 
 
+@functools.lru_cache(maxsize=65_536)
+def _span(text: str) -> tuple[int, int, int]:
+    """The family of a subnet, its first and its last address as numbers."""
+    subnet = _subnet(text)
+    return subnet.version, int(subnet.network_address), int(subnet.broadcast_address)
+
+
 def _pools(version: int, cluster: Cluster) -> list[Subnet]:
     pools = [pool for pool in map(_subnet, cluster.default_address_pool) if pool.version == version]
     if version == 6 and not pools:
@@ -104,20 +112,22 @@ def _pools(version: int, cluster: Cluster) -> list[Subnet]:
     return pools
 
 
-def _free_subnets(version: int, cluster: Cluster, used: Sequence[Subnet]) -> Iterator[Subnet]:
-    """Free subnets of the pools in order. Skips past the whole subnet that blocks a candidate."""
+def _free_subnets(version: int, cluster: Cluster, used: Sequence[Sequence[int]]) -> Iterator[Subnet]:
+    """Free subnets of the pools in order. ``used`` are first and last addresses in order, so one walk along them finds what is free."""
     length = cluster.subnet_size if version == 4 else IPV6_SUBNET_SIZE
     for pool in _pools(version, cluster):
         if length < pool.prefixlen:
             continue
         size = 1 << (pool.max_prefixlen - length)
-        start = int(pool.network_address)
-        while start <= int(pool.broadcast_address):
-            candidate = type(pool)((start, length))
-            blocker = next((other for other in used if other.overlaps(candidate)), None)
-            if blocker is None:
-                yield candidate
+        start, behind = int(pool.network_address), int(pool.broadcast_address) + 1
+        for first, last in used:
+            while start + size <= min(first, behind):
+                yield type(pool)((start, length))
                 start += size
-            else:
-                next_start = max(int(blocker.broadcast_address), int(candidate.broadcast_address)) + 1
-                start = -(-next_start // size) * size  # rounded up to a multiple of the size
+            if last >= start:
+                start = -(-(last + 1) // size) * size  # rounded up to a multiple of the size
+            if start >= behind:
+                break
+        while start < behind:
+            yield type(pool)((start, length))
+            start += size

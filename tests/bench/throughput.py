@@ -9,7 +9,7 @@ from typing import Any
 from covey.errors import CoveyError
 from node.lab import host as machine
 from node.lab.layout import LabHost
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, Target
 from tests.bench.subject import Subject, unique_name
 
 SECONDS = 3
@@ -39,7 +39,8 @@ def throughput(subject: Subject, rounds: int, *, virtual: bool = True) -> list[F
         Figure(f"TCP, {what}", "Gbit/s", tuple(values), swarm=swarm.get(what, ""), worst_is_least=True)
         for what, values in measured.items()
     ]
-    figures.append(_ratio("TCP, overlay / underlay", measured["overlay"], measured["underlay"], "0.62"))
+    target = Target(0.85, at_least=True) if virtual else None
+    figures.append(_ratio("TCP, overlay / underlay", measured["overlay"], measured["underlay"], "0.62", target))
     if virtual:
         figures.append(
             _ratio("TCP, virtual address / direct", measured["virtual address"], measured["overlay"], "no IPVS")
@@ -47,9 +48,9 @@ def throughput(subject: Subject, rounds: int, *, virtual: bool = True) -> list[F
     return figures
 
 
-def _ratio(title: str, above: list[float], below: list[float], swarm: str) -> Figure:
+def _ratio(title: str, above: list[float], below: list[float], swarm: str, target: Target | None = None) -> Figure:
     values = tuple(a / b for a, b in zip(above, below, strict=True))
-    return Figure(title, "", values, swarm=swarm, worst_is_least=True)
+    return Figure(title, "", values, target, swarm=swarm, worst_is_least=True)
 
 
 def _pin(subject: Subject, name: str, host: LabHost, mode: str) -> None:
