@@ -308,7 +308,6 @@ async def rotate(net: SwitchedHosts, host: HostUnderTest) -> None:
 
 async def assert_verified(net: SwitchedHosts) -> None:
     for host in net.hosts:
-        await host.driver.repair()  # wireguard-go may set an MTU of its own after its device is there
         assert [one for one in await host.driver.verify() if one.kind != "stray"] == []
 
 
