@@ -145,15 +145,19 @@ def choose_data_path_address(text: str, local: Sequence[LocalAddress]) -> str:
     """The address of this host for traffic between containers; empty if the advertise address is used.
 
     Raises:
-        InvalidArgumentError: it is not an IPv4 address of this host.
+        InvalidArgumentError: it is not an address of this host, or link-local.
     """
     if not text:
         return ""
     address = resolve_address(text, local)
-    if ":" in address or not is_local(address, local):
+    if ipaddress.ip_address(address).is_link_local:
         raise InvalidArgumentError(
-            f"the data path address {text} is not an IPv4 address of this host, which has "
-            f"{', '.join(_ipv4_addresses(local)) or 'none'}: specify one of these with --data-path-addr"
+            f"the data path address {text} is link-local, and other nodes cannot reach it: specify another one with --data-path-addr"
+        )
+    if not is_local(address, local):
+        raise InvalidArgumentError(
+            f"the data path address {text} is not an address of this host, which has "
+            f"{', '.join(item.address for item in local) or 'none'}: specify one of these with --data-path-addr"
         )
     return address
 

@@ -6,6 +6,7 @@ Invariant: everything here is forgotten when the leadership ends; what must last
 import asyncio
 import ipaddress
 import logging
+from collections.abc import Iterable
 
 from covey import codec
 from covey.clock import SECOND, Clock
@@ -79,6 +80,7 @@ class DispatcherTerm:
                 )
                 tx.update(replace(other, status=replaced))
             _require_unused_address(tx, node_id, addr)
+            _require_same_family(tx.nodes, node_id, description.data_path_addr or addr)
             status = node.status
             if status.state is not NodeState.READY or status.addr != addr:
                 changed = status.changed_at_ns if status.state is NodeState.READY else self._clock()
@@ -256,6 +258,21 @@ def _require_unused_address(tx: Tx, node_id: str, addr: str) -> None:
                 f"node {other.id} ({other.description.hostname}) has the address {addr} already: leave the cluster and join again "
                 "with a different --advertise-addr"
             )
+
+
+def _require_same_family(nodes: Iterable[Node], node_id: str, tunnel: str) -> None:
+    """Refuses a tunnel end of another family than those of the other READY nodes: no packet would go between them."""
+    for other in nodes:
+        end = other.description.data_path_addr or other.status.addr
+        if other.id == node_id or other.status.state is not NodeState.READY or not (end and tunnel):
+            continue
+        if (":" in end) != (":" in tunnel):
+            family = "IPv6" if ":" in end else "IPv4"
+            raise InvalidArgumentError(
+                f"the data path address {tunnel} of node {node_id} cannot reach {end} of node {other.id} ({other.description.hostname}): "
+                f"leave the cluster and join again with an {family} address for --data-path-addr"
+            )
+        return  # all READY nodes have the same
 
 
 def _affects_all_sessions(change: Change) -> bool:

@@ -111,6 +111,10 @@ def test_a_data_path_address_is_one_of_this_host() -> None:
     local = (LocalAddress("eth0", "10.0.0.7"), LocalAddress("eth1", "10.1.0.7"))
     assert choose_data_path_address("", local) == ""
     assert choose_data_path_address("eth1", local) == choose_data_path_address("10.1.0.7", local) == "10.1.0.7"
+    six = (*local, LocalAddress("eth1", "2001:db8::7"), LocalAddress("eth1", "fe80::7"))
+    assert choose_data_path_address("2001:db8::7", six) == "2001:db8::7"
+    with pytest.raises(InvalidArgumentError, match="link-local"):
+        choose_data_path_address("fe80::7", six)
     for text in ("10.9.9.9", "eth7", "2001:db8::1"):
         with pytest.raises(InvalidArgumentError):
             choose_data_path_address(text, local)

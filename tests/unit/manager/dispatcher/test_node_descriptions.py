@@ -53,6 +53,15 @@ async def test_an_address_belongs_to_the_node_that_is_ready_with_it() -> None:
     assert store.view().nodes.find("n2").status.addr == "10.0.2.15"
 
 
+async def test_tunnels_of_all_nodes_end_at_addresses_of_one_family() -> None:
+    store, term = await leading()
+    await store.update(lambda tx: tx.create(Node(id="n2")))
+    await term.register_node("n1", NodeDescription(hostname="east", data_path_addr="fd00::1"), "10.0.2.15")
+    with pytest.raises(InvalidArgumentError, match=r"fd00::1 of node n1 \(east\).*with an IPv6 address"):
+        await term.register_node("n2", NodeDescription(), "10.0.2.16")
+    await term.register_node("n2", NodeDescription(data_path_addr="fd00::2"), "10.0.2.16")
+
+
 async def test_after_a_recovery_a_host_takes_the_address_of_the_node_that_it_was_before() -> None:
     store, _ = await leading()
     await store.update(lambda tx: tx.create(Node(id="n2")))

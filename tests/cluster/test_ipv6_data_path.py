@@ -1,0 +1,44 @@
+"""Overlay networks whose tunnels run between IPv6 addresses of the hosts, plain and encrypted, at a port of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import labs
+from tests.support.labs import LabCluster, wait
+
+pytestmark = pytest.mark.root
+PORT = "5789"
+MTUS = {"plain": 1430, "sealed": 1350}
+
+
+@pytest.fixture(scope="module")
+def lab(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("six", 1, 2, init_cluster=False, archive=images) as running:
+        first = running[1]
+        options = ("--advertise-addr", first.address, "--data-path-port", PORT, "--data-path-addr", first.address6)
+        running.docker("swarm", "init", *options, on=first)
+        token = running.docker("swarm", "join-token", "-q", "worker", on=first).out.strip()
+        for host in running.workers:
+            join = ("--token", token, "--data-path-addr", host.address6, f"{first.address}:2377")
+            running.docker("swarm", "join", *join, on=host)
+        running.docker("network", "create", "-d", "overlay", "plain")
+        running.docker("network", "create", "-d", "overlay", "--opt", "encrypted", "sealed")
+        yield running
+
+
+@pytest.mark.parametrize("network", MTUS)
+def test_containers_of_three_hosts_reach_each_other_with_full_packets(lab: LabCluster, network: str) -> None:
+    lab.service(network, "--network", network, "--mode", "global")
+    tasks = lab.running(network, 3)
+    addresses = [task["NetworksAttachments"][0]["Addresses"][0].split("/")[0] for task in tasks]
+    assert lab.execute(tasks[0], "cat", "/sys/class/net/eth0/mtu").out.strip() == str(MTUS[network])
+    for task in tasks:
+        for address in addresses:
+            ping = ("ping", "-c1", "-W1", "-s", str(MTUS[network] - 28), address)
+            wait(lambda task=task, ping=ping: lab.execute(task, *ping, check=None).code == 0, "an answer")
+    for host in lab.hosts:
+        wait(lambda host=host: not lab.get("/covey/network/verify", on=host)["Differences"], "nothing differs")
