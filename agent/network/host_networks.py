@@ -224,9 +224,7 @@ class HostNetworks:
 
     async def routes(self) -> tuple[HostRoute, ...]:
         """The routes of the host's main table, with their devices; without default routes."""
-        return await self._thread.run(
-            lambda: links.run_in_namespace(self.namespace, "read the routes", links.host_routes)
-        )
+        return await self._thread.run(lambda: self.namespace.run(links.host_routes))
 
     def zone(self, container_id: str) -> Zone:
         """The DNS zone of a container."""

@@ -110,6 +110,15 @@ def parse_route(body: bytes, devices: Mapping[int, str]) -> tuple[Item, Route, i
     return item, normal, protocol
 
 
+def parse_destination(body: bytes, devices: Mapping[int, str], table: int) -> tuple[str, str] | None:
+    """The destination and the device of any route of a table, or None for others and for a default route."""
+    _, bits, _, _, short_table, *_ = _ROUTE.unpack_from(body)
+    found = attributes(body, _ROUTE.size)
+    if 1 not in found or (to_int(found[15]) if 15 in found else short_table) != table:
+        return None
+    return f"{ip_address(found[1])}/{bits}", devices.get(to_int(found.get(4, b"")), "")
+
+
 def parse_rule(body: bytes) -> tuple[Item, PolicyRule, int] | None:
     """The rule with its protocol, or None for one that names neither a table to look up nor another rule."""
     family, _, source_bits, _, table, _, _, action, _ = _RULE.unpack_from(body)
