@@ -129,6 +129,18 @@ class FakeLogBroker:
             raise self.failure
 
 
+class QuietNetworks:
+    """The kernel of a host whose networks are as wanted and whose firewall drops nothing."""
+
+    warnings: tuple[str, ...] = ()
+
+    async def verify(self) -> tuple[()]:
+        return ()
+
+    async def repair(self) -> tuple[()]:
+        return ()
+
+
 class AgentParts(msgspec.Struct):
     """Implementation of ``engine.interfaces.AgentInterface``."""
 
@@ -137,6 +149,7 @@ class AgentParts(msgspec.Struct):
     containers: ContainerService
     volumes: VolumeStore
     endpoints: HostNetworks
+    networks: QuietNetworks = QuietNetworks()
     warnings: tuple[str, ...] = ()
 
 
