@@ -1,6 +1,5 @@
-"""Reads the files of a stack or project from disk, each within a size limit. The only module here that touches the file system."""
+"""Reads the files of a stack from disk, each within a size limit."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from compose.errors import ComposeFileError
 from compose.nodes import MappingNode, Node, plain
 from compose.stack.canonical import CanonicalStack, StackPaths
 from compose.stack.loader import LoadedStack, load_stack
-from compose.yaml_reader import MAX_BYTES, read_yaml
+from compose.text_files import read_stdin, read_text
+from compose.yaml_reader import read_yaml
 from covey.errors import InvalidArgumentError, TooLargeError
 
 STANDARD_INPUT = "-"
@@ -54,7 +54,7 @@ def read_compose_files(paths: Sequence[str]) -> list[MappingNode]:
     for path in paths:
         name = "stdin" if path == STANDARD_INPUT else path
         try:
-            text = sys.stdin.read(MAX_BYTES + 1) if path == STANDARD_INPUT else read_text(Path(path))
+            text = read_stdin() if path == STANDARD_INPUT else read_text(Path(path))
         except OSError as error:
             raise InvalidArgumentError(f"open {path}: {(error.strerror or '').lower()}") from error
         files.append(read_yaml(text, name))
@@ -93,21 +93,3 @@ def read_object_file(path: str) -> bytes:
 def working_directory(paths: Sequence[str]) -> Path:
     """The directory of the first file; the current one for standard input."""
     return Path.cwd() if paths[0] == STANDARD_INPUT else Path(paths[0]).absolute().parent
-
-
-def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        OSError: it cannot be read.
-        InvalidArgumentError: not UTF-8.
-        TooLargeError: larger than 1 MiB.
-    """
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise TooLargeError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidArgumentError(f"{path} is not UTF-8 text") from error

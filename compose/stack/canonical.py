@@ -7,14 +7,14 @@ import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from compose.conversion import TableConverter, as_mapping, extensions, list_items, without_extensions
 from compose.errors import ComposeFileError
 from compose.nodes import ListNode, MappingNode, Node, ScalarNode, child_path, is_null, node_of, plain
-from compose.schema import Field, Kind, ListOf, OneOf, Table
+from compose.schema import Table
 from compose.stack import format as stack_format
 from compose.stack import forms
 
 EnvironmentFile = Callable[[Node], Mapping[str, str | None]]
-_EMPTY: tuple[object, ...] = (None, "", 0, False, [], {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,17 @@ class CanonicalStack:
         self._paths = paths
         self._variables = variables
         self._read_environment = read_environment
-        self._forms: Mapping[str, forms.Form] = {
-            **forms.FORMS,
-            "build": self._build,
-            "ports": self._ports,
-            "volumes": self._volumes,
-            "attachments": self._attachments,
-            "references": self._references,
-            "external": lambda node, _: node,
-        }
+        self._tables = TableConverter(
+            {
+                **forms.FORMS,
+                "build": self._build,
+                "ports": self._ports,
+                "volumes": self._volumes,
+                "attachments": self._attachments,
+                "references": self._references,
+                "external": lambda node, _: node,
+            }
+        )
 
     def convert(self, root: MappingNode) -> MappingNode:
         """The canonical file: the five sections that it has, and the top-level extensions."""
@@ -66,59 +68,31 @@ class CanonicalStack:
             found = root.get(section)
             if isinstance(found, MappingNode):
                 items[section] = found.with_items({key: convert(self, item, key) for key, item in found.items.items()})
-        return root.with_items(items | _extensions(root))
+        return root.with_items(items | extensions(root))
 
     def service(self, node: Node, key: str) -> Node:
         assert isinstance(node, MappingNode)  # noqa: S101 — validated
-        service = self._table(node, f"services.{key}", stack_format.SERVICE)
+        service = self._tables.table(node, f"services.{key}", stack_format.SERVICE)
         items = dict(service.items)
         if environment := self._environment(service):
             items["environment"] = environment
         ordered = {name: items[name] for name in stack_format.SERVICE.fields if name in items}
-        return service.with_items(ordered | _extensions(node))
+        return service.with_items(ordered | extensions(node))
 
     def network(self, node: Node, key: str) -> Node:
-        return _without_extensions(self._named(node, "network", key, stack_format.NETWORK))
+        return without_extensions(self._named(node, "network", key, stack_format.NETWORK))
 
     def volume(self, node: Node, key: str) -> Node:
         section = self._named(node, "volume", key, stack_format.VOLUME)
         if "external" in section.items:
             _check_external_volume(key, section)
-        return _without_extensions(section)
+        return without_extensions(section)
 
     def secret(self, node: Node, key: str) -> Node:
         return self._file_object(self._named(node, "secret", key, stack_format.SECRET))
 
     def config(self, node: Node, key: str) -> Node:
         return self._file_object(self._named(node, "config", key, stack_format.CONFIG))
-
-    def _table(self, node: MappingNode, path: str, table: Table) -> MappingNode:
-        """The known keys of a section, without those that are empty."""
-        items: dict[str, Node] = {}
-        for key, known in table.fields.items():
-            item = node.get(key)
-            if item is None or is_null(item):
-                continue
-            converted = self._value(item, child_path(path, key), known)
-            if known.keep_empty or plain(converted) not in _EMPTY:
-                items[key] = converted
-        return node.with_items(items)
-
-    def _value(self, node: Node, path: str, known: Field) -> Node:
-        return self._forms[known.form](node, path) if known.form else self._nested(node, path, known.kind)
-
-    def _nested(self, node: Node, path: str, kind: Kind) -> Node:
-        """The tables within a value, converted."""
-        if isinstance(kind, OneOf):
-            shape = ListOf if isinstance(node, ListNode) else Table
-            nested = [item for item in kind.kinds if isinstance(item, shape)]
-            return self._nested(node, path, nested[0]) if nested else node
-        if isinstance(kind, Table) and isinstance(node, MappingNode):
-            return self._table(node, path, kind)
-        if isinstance(kind, ListOf) and isinstance(node, ListNode):
-            items = (self._nested(item, child_path(path, index), kind.item) for index, item in enumerate(node.items))
-            return ListNode(tuple(items), node.location)
-        return node
 
     def _environment(self, service: MappingNode) -> MappingNode | None:
         """The variables of the files, then those of the service; one without a value has that of the client's environment."""
@@ -136,24 +110,24 @@ class CanonicalStack:
 
     def _build(self, node: Node, path: str) -> Node:
         if isinstance(node, MappingNode):
-            return self._table(node, path, stack_format.BUILD)
+            return self._tables.table(node, path, stack_format.BUILD)
         return node_of({"context": plain(node)}, node.location)
 
     def _ports(self, node: Node, path: str) -> Node:
         ports: list[Node] = []
-        for index, item in enumerate(_items(node)):
+        for index, item in enumerate(list_items(node)):
             where = child_path(path, index)
             listed = forms.short_ports(item, where) if isinstance(item, ScalarNode) else [item]
-            ports += [self._table(_mapping(port), where, stack_format.LONG_PORT) for port in listed]
+            ports += [self._tables.table(as_mapping(port), where, stack_format.LONG_PORT) for port in listed]
         return ListNode(tuple(ports), node.location)
 
     def _volumes(self, node: Node, path: str) -> Node:
-        items = (self._volume(item, child_path(path, index)) for index, item in enumerate(_items(node)))
+        items = (self._volume(item, child_path(path, index)) for index, item in enumerate(list_items(node)))
         return ListNode(tuple(items), node.location)
 
     def _volume(self, node: Node, path: str) -> Node:
         long = forms.short_volume(node, path) if isinstance(node, ScalarNode) else node
-        volume = self._table(_mapping(long), path, stack_format.LONG_VOLUME)
+        volume = self._tables.table(as_mapping(long), path, stack_format.LONG_VOLUME)
         source = volume.get("source")
         if plain(volume.items["type"]) != "bind":
             return volume
@@ -166,10 +140,10 @@ class CanonicalStack:
     def _attachments(self, node: Node, path: str) -> Node:
         if isinstance(node, ListNode):
             return MappingNode({str(plain(item)): node_of(None, item.location) for item in node.items}, node.location)
-        mapping = _mapping(node)
+        mapping = as_mapping(node)
         return mapping.with_items(
             {
-                key: self._table(item, child_path(path, key), stack_format.ATTACHMENT)
+                key: self._tables.table(item, child_path(path, key), stack_format.ATTACHMENT)
                 if isinstance(item, MappingNode)
                 else item
                 for key, item in mapping.items.items()
@@ -178,10 +152,10 @@ class CanonicalStack:
 
     def _references(self, node: Node, path: str) -> Node:
         items = [
-            self._table(item, child_path(path, index), stack_format.FILE_REFERENCE)
+            self._tables.table(item, child_path(path, index), stack_format.FILE_REFERENCE)
             if isinstance(item, MappingNode)
             else node_of({"source": plain(item)}, item.location)
-            for index, item in enumerate(_items(node))
+            for index, item in enumerate(list_items(node))
         ]
         return ListNode(tuple(items), node.location)
 
@@ -189,7 +163,7 @@ class CanonicalStack:
         """A network, volume, secret or config; an external one has its name, and ``external`` is true or left out."""
         if not isinstance(node, MappingNode):
             return MappingNode({}, node.location)
-        section = self._table(node, f"{word}s.{key}", table)
+        section = self._tables.table(node, f"{word}s.{key}", table)
         items = dict(section.items)
         external = items.pop("external", None) or (node.get("external") if "external" in node.items else None)
         if external is not None and (isinstance(external, MappingNode) or plain(external) is True):
@@ -200,7 +174,7 @@ class CanonicalStack:
             items["name"] = items.get("name") or named or node_of(key, node.location)
             items["external"] = node_of(value=True, location=external.location)
         ordered = {name: items[name] for name in table.fields if name in items}
-        return section.with_items(ordered | _extensions(node))
+        return section.with_items(ordered | extensions(node))
 
     def _file_object(self, section: MappingNode) -> MappingNode:
         """A secret or config with the absolute path of its file, unless it is external or has a driver."""
@@ -220,24 +194,6 @@ _SECTIONS: Mapping[str, Callable[[CanonicalStack, Node, str], Node]] = {
     "secrets": CanonicalStack.secret,
     "configs": CanonicalStack.config,
 }
-
-
-def _extensions(node: MappingNode) -> dict[str, Node]:
-    return {key: item for key, item in node.items.items() if key.startswith("x-")}
-
-
-def _without_extensions(node: MappingNode) -> MappingNode:
-    return node.with_items({key: item for key, item in node.items.items() if not key.startswith("x-")})
-
-
-def _items(node: Node) -> tuple[Node, ...]:
-    assert isinstance(node, ListNode)  # noqa: S101 — validated
-    return node.items
-
-
-def _mapping(node: Node) -> MappingNode:
-    assert isinstance(node, MappingNode)  # noqa: S101 — validated
-    return node
 
 
 def _check_external_volume(key: str, volume: MappingNode) -> None:

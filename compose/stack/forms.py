@@ -1,44 +1,12 @@
-"""Canonical forms of single keys of a stack file: long forms, mappings for ``KEY=VALUE`` lists, texts for numbers. Pure."""
+"""Canonical forms that only stack files have: memory as bytes, ``NAME:ADDRESS`` hosts, long forms of ports and volumes. Pure."""
 
-import shlex
-from collections.abc import Callable
-
-from compose.errors import ComposeFileError
-from compose.nodes import ListNode, MappingNode, Node, ScalarNode, is_null, node_of, plain
+from compose.conversion import Form
+from compose.forms import COMMON_FORMS, decoding_error, go_text
+from compose.nodes import MappingNode, Node, node_of, plain
 from compose.stack.ports import parse_ports
 from compose.stack.volumes import parse_volume
-from compose.yaml_writer import go_float
 from covey.errors import InvalidArgumentError
-from covey.quantities import go_duration, parse_bytes, parse_duration
-
-Form = Callable[[Node, str], Node]
-
-
-def duration(node: Node, _: str) -> Node:
-    return node_of(go_duration(parse_duration(str(plain(node)))), node.location)
-
-
-def integer(node: Node, _: str) -> Node:
-    return node_of(int(plain(node)), node.location)
-
-
-def one_or_list(node: Node, _: str) -> Node:
-    return ListNode((node,), node.location) if isinstance(node, ScalarNode) else node
-
-
-def words(node: Node, path: str) -> Node:
-    """A list of words; a text is split as a shell does."""
-    if isinstance(node, ListNode):
-        return node
-    try:
-        return node_of(shlex.split(str(plain(node))), node.location)
-    except ValueError as error:
-        raise decoding_error(node, path, "EOF found when expecting closing quote") from error
-
-
-def shell(node: Node, _: str) -> Node:
-    """A health check's test: a text is run by the shell."""
-    return node_of(["CMD-SHELL", node.value], node.location) if isinstance(node, ScalarNode) else node
+from covey.quantities import parse_bytes
 
 
 def memory(node: Node, path: str) -> Node:
@@ -47,24 +15,6 @@ def memory(node: Node, path: str) -> Node:
         return node_of(str(parse_bytes(str(plain(node)))), node.location)
     except InvalidArgumentError as error:
         raise decoding_error(node, path, f"invalid size: '{plain(node)}'") from error
-
-
-def texts(node: Node, _: str) -> Node:
-    """The values of a list or mapping as texts."""
-    if isinstance(node, MappingNode):
-        return node.with_items({key: _as_text(item) for key, item in node.items.items()})
-    assert isinstance(node, ListNode)  # noqa: S101 — validated
-    return ListNode(tuple(_as_text(item) for item in node.items), node.location)
-
-
-def pairs(node: Node, _: str) -> Node:
-    """A mapping of texts; a missing value is empty."""
-    return _pairs(node, missing="")
-
-
-def variables(node: Node, _: str) -> Node:
-    """A mapping of texts; a missing value is null."""
-    return _pairs(node, missing=None)
 
 
 def hosts(node: Node, _: str) -> Node:
@@ -101,48 +51,4 @@ def short_volume(node: Node, path: str) -> Node:
         raise decoding_error(node, path, str(error)) from error
 
 
-def decoding_error(node: Node, path: str, reason: str) -> ComposeFileError:
-    return ComposeFileError(f"error decoding '{path}': {reason}", location=node.location)
-
-
-def go_text(value: object) -> str:
-    """A value as Go prints it in a text."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return go_float(value)
-    return str(value)
-
-
-def _as_text(node: Node) -> Node:
-    return node_of(go_text(plain(node)), node.location)
-
-
-def _pairs(node: Node, missing: str | None) -> Node:
-    if isinstance(node, MappingNode):
-        return node.with_items(
-            {
-                key: node_of(missing if is_null(item) else go_text(plain(item)), item.location)
-                for key, item in node.items.items()
-            }
-        )
-    assert isinstance(node, ListNode)  # noqa: S101 — validated
-    items: dict[str, Node] = {}
-    for item in node.items:
-        key, separator, value = str(plain(item)).partition("=")
-        items[key] = node_of(value if separator else missing, item.location)
-    return MappingNode(items, node.location)
-
-
-FORMS: dict[str, Form] = {
-    "duration": duration,
-    "integer": integer,
-    "list": one_or_list,
-    "words": words,
-    "shell": shell,
-    "memory": memory,
-    "texts": texts,
-    "pairs": pairs,
-    "variables": variables,
-    "hosts": hosts,
-}
+FORMS: dict[str, Form] = {**COMMON_FORMS, "memory": memory, "hosts": hosts}

@@ -5,7 +5,7 @@ As the docker client does, a single letter before a colon is a Windows drive, an
 
 from typing import Any
 
-_PROPAGATION = {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
+PROPAGATION = {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
 
 
 def parse_volume(text: str) -> dict[str, Any]:
@@ -14,26 +14,31 @@ def parse_volume(text: str) -> dict[str, Any]:
     Raises:
         ValueError: empty, an empty part, or too many parts.
     """
-    if not text:
-        raise ValueError("invalid empty volume spec")
-    if len(text) <= 2:
-        return {"type": "volume", "target": text}
-    parts = _split(text)
+    parts = split_volume(text)
     if len(parts) == 1:
         return {"type": "volume", "target": parts[0]}
     source, target, *options = parts
-    volume: dict[str, Any] = {"type": "bind" if _is_path(source) else "volume", "source": source, "target": target}
+    volume: dict[str, Any] = {"type": "bind" if is_path(source) else "volume", "source": source, "target": target}
     for option in options[0].split(",") if options else ():
         if option in ("ro", "rw"):
             volume["read_only"] = option == "ro"
         elif option == "nocopy":
             volume["volume"] = {"nocopy": True}
-        elif option in _PROPAGATION:
+        elif option in PROPAGATION:
             volume["bind"] = {"propagation": option}
     return volume
 
 
-def _split(text: str) -> list[str]:
+def split_volume(text: str) -> list[str]:
+    """Source, target and options of a short form, or the target alone.
+
+    Raises:
+        ValueError: empty, an empty part, or too many parts.
+    """
+    if not text:
+        raise ValueError("invalid empty volume spec")
+    if len(text) <= len("/a"):
+        return [text]
     parts: list[str] = []
     buffer = ""
     for character in text:
@@ -53,7 +58,8 @@ def _split(text: str) -> list[str]:
     return [*parts, buffer]
 
 
-def _is_path(source: str) -> bool:
+def is_path(source: str) -> bool:
+    """Whether a source is a path and not the name of a volume."""
     if source[:1] in (".", "/", "~") or source.startswith("\\\\"):
         return True
     return len(source) > 1 and source[0].isalpha() and source[1] == ":"

@@ -1,0 +1,205 @@
+"""Loads a Compose project: files, variables, includes, extensions, merges, profiles. Reads files through ``ProjectFiles``."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from compose.errors import ComposeFileError
+from compose.interpolation import InterpolationRules, interpolate
+from compose.nodes import ListNode, MappingNode, Node, plain
+from compose.project import format as project_format
+from compose.project.canonical import CanonicalProject
+from compose.project.checks import PROJECT_NAME, check_project
+from compose.project.extends import ExtendsResolver
+from compose.project.files import ProjectFiles
+from compose.project.merge import merge_mappings, merge_projects, replaced_paths, without_resets
+from compose.project.model import Project, ProjectOptions
+from compose.project.normalize import normalized_service, with_names
+from compose.schema import validate
+from compose.stack.canonical import StackPaths
+from compose.variables import substitute_compose
+from covey.errors import InvalidArgumentError
+
+MAX_FILES = 64
+_RULES = InterpolationRules(substitute_compose, frozenset(), {})
+
+
+def load_project(options: ProjectOptions, files: ProjectFiles | None = None) -> Project:
+    """The project that files describe.
+
+    Raises:
+        ComposeFileError: a file is not a Compose file or contradicts itself, with path and place.
+        InvalidArgumentError: no file is found, or one cannot be read.
+    """
+    files = files or ProjectFiles()
+    paths = files.compose_files(options)
+    directory = options.directory or str(Path(paths[0]).parent)
+    variables = files.variables(options, directory)
+    loader = _Loader(files, options.interpolated)
+    name = project_name(options, variables, [files.read(path) for path in paths], directory)
+    variables = {**variables, "COMPOSE_PROJECT_NAME": name}
+    content = loader.load(paths, directory, variables, ())
+    content, disabled = _selected(content, enabled_profiles(options, variables))
+    normalized = {
+        key: normalized_service(service, directory, variables, files.environment_file, files.label_file)
+        for key, service in _services(content).items()
+        if isinstance(service, MappingNode)
+    }
+    services = content.get("services")
+    content = content.with_items({**content.items, "services": (services or content).with_items(normalized)})  # type: ignore[union-attr]
+    check_project(content, disabled)
+    return Project(name, directory, tuple(paths), variables, with_names(content, name), disabled)
+
+
+def project_name(
+    options: ProjectOptions, variables: Mapping[str, str], contents: Sequence[MappingNode], directory: str
+) -> str:
+    """The name that was given, that of the environment, of the last file that has one, or of the directory.
+
+    Raises:
+        InvalidArgumentError: a given name has other characters than lower case letters, digits, ``-`` and ``_``.
+    """
+    named = [str(plain(content.items["name"])) for content in contents if "name" in content.items]
+    in_file = substitute_compose(named[-1], variables) if named else ""
+    given = options.name or variables.get("COMPOSE_PROJECT_NAME", "") or in_file
+    if given:
+        if not PROJECT_NAME.fullmatch(given):
+            raise InvalidArgumentError(
+                f'invalid project name "{given}": must consist only of lowercase alphanumeric characters, hyphens, and '
+                "underscores as well as start with a letter or number"
+            )
+        return given
+    name = re.sub(r"[^a-z0-9_-]", "", Path(directory).name.lower()).lstrip("_-")
+    if not name:
+        raise InvalidArgumentError("project name must not be empty")
+    return name
+
+
+def enabled_profiles(options: ProjectOptions, variables: Mapping[str, str]) -> frozenset[str]:
+    """The profiles that were given, or those of COMPOSE_PROFILES."""
+    listed = options.profiles or tuple(variables.get("COMPOSE_PROFILES", "").split(","))
+    return frozenset(item.strip() for item in listed if item.strip())
+
+
+def _services(content: MappingNode) -> Mapping[str, Node]:
+    services = content.get("services")
+    return services.items if isinstance(services, MappingNode) else {}
+
+
+def _selected(content: MappingNode, profiles: frozenset[str]) -> tuple[MappingNode, dict[str, MappingNode]]:
+    """The project with the services of enabled profiles, and the others."""
+    enabled: dict[str, Node] = {}
+    disabled: dict[str, MappingNode] = {}
+    for name, service in _services(content).items():
+        assert isinstance(service, MappingNode)  # noqa: S101 — canonical
+        listed = plain(service.items["profiles"]) if "profiles" in service.items else []
+        if listed and "*" not in profiles and not profiles & set(listed):
+            disabled[name] = service
+        else:
+            enabled[name] = service
+    section = content.get("services")
+    kept = MappingNode(enabled, (section or content).location)
+    return content.with_items({**content.items, "services": kept}), disabled
+
+
+class _Loader:
+    """Loads files with their includes; counts them, so that includes end."""
+
+    def __init__(self, files: ProjectFiles, interpolated: bool) -> None:
+        self._files = files
+        self._interpolated = interpolated
+        self._count = 0
+
+    def load(
+        self, paths: Sequence[str], directory: str, variables: Mapping[str, str], chain: tuple[str, ...]
+    ) -> MappingNode:
+        """The merged canonical content of files of one directory, with what they include."""
+        result: MappingNode | None = None
+        for path in paths:
+            if path in chain:
+                listed = "\n include ".join([*chain[chain.index(path) :], path])
+                raise ComposeFileError(f"include cycle detected:\n{listed}")
+            content, replaced, included = self._file(path, directory, variables, (*chain, path))
+            result = content if result is None else merge_projects(result, content, replaced)
+            if included is not None:
+                result = merge_mappings(included, result)
+        assert result is not None  # noqa: S101 — at least one path
+        return result
+
+    def _file(
+        self, path: str, directory: str, variables: Mapping[str, str], chain: tuple[str, ...]
+    ) -> tuple[MappingNode, list[tuple[str, ...]], MappingNode | None]:
+        """A canonical file with its services extended, the paths that it replaces, and what it includes."""
+        raw = self._read(path, variables)
+        replaced = list(replaced_paths(raw))
+        included = self._includes(raw, directory, variables, chain)
+        canonical = _canonical(raw, directory)
+        return self._extended(canonical, path, variables), replaced, included
+
+    def _read(self, path: str, variables: Mapping[str, str]) -> MappingNode:
+        self._count += 1
+        if self._count > MAX_FILES:
+            raise ComposeFileError(f"{path}: more than {MAX_FILES} files are included or extended")
+        raw = self._files.read(path)
+        return interpolate(raw, variables, _RULES) if self._interpolated else raw
+
+    def _extended(self, content: MappingNode, path: str, variables: Mapping[str, str]) -> MappingNode:
+        services = content.get("services")
+        if not isinstance(services, MappingNode):
+            return content
+
+        def other(file: str, node: Node) -> Mapping[str, Node]:
+            try:
+                loaded = self._read(file, variables)
+            except InvalidArgumentError as error:
+                if isinstance(error, ComposeFileError) and error.location:
+                    raise
+                raise ComposeFileError(error.message, location=node.location) from error
+            return _services(_canonical(loaded, str(Path(file).parent)))
+
+        resolver = ExtendsResolver(path, services.items, other)
+        resolved = services.with_items({name: resolver.resolve(name) for name in services.items})
+        return content.with_items({**content.items, "services": resolved})
+
+    def _includes(
+        self, raw: MappingNode, directory: str, variables: Mapping[str, str], chain: tuple[str, ...]
+    ) -> MappingNode | None:
+        include = raw.get("include")
+        result: MappingNode | None = None
+        for item in include.items if isinstance(include, ListNode) else ():
+            value = plain(item)
+            entry = value if isinstance(value, dict) else {"path": value}
+            content = self._included(entry, directory, variables, chain, item)
+            result = content if result is None else merge_mappings(result, content)
+        return result
+
+    def _included(
+        self,
+        entry: Mapping[str, object],
+        directory: str,
+        variables: Mapping[str, str],
+        chain: tuple[str, ...],
+        node: Node,
+    ) -> MappingNode:
+        """One entry of ``include``, with its own directory and variables."""
+        listed = entry.get("path")
+        paths = [str(Path(directory) / str(item)) for item in (listed if isinstance(listed, list) else [listed])]
+        own = entry.get("project_directory")
+        inner = str(Path(directory) / str(own)) if own else str(Path(paths[0]).parent)
+        env = entry.get("env_file")
+        env_files = [
+            str(Path(directory) / str(item)) for item in (env if isinstance(env, list) else [env] if env else [])
+        ]
+        try:
+            known = self._files.dotenv(inner, env_files, variables)
+            return self.load(paths, inner, {**known, **variables}, chain)
+        except InvalidArgumentError as error:
+            if isinstance(error, ComposeFileError):
+                raise
+            raise ComposeFileError(error.message, location=node.location) from error
+
+
+def _canonical(raw: MappingNode, directory: str) -> MappingNode:
+    content = without_resets(raw)
+    validate(content, project_format.PROJECT, 0)
+    return CanonicalProject(StackPaths(directory, str(Path.home()))).convert(content)

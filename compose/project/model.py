@@ -1,0 +1,53 @@
+"""A Compose project: what its files describe, in canonical form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from compose.nodes import MappingNode
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectOptions:
+    """Which project to load.
+
+    Attributes:
+        files: Compose files; empty means to look for the default names in the working directory and above it.
+        environment: the client's environment.
+        name: the project's name; empty means that of the files, of COMPOSE_PROJECT_NAME or of the directory.
+        directory: the project directory; empty means that of the first file.
+        env_files: files of variables instead of ``.env`` in the project directory.
+        profiles: profiles to enable; ``*`` enables all.
+        interpolated: substitute variables.
+    """
+
+    files: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    directory: str = ""
+    env_files: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    interpolated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A loaded project.
+
+    Attributes:
+        name: lower case letters, digits, ``-`` and ``_``.
+        directory: the absolute project directory.
+        files: the absolute paths of the Compose files.
+        environment: the variables that were used: those of ``.env`` and the client's.
+        content: the canonical file: services of enabled profiles, networks, volumes, secrets and configs that they use.
+        disabled: services whose profiles are not enabled, canonical, by name.
+    """
+
+    name: str
+    directory: str
+    files: tuple[str, ...]
+    environment: Mapping[str, str]
+    content: MappingNode
+    disabled: Mapping[str, MappingNode]
