@@ -6,14 +6,13 @@ from pathlib import Path
 
 from compose.env_files import parse_env_file
 from compose.errors import ComposeFileError
-from compose.nodes import MappingNode, Node, plain
+from compose.nodes import Node, plain
+from compose.project.files import STANDARD_INPUT, ProjectFiles
 from compose.stack.canonical import CanonicalStack, StackPaths
 from compose.stack.loader import LoadedStack, load_stack
-from compose.text_files import read_stdin, read_text
-from compose.yaml_reader import read_yaml
+from compose.text_files import read_text
 from covey.errors import InvalidArgumentError, TooLargeError
 
-STANDARD_INPUT = "-"
 MAX_OBJECT_BYTES = 1 << 21
 
 
@@ -44,25 +43,14 @@ class FileSource:
             raise ComposeFileError(f"{path}: {error.message}", location=node.location) from error
 
 
-def read_compose_files(paths: Sequence[str]) -> list[MappingNode]:
-    """The parsed files; ``-`` is standard input.
-
-    Raises:
-        InvalidArgumentError: a file cannot be read or is not a Compose file.
-    """
-    files = []
-    for path in paths:
-        name = "stdin" if path == STANDARD_INPUT else path
-        try:
-            text = read_stdin() if path == STANDARD_INPUT else read_text(Path(path))
-        except OSError as error:
-            raise InvalidArgumentError(f"open {path}: {(error.strerror or '').lower()}") from error
-        files.append(read_yaml(text, name))
-    return files
-
-
-def load_stack_files(paths: Sequence[str], variables: Mapping[str, str], *, interpolated: bool = True) -> LoadedStack:
-    """The canonical stack of Compose files.
+def load_stack_files(
+    paths: Sequence[str],
+    variables: Mapping[str, str],
+    files: ProjectFiles | None = None,
+    *,
+    interpolated: bool = True,
+) -> LoadedStack:
+    """The canonical stack of Compose files; ``files`` reads them.
 
     Raises:
         InvalidArgumentError: a file cannot be read or is not a stack file, with path and place.
@@ -70,7 +58,8 @@ def load_stack_files(paths: Sequence[str], variables: Mapping[str, str], *, inte
     directory = working_directory(paths)
     source = FileSource(directory, variables)
     canonical = CanonicalStack(StackPaths(str(directory), str(Path.home())), variables, source.environment_file)
-    return load_stack(read_compose_files(paths), variables, canonical, interpolated=interpolated)
+    read = (files or ProjectFiles()).read
+    return load_stack([read(path) for path in paths], variables, canonical, interpolated=interpolated)
 
 
 def read_object_file(path: str) -> bytes:

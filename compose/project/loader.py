@@ -35,20 +35,38 @@ def load_project(options: ProjectOptions, files: ProjectFiles | None = None) -> 
     paths = files.compose_files(options)
     directory = options.directory or str(Path(paths[0]).parent)
     variables = files.variables(options, directory)
-    loader = _Loader(files, options.interpolated)
     name = project_name(options, variables, [files.read(path) for path in paths], directory)
-    variables = {**variables, "COMPOSE_PROJECT_NAME": name}
-    content = loader.load(paths, directory, variables, ())
+    content, disabled = load_content(options, name, files)
+    known = {**variables, "COMPOSE_PROJECT_NAME": name}
+    return Project(name, directory, tuple(paths), known, with_names(content, name), disabled)
+
+
+def load_content(
+    options: ProjectOptions, name: str, files: ProjectFiles
+) -> tuple[MappingNode, Mapping[str, MappingNode]]:
+    """What files describe, canonical and checked, without names of objects; and the services of profiles that are not enabled.
+
+    Args:
+        options: which files, variables and profiles.
+        name: the value of COMPOSE_PROJECT_NAME in the files.
+        files: reads them.
+
+    Raises:
+        ComposeFileError, InvalidArgumentError: as ``load_project``.
+    """
+    paths = files.compose_files(options)
+    directory = options.directory or str(Path(paths[0]).parent)
+    variables = {**files.variables(options, directory), "COMPOSE_PROJECT_NAME": name}
+    content = _Loader(files, interpolated=options.interpolated).load(paths, directory, variables, ())
     content, disabled = _selected(content, enabled_profiles(options, variables))
     normalized = {
         key: normalized_service(service, directory, variables, files.environment_file, files.label_file)
         for key, service in _services(content).items()
         if isinstance(service, MappingNode)
     }
-    services = content.get("services")
-    content = content.with_items({**content.items, "services": (services or content).with_items(normalized)})  # type: ignore[union-attr]
+    content = content.with_items({**content.items, "services": MappingNode(normalized, content.location)})
     check_project(content, disabled)
-    return Project(name, directory, tuple(paths), variables, with_names(content, name), disabled)
+    return content, disabled
 
 
 def project_name(

@@ -44,7 +44,14 @@ def container_spec(stack: str, service: Values, top: Values) -> dict[str, Any]:
         "StopGracePeriod": duration(service, "stop_grace_period"),
         "Healthcheck": _healthcheck(service.get("healthcheck")),
         "Hosts": [_host(line) for line in service.get("extra_hosts") or ()],
-        "DNSConfig": present({"Nameservers": service.get("dns"), "Search": service.get("dns_search")}),
+        "DNSConfig": present(
+            {
+                "Nameservers": service.get("dns"),
+                "Search": service.get("dns_search"),
+                "Options": service.get("dns_opt"),
+            }
+        ),
+        "Groups": service.get("group_add"),
         "Secrets": file_references(stack, service.get("secrets") or (), top.get("secrets") or {}, "secret"),
         "Configs": file_references(stack, service.get("configs") or (), top.get("configs") or {}, "config"),
         "Isolation": service.get("isolation"),

@@ -21,6 +21,37 @@ UNSUPPORTED = (
     "shm_size",
     "userns_mode",
 )
+NEWER = (
+    "annotations",
+    "attach",
+    "blkio_config",
+    "cgroup",
+    "cpu_count",
+    "cpu_percent",
+    "cpu_period",
+    "cpu_quota",
+    "cpu_rt_period",
+    "cpu_rt_runtime",
+    "cpu_shares",
+    "cpuset",
+    "develop",
+    "device_cgroup_rules",
+    "gpus",
+    "mem_swappiness",
+    "memswap_limit",
+    "oom_kill_disable",
+    "platform",
+    "post_start",
+    "pre_stop",
+    "pull_policy",
+    "pull_refresh_after",
+    "runtime",
+    "storage_opt",
+    "use_api_socket",
+    "uts",
+    "volumes_from",
+)
+"""Keys that only the Compose Specification has."""
 DEPRECATED = {
     "container_name": "Setting the container name is not supported.",
     "expose": (
@@ -29,10 +60,13 @@ DEPRECATED = {
 }
 
 
+_EMPTY: tuple[object, ...] = (None, "", False, [], {})
+
+
 def ignored_keys(services: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
     """The unsupported and the deprecated keys that services use, sorted."""
-    used = {key for service in services.values() for key in service}
-    return sorted(used & set(UNSUPPORTED)), sorted(used & set(DEPRECATED))
+    used = {key for service in services.values() for key, value in service.items() if value not in _EMPTY}
+    return sorted(used & {*UNSUPPORTED, *NEWER}), sorted(used & set(DEPRECATED))
 
 
 def ignored_notice(services: Mapping[str, Mapping[str, Any]]) -> str:

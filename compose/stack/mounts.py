@@ -16,6 +16,7 @@ _FOREIGN_OPTIONS = {
     "image": ("bind", "volume", "tmpfs"),
     "cluster": ("bind", "tmpfs"),
 }
+_RECURSIVE = {"disabled": "NonRecursive", "writable": "ReadOnlyNonRecursive", "readonly": "ReadOnlyForceRecursive"}
 _OCTAL = frozenset("01234567")
 
 
@@ -48,8 +49,10 @@ def _mount(stack: str, volume: Values, volumes: Values) -> dict[str, Any]:
         "ReadOnly": volume.get("read_only", False),
         "Consistency": volume.get("consistency", ""),
     }
-    if kind == "bind" and (propagation := volume.get("bind", {}).get("propagation")):
-        mount["BindOptions"] = {"Propagation": propagation}
+    if kind == "bind":
+        mount |= _bind_options(volume.get("bind", {}))
+    elif kind == "image" and (subpath := volume.get("image", {}).get("subpath")):
+        mount["ImageOptions"] = {"Subpath": subpath}
     elif kind == "tmpfs":
         mount |= _tmpfs_options(volume)
     elif kind == "cluster":
@@ -59,11 +62,24 @@ def _mount(stack: str, volume: Values, volumes: Values) -> dict[str, Any]:
     return {key: value for key, value in mount.items() if value not in ("", False)}
 
 
+def _bind_options(bind: Values) -> dict[str, Any]:
+    recursive = _RECURSIVE.get(bind.get("recursive", ""), "")
+    options = {
+        "Propagation": bind.get("propagation"),
+        "CreateMountpoint": bind.get("create_host_path"),
+        **({recursive: True} if recursive else {}),
+    }
+    options = {key: value for key, value in options.items() if value}
+    return {"BindOptions": options} if options else {}
+
+
 def _tmpfs_options(volume: Values) -> dict[str, Any]:
     if volume.get("source"):
         raise InvalidArgumentError("invalid tmpfs source, source must be empty")
-    size = volume.get("tmpfs", {}).get("size")
-    return {"TmpfsOptions": {"SizeBytes": size}} if size else {}
+    tmpfs = volume.get("tmpfs", {})
+    options = {"SizeBytes": int(tmpfs.get("size") or 0), "Mode": tmpfs.get("mode", 0)}
+    options = {key: value for key, value in options.items() if value}
+    return {"TmpfsOptions": options} if options else {}
 
 
 def _volume_options(stack: str, volume: Values, volumes: Values) -> dict[str, Any]:

@@ -157,6 +157,11 @@ def _file_objects(stack: str, declared: Values, read_file: ReadFile) -> tuple[St
     return tuple(_file_object(stack, key, declared[key], read_file) for key in sorted(declared))
 
 
+def _content(item: Values, read_file: ReadFile) -> bytes:
+    """The content of a secret or config: given in the file, or that of another file."""
+    return str(item["content"]).encode() if "content" in item else read_file(item["file"])
+
+
 def _file_object(stack: str, key: str, item: Values, read_file: ReadFile) -> StackFile:
     name = str(item.get("name") or scoped(stack, key))
     if item.get("external"):
@@ -166,7 +171,7 @@ def _file_object(stack: str, key: str, item: Values, read_file: ReadFile) -> Sta
         key=key,
         name=name,
         labels=labelled(stack, item.get("labels")),
-        data=None if driver else read_file(item["file"]),
+        data=None if driver else _content(item, read_file),
         driver=present({"Name": driver, "Options": item.get("driver_opts")}) if driver else None,
         template_driver=item.get("template_driver", ""),
     )

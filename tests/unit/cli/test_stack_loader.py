@@ -1,0 +1,145 @@
+"""Stacks from Compose files: docker's format first, else the Compose Specification; keys without a meaning are named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.stack.loader import load_stack
+from compose.env_files import parse_env_file
+from compose.errors import ComposeFileError
+from compose.stack.model import Stack
+from covey.errors import InvalidArgumentError
+
+SHELL = {"SET": "value", "SHELL_ONLY": "from the shell", "HOME": "/home/me"}
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "web.env").write_text("A=1\nB=2\n")
+    (tmp_path / "token.txt").write_text("sesame")
+    monkeypatch.chdir(tmp_path)
+
+
+def stack(text: str) -> Stack:
+    Path("stack.yaml").write_text(text)
+    return load_stack("s", ("stack.yaml",), SHELL)
+
+
+def spec(keys: str, more: str = "") -> dict[str, Any]:
+    lines = "".join(f"    {line}\n" for line in keys.splitlines())
+    return stack(f"services:\n  web:\n    image: i\n{lines}{more}").services[0].spec
+
+
+def container(keys: str, more: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = spec(keys, more)["TaskTemplate"]["ContainerSpec"]
+    return found
+
+
+def test_environment_precedence_is_files_then_own_values_then_the_shell() -> None:
+    keys = "env_file: [web.env]\nenvironment:\n  A: own\n  SHELL_ONLY:\n  NOWHERE:\n"
+    assert container(keys)["Env"] == ["A=own", "B=2", "NOWHERE", "SHELL_ONLY=from the shell"]
+    assert "Env" not in container("env_file: [{path: nothing.env, required: false}]")
+
+
+def test_environment_files_keep_values_unchanged() -> None:
+    text = '﻿A="quoted"\n  B=x=y # no comment\n#C=1\n\nSET\nUNSET\n'
+    assert parse_env_file(text, SHELL) == {"A": '"quoted"', "B": "x=y # no comment", "SET": "value"}
+    with pytest.raises(InvalidArgumentError, match="invalid line"):
+        parse_env_file("two words=1", SHELL)
+
+
+def test_subpaths_images_and_recursion_of_mounts_of_the_newer_format() -> None:
+    keys = (
+        "volumes:\n"
+        "  - {type: volume, source: v, target: /v, volume: {subpath: a}}\n"
+        "  - {type: image, source: busybox, target: /i, image: {subpath: etc}}\n"
+        "  - {type: bind, source: /b, target: /b, bind: {create_host_path: true, recursive: disabled}}\n"
+        "  - {type: tmpfs, target: /t, tmpfs: {size: 1m, mode: 0700}}\n"
+    )
+    volume, image, bind, tmpfs = container(keys, "name: n\nvolumes: {v: {external: true}}\n")["Mounts"]
+    assert volume["VolumeOptions"] == {"Subpath": "a"}
+    assert image == {"Type": "image", "Source": "busybox", "Target": "/i", "ImageOptions": {"Subpath": "etc"}}
+    assert bind["BindOptions"] == {"CreateMountpoint": True, "NonRecursive": True}
+    assert tmpfs["TmpfsOptions"] == {"SizeBytes": 1 << 20, "Mode": 0o700}
+
+
+def test_volumes_and_tmpfs_have_short_forms() -> None:
+    keys = "volumes:\n  - ./data:/a:ro\n  - named:/c:nocopy\ntmpfs: /run:size=1m,mode=1770\n"
+    mounts = container(keys, "volumes: {named: {}}\n")["Mounts"]
+    assert [(mount["Type"], mount.get("Source"), mount["Target"]) for mount in mounts] == [
+        ("bind", str(Path.cwd() / "data"), "/a"),
+        ("volume", "s_named", "/c"),
+        ("tmpfs", None, "/run"),
+    ]
+    assert mounts[2]["TmpfsOptions"] == {"SizeBytes": 1 << 20, "Mode": 0o1770}
+
+
+def test_secrets_come_from_files_the_environment_the_file_itself_or_are_external() -> None:
+    text = (
+        "services: {web: {image: i, secrets: [f, e, x, o], configs: [c]}}\nsecrets:\n  f: {file: token.txt}\n"
+        "  e: {environment: SET}\n  x: {external: true, name: real}\n  o: {external: true}\n"
+        "configs: {c: {content: 'hello $SET'}}\n"
+    )
+    found = stack(text)
+    secrets = {secret.key: secret for secret in found.secrets}
+    assert (secrets["f"].name, secrets["f"].data) == ("s_f", b"sesame")
+    assert secrets["e"].data == b"value"
+    assert (secrets["x"].external, secrets["x"].name, secrets["x"].data) == (True, "real", None)
+    assert secrets["o"].name == "o"
+    assert found.configs[0].data == b"hello value"
+    names = [item["File"]["Name"] for item in found.services[0].spec["TaskTemplate"]["ContainerSpec"]["Secrets"]]
+    assert sorted(names) == ["e", "f", "o", "x"]
+
+
+@pytest.mark.parametrize("wrong", ["{file: token.txt, environment: SET}", "{environment: UNSET}", "{file: nothing}"])
+def test_a_secret_without_one_readable_source_is_refused(wrong: str) -> None:
+    with pytest.raises(InvalidArgumentError):
+        stack(f"services: {{web: {{image: i, secrets: [a]}}}}\nsecrets: {{a: {wrong}}}\n")
+
+
+def test_newer_keys_have_their_meaning_on_a_cluster() -> None:
+    found = spec(
+        "scale: 3\ncpus: 0.5\nmem_limit: 64m\npids_limit: 9\nmem_reservation: 8m\ndns_opt: [ndots:1]\ngroup_add: [20]\n"
+        'ports: [{target: 80, published: "8080", name: web}]\nrestart: on-failure:2\nextra_hosts: {a: 192.0.2.1}'
+    )
+    task = found["TaskTemplate"]
+    assert found["Mode"] == {"Replicated": {"Replicas": 3}}
+    assert task["Resources"]["Limits"] == {"NanoCPUs": 500_000_000, "MemoryBytes": 64 << 20, "Pids": 9}
+    assert task["Resources"]["Reservations"] == {"MemoryBytes": 8 << 20}
+    assert task["ContainerSpec"]["DNSConfig"] == {"Options": ["ndots:1"]}
+    assert task["ContainerSpec"]["Groups"] == ["20"]
+    assert task["ContainerSpec"]["Hosts"] == ["192.0.2.1 a"]
+    assert task["RestartPolicy"] == {"Condition": "on-failure", "MaxAttempts": 2}
+    assert found["EndpointSpec"]["Ports"] == [
+        {"Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080, "PublishMode": "ingress"}
+    ]
+
+
+def test_extends_and_include_are_read(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("more.yaml").write_text("services: {db: {image: d}}")
+    text = (
+        "include: [more.yaml]\nservices:\n  web: {extends: base, pull_policy: always, gpus: all}\n  base: {image: b}\n"
+    )
+    found = stack(text)
+    assert [service.name for service in found.services] == ["s_base", "s_db", "s_web"]
+    assert found.services[2].spec["TaskTemplate"]["ContainerSpec"]["Image"] == "b"
+    assert "Ignoring unsupported options: gpus, pull_policy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "services:\n  web:\n    image: i\n    foo: 1\n",
+            "stack.yaml:4:5: services.web Additional property foo is not allowed",
+        ),
+        ("services:\n  web:\n    image: i\n    ports: 80\n", "stack.yaml:4:12: services.web.ports must be a list"),
+        ("services:\n  web:\n    image: ${\n", "stack.yaml:3:12: invalid interpolation format for services.web.image"),
+        ("name: n\nservices:\n  web:\n    image: i\n    networks: [x]\n", "refers to undefined network x"),
+    ],
+)
+def test_an_error_names_the_place(text: str, message: str) -> None:
+    with pytest.raises(ComposeFileError) as caught:
+        stack(text)
+    assert message in caught.value.message
