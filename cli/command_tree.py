@@ -86,6 +86,7 @@ NETWORK = {
     "ls": CommandEntry("List networks", f"{_C}.network:ls", ("list",)),
     "prune": CommandEntry("Remove all unused networks", f"{_C}.network:prune"),
     "rm": CommandEntry("Remove one or more networks", f"{_C}.network:rm", ("remove",)),
+    "trace": CommandEntry("Follow the path of a packet and name where it ends", f"{_C}.network_trace:trace"),
     "verify": CommandEntry("Verify the network state of the nodes", f"{_C}.network_verify:verify"),
 }
 NODE = {

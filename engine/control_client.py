@@ -4,7 +4,7 @@ Called by the routes, which first check that this node is a manager. Deadlines, 
 ``engine.control_channel``.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, TypeVar
 
 from agent.network.plan.difference_text import DifferenceText
@@ -59,6 +59,13 @@ class NodeNetworkCheck(Struct, frozen=True, kw_only=True):
     differences: tuple[DifferenceText, ...] = ()
     remaining: tuple[DifferenceText, ...] = ()
     omitted: int = 0
+
+
+class NodeNetworkReading(Struct, frozen=True):
+    """What a node's kernel holds, as the node encoded it. ``error`` says why the node did not answer, if it did not."""
+
+    error: str
+    reading: bytes
 
 
 class ClusterEvent(Struct, frozen=True):
@@ -149,6 +156,12 @@ class ControlClient:
             for node in answer.nodes
         )
 
+    async def read_networks(self, node_ids: Sequence[str], namespaces: Sequence[str]) -> dict[str, NodeNetworkReading]:
+        """What the kernels of these nodes hold in these namespaces, by node."""
+        request = control_pb2.CheckNetworksRequest(node_ids=node_ids, namespaces=namespaces)
+        answer = await self._channel.call("CheckNetworks", request)
+        return {node.node_id: NodeNetworkReading(node.result.error, node.result.reading) for node in answer.nodes}
+
     async def node(self, ref: str) -> Node:
         return await self._get("GetNode", control_pb2.GetRequest(ref=ref), Node)
 
@@ -183,9 +196,15 @@ class ControlClient:
         await self._channel.call("RemoveService", control_pb2.RemoveRequest(ref=ref))
 
     async def tasks(
-        self, *, service_ids: Iterable[str] = (), node_ids: Iterable[str] = (), desired_states: Iterable[int] = ()
+        self,
+        *,
+        service_ids: Iterable[str] = (),
+        node_ids: Iterable[str] = (),
+        desired_states: Iterable[int] = (),
+        with_attachments: bool = False,
     ) -> list[Task]:
-        request = control_pb2.ListRequest(service_ids=service_ids, node_ids=node_ids)
+        """The tasks; ``with_attachments`` also those that hold the addresses of single containers."""
+        request = control_pb2.ListRequest(service_ids=service_ids, node_ids=node_ids, with_attachments=with_attachments)
         request.desired_states.extend(desired_states)  # type: ignore[arg-type]
         return _items(Task, (await self._channel.call("ListTasks", request)).tasks)
 

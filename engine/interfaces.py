@@ -3,7 +3,7 @@
 ``node`` implements ``NodeControl``; the agent provides the rest. Nothing here does work. Times are Unix nanoseconds.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
@@ -355,6 +355,10 @@ class NetworkVerification(Protocol):
 
     async def repair(self) -> Sequence[DifferenceText]:
         """Carry the differences out. Returns those that were found."""
+        ...
+
+    async def read(self, namespaces: Collection[str]) -> bytes:
+        """What the kernel holds in these namespaces of this host, for `agent.network.trace.reading.decode`."""
         ...
 
 

@@ -5,9 +5,9 @@ Called by ``manager.dispatcher`` and ``manager.control``.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from covey.errors import UnavailableError
+from covey.errors import InvalidArgumentError, UnavailableError
 from covey.ids import new_id
 from covey.objects import Node
 from covey.states import NodeState
@@ -17,6 +17,8 @@ from manager.store import Store
 SendCallback = Callable[[str, dispatcher_pb2.ManagerMessage], bool]
 
 MAX_CONCURRENT_CHECKS = 8
+MAX_READ_NODES = 4
+MAX_READ_NAMESPACES = 100
 
 
 class NetworkChecks:
@@ -43,19 +45,33 @@ class NetworkChecks:
             if (waiting := nodes.get(node_id)) is not None and not waiting.done():
                 waiting.set_result(_failed("lost its session with the manager while it checked its networks"))
 
-    async def check(self, *, repair: bool, seconds: float) -> control_pb2.CheckNetworksResponse:
-        """Makes every READY node check its networks, and waits at most ``seconds`` for all of them together.
+    async def check(
+        self,
+        *,
+        seconds: float,
+        repair: bool = False,
+        node_ids: Collection[str] = (),
+        namespaces: Collection[str] = (),
+    ) -> control_pb2.CheckNetworksResponse:
+        """Makes READY nodes check their networks, or say what they hold in ``namespaces``, and waits at most ``seconds`` for all of
+        them together. Without ``node_ids`` all nodes are asked.
 
         Raises:
+            InvalidArgumentError: the answer would be too large.
             UnavailableError: too many checks are in progress.
         """
+        if namespaces and (not 0 < len(node_ids) <= MAX_READ_NODES or len(namespaces) > MAX_READ_NAMESPACES):
+            raise InvalidArgumentError(
+                f"the kernel's state can be read on 1 to {MAX_READ_NODES} nodes at a time, in at most {MAX_READ_NAMESPACES} namespaces"
+            )
         if len(self._checks) >= MAX_CONCURRENT_CHECKS:
             raise UnavailableError(f"{MAX_CONCURRENT_CHECKS} checks of the networks are in progress; try again later")
         check_id, loop = new_id(), asyncio.get_running_loop()
         nodes = sorted(self._store.view().nodes, key=lambda node: (node.description.hostname, node.id))
+        nodes = [node for node in nodes if not node_ids or node.id in node_ids]
         waiting = {node.id: loop.create_future() for node in nodes}
         self._checks[check_id] = waiting
-        message = dispatcher_pb2.CheckNetworks(check_id=check_id, repair=repair)
+        message = dispatcher_pb2.CheckNetworks(check_id=check_id, repair=repair, namespaces=sorted(namespaces))
         try:
             for node in nodes:
                 if node.status.state is not NodeState.READY:

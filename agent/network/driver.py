@@ -43,10 +43,13 @@ from agent.network.model import (
     NetworkFailure,
     TunnelEndpoint,
 )
+from agent.network.namespace_state import HOST
 from agent.network.netns import Namespace
 from agent.network.plan.difference_text import DifferenceText, difference_texts
 from agent.network.reconciler import Reconciler
 from agent.network.sandbox import Sandbox
+from agent.network.trace.reading import BlockingChain, HostReading, encode
+from agent.network.wireguard.device import read_tunnel_peers
 from agent.network.wireguard.encryption import Encryption, RotationTimes, Underlay
 from covey.errors import CoveyError, UnavailableError
 
@@ -217,6 +220,16 @@ class NetworkDriver:
     async def repair(self) -> tuple[DifferenceText, ...]:
         """Carry the differences out. Returns those that were found."""
         return (*difference_texts(await self.reconciler.repair()), *await self._dropping_chains())
+
+    async def read(self, namespaces: Collection[str]) -> bytes:
+        """What the kernel of this host holds in these namespaces, for a trace. Those that the host does not have are left out."""
+        found = await self.reconciler.read(namespaces)
+        blocked = tuple(BlockingChain(one.place, one.remedy(self.prefix)) for one in await self.firewall.check())
+        peers: frozenset[str] | None = None
+        if HOST in found and any(name.startswith(f"{self.prefix}-wg") for name in found[HOST].state.links):
+            peers = await asyncio.to_thread(self.run_on_host, read_tunnel_peers)
+        reading = HostReading(prefix=self.prefix, namespaces=found, blocked=blocked, tunnel_peers=peers)
+        return await asyncio.to_thread(encode, reading)
 
     async def _dropping_chains(self) -> tuple[DifferenceText, ...]:
         """Chains of the host's own firewall that drop containers' packets, with the remedy. Only its operator repairs them."""

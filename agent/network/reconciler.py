@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from agent.network.kernel.outcome import Outcome
 from agent.network.kernel.refusal import place
 from agent.network.kernel.target import Target
 from agent.network.kernel.threads import KernelThreads
+from agent.network.kernel.trace_reading import read_for_trace
 from agent.network.namespace_state import HOST, Fragment, Link, VethPeer
 from agent.network.namespace_worker import NamespaceWorker
 from agent.network.netns import Namespace
@@ -31,6 +33,7 @@ from agent.network.plan.diff import Difference
 from agent.network.plan.items import Item
 from agent.network.plan.wanted import WantedState
 from agent.network.self_check import SelfCheck
+from agent.network.trace.reading import NamespaceReading
 from covey.errors import CoveyError, DeadlineError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -172,6 +175,15 @@ class Reconciler:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._quiet.wait(), CONFIRM_SECONDS)
             found = await self._check_all(repair=False, only={one.namespace for one in found})
+        return found
+
+    async def read(self, keys: Collection[str]) -> dict[str, NamespaceReading]:
+        """What the kernel holds in these namespaces, as far as they are open."""
+        found: dict[str, NamespaceReading] = {}
+        for key in sorted(set(keys) & set(self._workers)):
+            kernel = self._workers[key].kernel
+            work = partial(read_for_trace, kernel.target, dict(self.wanted.items(key)))
+            found[key] = await self.run(kernel, work)
         return found
 
     async def repair(self) -> tuple[Difference, ...]:

@@ -1,6 +1,6 @@
 """Interfaces between the session and the worker. ``agent.worker`` implements them; tests use a recorder instead."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, Protocol
 
 from agent.session.status_queue import StatusQueue
@@ -69,6 +69,10 @@ class NetworksPort(Protocol):
 
     async def repair(self) -> Sequence[NetworkDifference]:
         """Carry the differences out. Returns those that were found."""
+        ...
+
+    async def read(self, namespaces: Collection[str]) -> bytes:
+        """What the kernel holds in these namespaces, bounded in size. Those that this host does not have are left out."""
         ...
 
 

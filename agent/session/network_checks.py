@@ -34,6 +34,9 @@ class NetworkCheckQueue:
         request = await self._requests.get()
         try:
             async with asyncio.timeout(CHECK_SECONDS):
+                if request.namespaces:
+                    reading = await self._networks.read(request.namespaces)
+                    return dispatcher_pb2.NetworkCheckResult(check_id=request.check_id, reading=reading)
                 found = await (self._networks.repair() if request.repair else self._networks.verify())
                 remaining = await self._networks.verify() if request.repair else ()
         except TimeoutError:

@@ -60,7 +60,7 @@ def matches(item: Object, request: Any) -> bool:
 
 
 def _task_matches(task: Task, request: Any) -> bool:
-    if is_attachment(task):  # Docker lists no network attachments
+    if is_attachment(task) and not request.with_attachments:  # Docker lists no network attachments
         return False
     if request.service_ids and task.service_id not in request.service_ids:
         return False

@@ -278,7 +278,12 @@ class ControlServicer:
     # --- networks of nodes ---
 
     async def CheckNetworks(self, request: control_pb2.CheckNetworksRequest, context: Any) -> Any:
-        return await self._network_checks.check(repair=request.repair, seconds=_wait_seconds(context, _CHECK_SECONDS))
+        return await self._network_checks.check(
+            repair=request.repair,
+            seconds=_wait_seconds(context, _CHECK_SECONDS),
+            node_ids=frozenset(request.node_ids),
+            namespaces=frozenset(request.namespaces),
+        )
 
     # --- streams and state ---
 

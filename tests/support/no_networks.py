@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from agent.session.interfaces import NetworkDifference
 
@@ -20,3 +20,6 @@ class NoNetworks:
     async def repair(self) -> Sequence[NetworkDifference]:
         found, self.found = self.found, ()
         return found
+
+    async def read(self, namespaces: Collection[str]) -> bytes:
+        return " ".join(sorted(namespaces)).encode()

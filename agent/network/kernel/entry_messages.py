@@ -59,6 +59,7 @@ _ADDRESS_PROTOCOL, _KERNEL_LINK_LOCAL = (
 _EUI64_MIDDLE = b"\xff\xfe"
 _ONLINK = 4
 _CLONED = 0x200
+_BY_KERNEL, _MAIN_TABLE = 2, 254
 _KERNEL_PROTOCOLS = {1, 2, 9}  # redirect, kernel, router advertisement
 _TO_TABLE, _GOTO = 1, 2
 _ADD = REQUEST | ACK | CREATE | REPLACE
@@ -117,6 +118,19 @@ def parse_destination(body: bytes, devices: Mapping[int, str], table: int) -> tu
     if 1 not in found or (to_int(found[15]) if 15 in found else short_table) != table:
         return None
     return f"{ip_address(found[1])}/{bits}", devices.get(to_int(found.get(4, b"")), "")
+
+
+def parse_connected(body: bytes, devices: Mapping[int, str]) -> tuple[str, str] | None:
+    """The device and prefix of a route to a subnet that the kernel made of an address, or None for another route."""
+    family, bits, _, _, table, protocol, _, kind, flags = _ROUTE.unpack_from(body)
+    if protocol != _BY_KERNEL or kind != _UNICAST or flags & _CLONED or table != _MAIN_TABLE:
+        return None
+    found = attributes(body, _ROUTE.size)
+    device = devices.get(to_int(found.get(4, b"")), "")
+    if not device:
+        return None
+    empty = bytes(16 if family == socket.AF_INET6 else 4)
+    return device, f"{ip_address(found.get(1, empty))}/{bits}"
 
 
 def parse_rule(body: bytes) -> tuple[Item, PolicyRule, int] | None:

@@ -36,9 +36,9 @@ def read_state(target: Target, wanted: Mapping[Item, Value]) -> NamespaceState:
     return unflatten(read_items(target, wanted)[0])
 
 
-def read_all(target: Target, wanted: Mapping[Item, Value]) -> Reading:
-    """All items of the namespace. Of kinds that are not wanted in a container's namespace nothing is read."""
-    everything = target.key == HOST or target.key.startswith(_NETWORK)
+def read_all(target: Target, wanted: Mapping[Item, Value], *, everything: bool = False) -> Reading:
+    """All items of the namespace. Of kinds that are not wanted in a container's namespace nothing is read, unless `everything` is."""
+    everything = everything or target.key == HOST or target.key.startswith(_NETWORK)
     kinds = {item[0] for item in wanted}
     items: Items = {}
     protocols: dict[Item, int] = {}

@@ -125,6 +125,16 @@ def read_peers(device: str, key: TunnelKey) -> Mapping[str, PeerKey] | None:
     return peers
 
 
+def read_tunnel_peers() -> frozenset[str] | None:
+    """What leads to peers of all devices, as "DEVICE PREFIX"; None if that cannot be read."""
+    try:
+        lines = _wg(["show", "all", "allowed-ips"]).splitlines()
+    except UnavailableError:
+        return None
+    rows = [line.split() for line in lines]
+    return frozenset(f"{row[0]} {prefix}" for row in rows for prefix in row[2:] if prefix != "(none)")
+
+
 def _wg(arguments: list[str], text: str = "") -> str:
     try:
         done = subprocess.run(

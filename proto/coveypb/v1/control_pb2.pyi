@@ -40,6 +40,9 @@ class ListRequest(_message.Message):
     DESIRED_STATES_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
     NODE_LABELS_FIELD_NUMBER: _builtins.int
+    WITH_ATTACHMENTS_FIELD_NUMBER: _builtins.int
+    with_attachments: _builtins.bool
+    """Of tasks: also those that only hold a container's address on a network."""
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -75,10 +78,11 @@ class ListRequest(_message.Message):
         desired_states: _abc.Iterable[_objects_pb2.TaskState.ValueType] | None = ...,
         roles: _abc.Iterable[_objects_pb2.NodeRole.ValueType] | None = ...,
         node_labels: _abc.Iterable[_builtins.str] | None = ...,
+        with_attachments: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["desired_states", b"desired_states", "id_prefixes", b"id_prefixes", "ids", b"ids", "labels", b"labels", "name_prefixes", b"name_prefixes", "names", b"names", "node_ids", b"node_ids", "node_labels", b"node_labels", "roles", b"roles", "service_ids", b"service_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["desired_states", b"desired_states", "id_prefixes", b"id_prefixes", "ids", b"ids", "labels", b"labels", "name_prefixes", b"name_prefixes", "names", b"names", "node_ids", b"node_ids", "node_labels", b"node_labels", "roles", b"roles", "service_ids", b"service_ids", "with_attachments", b"with_attachments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -673,16 +677,28 @@ class CheckNetworksRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REPAIR_FIELD_NUMBER: _builtins.int
+    NODE_IDS_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
     repair: _builtins.bool
     """Also carry the differences out."""
+    @_builtins.property
+    def node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The nodes to ask; all if empty."""
+
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """If any are named, nodes answer with what their kernels hold in these namespaces. At most 100 of them, and 4 nodes."""
+
     def __init__(
         self,
         *,
         repair: _builtins.bool = ...,
+        node_ids: _abc.Iterable[_builtins.str] | None = ...,
+        namespaces: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["repair", b"repair"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespaces", b"namespaces", "node_ids", b"node_ids", "repair", b"repair"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -937,18 +937,24 @@ class CheckNetworks(_message.Message):
 
     CHECK_ID_FIELD_NUMBER: _builtins.int
     REPAIR_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
     check_id: _builtins.str
     repair: _builtins.bool
     """Also carry the differences out."""
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """If any are named, the node compares nothing, but answers with what its kernel holds in these namespaces."""
+
     def __init__(
         self,
         *,
         check_id: _builtins.str = ...,
         repair: _builtins.bool = ...,
+        namespaces: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_id", b"check_id", "repair", b"repair"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_id", b"check_id", "namespaces", b"namespaces", "repair", b"repair"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -963,11 +969,14 @@ class NetworkCheckResult(_message.Message):
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     REMAINING_FIELD_NUMBER: _builtins.int
     OMITTED_FIELD_NUMBER: _builtins.int
+    READING_FIELD_NUMBER: _builtins.int
     check_id: _builtins.str
     error: _builtins.str
     """Why the node could not check; empty on success."""
     omitted: _builtins.int
     """Number of differences that the node found but left out of this message."""
+    reading: _builtins.bytes
+    """What the kernel holds in the namespaces that were asked for: compressed JSON of at most 512 KiB."""
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkDifference]:
         """At most 1,000."""
@@ -984,10 +993,11 @@ class NetworkCheckResult(_message.Message):
         differences: _abc.Iterable[Global___NetworkDifference] | None = ...,
         remaining: _abc.Iterable[Global___NetworkDifference] | None = ...,
         omitted: _builtins.int = ...,
+        reading: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_id", b"check_id", "differences", b"differences", "error", b"error", "omitted", b"omitted", "remaining", b"remaining"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_id", b"check_id", "differences", b"differences", "error", b"error", "omitted", b"omitted", "reading", b"reading", "remaining", b"remaining"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
