@@ -50,8 +50,7 @@ class Flag(msgspec.Struct, frozen=True):
     """A flag of both commands with one value, unless it says otherwise.
 
     ``path`` is the field of the spec. ``default`` is what applies when ``service create`` does not get the flag, as the help shows it.
-    ``switch`` is a boolean that ``--no-NAME`` turns off; ``present`` is one that is only turned on. ``stack_key`` is the key of a stack
-    file's service that sets the same field.
+    ``switch`` is a boolean that ``--no-NAME`` turns off; ``present`` is one that is only turned on.
     """
 
     name: str
@@ -65,7 +64,6 @@ class Flag(msgspec.Struct, frozen=True):
     switch: bool = False
     present: bool = False
     multiple: bool = False
-    stack_key: str = ""
     commands: tuple[str, ...] = ("create", "update")
     supported: bool = True
 
@@ -184,14 +182,13 @@ FLAGS: tuple[Flag, ...] = (
         "health-start-period", "Time after the start in which failures do not count", (*HEALTH, "StartPeriod"), DURATION
     ),
     Flag("health-timeout", "Maximum time to allow one check to run", (*HEALTH, "Timeout"), DURATION),
-    Flag("hostname", "Container hostname", (*CONTAINER, "Hostname"), stack_key="hostname"),
+    Flag("hostname", "Container hostname", (*CONTAINER, "Hostname")),
     Flag("image", "Service image tag", commands=("update",)),
     Flag(
         "init",
         "Run an init in each container that forwards signals and reaps processes",
         (*CONTAINER, "Init"),
         switch=True,
-        stack_key="init",
     ),
     Flag("limit-cpu", "Limit CPUs", (*LIMITS, "NanoCPUs"), CPUS),
     Flag("limit-memory", "Limit Memory", (*LIMITS, "MemoryBytes"), BYTES),
@@ -233,7 +230,6 @@ FLAGS: tuple[Flag, ...] = (
         "Mount the container's root filesystem as read only",
         (*CONTAINER, "ReadOnly"),
         switch=True,
-        stack_key="read_only",
     ),
     Flag("replicas", "Number of tasks", type=COUNT),
     Flag(
@@ -263,16 +259,13 @@ FLAGS: tuple[Flag, ...] = (
         (*CONTAINER, "StopGracePeriod"),
         DURATION,
         "10s",
-        stack_key="stop_grace_period",
     ),
-    Flag("stop-signal", "Signal to stop the container", (*CONTAINER, "StopSignal"), stack_key="stop_signal"),
-    Flag("tty", "Allocate a pseudo-TTY", (*CONTAINER, "TTY"), short="-t", switch=True, stack_key="tty"),
+    Flag("stop-signal", "Signal to stop the container", (*CONTAINER, "StopSignal")),
+    Flag("tty", "Allocate a pseudo-TTY", (*CONTAINER, "TTY"), short="-t", switch=True),
     *_policy_flags("UpdateConfig", "update", "updated", FAILURE_ACTIONS),
-    Flag(
-        "user", "Username or UID (format: <name|uid>[:<group|gid>])", (*CONTAINER, "User"), short="-u", stack_key="user"
-    ),
+    Flag("user", "Username or UID (format: <name|uid>[:<group|gid>])", (*CONTAINER, "User"), short="-u"),
     Flag("with-registry-auth", "Send registry authentication details to the nodes", present=True),
-    Flag("workdir", "Working directory inside the container", (*CONTAINER, "Dir"), short="-w", stack_key="working_dir"),
+    Flag("workdir", "Working directory inside the container", (*CONTAINER, "Dir"), short="-w"),
 )
 
 LISTS: tuple[ListFlag, ...] = (
