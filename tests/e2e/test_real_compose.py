@@ -1,0 +1,153 @@
+"""The real Docker Compose 5 drives a Covey host with all of its commands."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import labs
+from tests.support.labs import CommandResult, LabCluster
+from tests.support.real_compose import compose_program
+
+pytestmark = pytest.mark.root
+
+COMPOSE_FILE = """
+services:
+  web:
+    image: covey-test:1
+    command: sh -c 'echo started; exec httpd -f -p 80 -h /www'
+    stop_signal: SIGKILL
+    ports: ["8320:80"]
+    depends_on: {db: {condition: service_healthy}}
+    networks: [front, back]
+    volumes: ["data:/data", "./site:/site:ro"]
+    secrets: [password]
+    configs: [{source: settings, target: /etc/settings}]
+  db:
+    image: covey-test:1
+    command: sleep 1000000
+    stop_signal: SIGKILL
+    healthcheck: {test: "true", interval: 1s}
+    networks: [back]
+  job:
+    image: covey-test:1
+    command: echo finished
+    profiles: [tools]
+    networks: [back]
+networks: {front: , back: {internal: true}}
+volumes: {data: }
+secrets: {password: {file: ./password.txt}}
+configs: {settings: {content: "from the file"}}
+"""
+
+
+class Project:
+    """A project of the real Compose on a host without a cluster."""
+
+    def __init__(self, lab: LabCluster, folder: Path) -> None:
+        self.lab, self.folder = lab, folder
+        (folder / "compose.yaml").write_text(COMPOSE_FILE)
+        (folder / "password.txt").write_text("sesame")
+        (folder / "site").mkdir()
+        (folder / "site" / "page").write_text("a page")
+
+    def compose(self, *arguments: str, check: int | None = 0) -> CommandResult:
+        command = [compose_program(), "--ansi", "never", "--progress", "plain", "--project-name", "real", *arguments]
+        return labs.run(command, check=check, env=self.lab.environment(), cwd=self.folder)
+
+    def states(self) -> dict[str, str]:
+        """The state of each container."""
+        lines = self.compose("ps", "--all", "--format", "json").lines
+        return {item["Name"]: item["State"] for item in map(json.loads, lines)}
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        found: list[dict[str, Any]] = json.loads(self.lab.docker("inspect", name).out)
+        return found[0]
+
+
+@pytest.fixture(scope="module")
+def lab(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("realcomp", 1, init_cluster=False, archive=images) as found:
+        yield found
+
+
+@pytest.fixture
+def project(lab: LabCluster, tmp_path: Path) -> Iterator[Project]:
+    made = Project(lab, tmp_path)
+    made.compose("up", "--detach", "--wait")
+    yield made
+    made.compose("--profile", "tools", "down", "--volumes", "--timeout", "0")
+    assert not lab.docker("ps", "--all", "--quiet").lines
+    assert not lab.docker("network", "ls", "--filter", "type=custom", "--quiet").lines
+    assert not lab.docker("volume", "ls", "--quiet").lines
+
+
+def test_a_project_comes_up_in_order_and_a_second_up_changes_nothing(project: Project) -> None:
+    assert project.states() == {"real-db-1": "running", "real-web-1": "running"}
+    inspected = {name: project.inspect(name) for name in ("real-db-1", "real-web-1")}
+    said = project.compose("up", "--detach").err
+    assert "Creating" not in said
+    assert "Recreate" not in said
+    for name, before in inspected.items():
+        assert project.inspect(name)["State"]["StartedAt"] == before["State"]["StartedAt"]
+    planned = project.compose("--dry-run", "up", "--detach", "--force-recreate").err
+    assert "real-web-1 Recreated" in planned
+    assert project.inspect("real-web-1")["Id"] == inspected["real-web-1"]["Id"]
+
+
+def test_services_have_their_files_ports_and_output(project: Project) -> None:
+    read = project.compose("exec", "-T", "web", "cat", "/run/secrets/password", "/etc/settings", "/site/page").out
+    assert read == "sesamefrom the filea page"
+    assert project.compose("port", "web", "80").out.strip() == "0.0.0.0:8320"
+    assert project.compose("logs", "--no-color", "web").out.strip() == "web-1  | started"
+    assert "httpd" in project.compose("top", "web").out
+    assert project.compose("images", "--format", "json").out.count("covey-test") == 2
+    assert [item["Name"] for item in json.loads(project.compose("ls", "--format", "json").out)] == ["real"]
+    assert "real_data" in project.compose("volumes").out
+    assert "real-web-1" in project.compose("stats", "--no-stream").out
+    project.compose("cp", "web:/etc/settings", "copied")
+    assert (project.folder / "copied").read_text() == "from the file"
+    project.compose("export", "web", "--output", "web.tar")
+    assert (project.folder / "web.tar").stat().st_size > 10_000
+    assert "Committed as sha256:" in project.compose("commit", "web", "committed:1").err
+    project.lab.docker("image", "rm", "committed:1")
+
+
+def test_containers_are_run_scaled_and_moved_through_their_states(project: Project) -> None:
+    assert project.compose("run", "--rm", "-T", "web", "echo", "hello").out.strip() == "hello"
+    assert project.compose("run", "--rm", "-T", "job").out.strip() == "finished"
+    project.compose("scale", "db=2")
+    assert project.states()["real-db-2"] == "running"
+    project.compose("pause", "db")
+    assert project.states() == {"real-db-1": "paused", "real-db-2": "paused", "real-web-1": "running"}
+    project.compose("unpause", "db")
+    project.compose("restart", "--timeout", "0", "db")
+    project.compose("stop", "--timeout", "0", "web")
+    assert project.states()["real-web-1"] == "exited"
+    project.compose("start", "web")
+    project.compose("kill", "db")
+    assert project.states() == {"real-db-1": "exited", "real-db-2": "exited", "real-web-1": "running"}
+    project.compose("rm", "--force", "db")
+    project.compose("create")
+    assert project.states() == {"real-db-1": "created", "real-web-1": "running"}
+
+
+def test_what_changed_in_the_file_is_recreated_and_orphans_go(project: Project) -> None:
+    before = project.inspect("real-db-1")["Id"]
+    text = COMPOSE_FILE.replace("echo started", "echo changed").replace("profiles: [tools]", "stop_signal: SIGKILL")
+    (project.folder / "compose.yaml").write_text(text)
+    project.compose("up", "--detach", "--timeout", "0")
+    assert project.inspect("real-db-1")["Id"] == before
+    assert project.compose("logs", "--no-color", "--no-log-prefix", "web").out.strip() == "changed"
+    assert "exited with status code 0" in project.compose("wait", "job").out
+    (project.folder / "compose.yaml").write_text(COMPOSE_FILE)
+    project.compose("up", "--detach", "--remove-orphans", "--timeout", "0")
+    assert project.states().keys() <= {"real-db-1", "real-web-1", "real-job-1"}
+
+
+def test_images_are_pulled_and_missing_ones_are_named(project: Project) -> None:
+    said = project.compose("pull", "web", check=1).err
+    assert "covey-test:1" in said
+    assert project.compose("events", "--json", "--since", "1h", "--until", "0s", check=None).code in (0, 1)
