@@ -28,6 +28,7 @@ class NetworkChecks:
         self._store = store
         self._send: SendCallback = lambda _node_id, _message: False
         self._checks: dict[str, dict[str, asyncio.Future[dispatcher_pb2.NetworkCheckResult]]] = {}
+        self._messages: dict[str, dispatcher_pb2.ManagerMessage] = {}
 
     def bind(self, send: SendCallback) -> None:
         """Sets how to reach nodes: ``send`` returns False for a node without a session."""
@@ -39,8 +40,14 @@ class NetworkChecks:
         if waiting is not None and not waiting.done():
             waiting.set_result(result)
 
+    def ask_again(self, node_id: str) -> None:
+        """The node has a new session. What was sent into the one before may be lost with it, so the node is asked again."""
+        for check_id, nodes in self._checks.items():
+            if (waiting := nodes.get(node_id)) is not None and not waiting.done():
+                self._send(node_id, self._messages[check_id])
+
     def forget(self, node_id: str) -> None:
-        """The node's session has ended."""
+        """The node's session has ended, and it has no other."""
         for nodes in self._checks.values():
             if (waiting := nodes.get(node_id)) is not None and not waiting.done():
                 waiting.set_result(_failed("lost its session with the manager while it checked its networks"))
@@ -71,17 +78,18 @@ class NetworkChecks:
         nodes = [node for node in nodes if not node_ids or node.id in node_ids]
         waiting = {node.id: loop.create_future() for node in nodes}
         self._checks[check_id] = waiting
-        message = dispatcher_pb2.CheckNetworks(check_id=check_id, repair=repair, namespaces=sorted(namespaces))
+        request = dispatcher_pb2.CheckNetworks(check_id=check_id, repair=repair, namespaces=sorted(namespaces))
+        message = self._messages[check_id] = dispatcher_pb2.ManagerMessage(check_networks=request)
         try:
             for node in nodes:
                 if node.status.state is not NodeState.READY:
                     waiting[node.id].set_result(_failed(f"is {node.status.state.name.lower()}"))
-                elif not self._send(node.id, dispatcher_pb2.ManagerMessage(check_networks=message)):
+                elif not self._send(node.id, message):
                     waiting[node.id].set_result(_failed("is not connected"))
             if waiting:
                 await asyncio.wait(waiting.values(), timeout=seconds)
         finally:
-            del self._checks[check_id]
+            del self._checks[check_id], self._messages[check_id]
         late = _failed(f"did not answer within {seconds:.0f} s")
         return control_pb2.CheckNetworksResponse(
             nodes=[_entry(node, waiting[node.id].result() if waiting[node.id].done() else late) for node in nodes]

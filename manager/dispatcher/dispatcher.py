@@ -153,6 +153,7 @@ class Dispatcher:
             on_network_check=lambda result: self._network_checks.finish(node_id, result),
         )
         term.add_session(session)
+        self._network_checks.ask_again(node_id)
         log.info("node %s began session %s", node_id, session_id)
         try:
             await session.run(context)

@@ -17,6 +17,8 @@ import pytest
 
 from tests.support import labs
 from tests.support.labs import IMAGE, LabCluster, wait
+from tests.support.network_faults import HOST_FAULTS as COMMON_FAULTS
+from tests.support.network_faults import fault_script
 
 pytestmark = pytest.mark.root
 ROUNDS, FAULTS, CHANGES = 84, 4, 2  # 504 steps and the kills
@@ -25,39 +27,12 @@ CONTAINERS = [f"c{number}" for number in range(4)]
 BRIDGES = [f"w{number}" for number in range(3)]
 NETWORKS = [*BRIDGES, "over"]
 HOST_FAULTS = (
-    "nft flush ruleset",
-    "nft delete table inet covey0-ports",
-    "nft delete table inet covey0-mesh",
-    "nft add rule inet covey0-bridges forward drop",
-    "nft add chain inet covey0-bridges foreign",
-    "nft flush map inet covey0-ports any4",
+    *COMMON_FAULTS,
     "ip link delete br-w0",
     "ip link set br-w1 down mtu 1300",
-    "ip link set covey0mesh down",
     "ip address flush dev br-w2",
     "ip address add 10.99.0.1/24 dev br-w0",
-    "ip address add 10.99.1.1/24 dev covey0mesh",
-    "ip route add 10.66.0.0/16 dev lo proto 192",
-    "ip rule add fwmark 0x77 table 99 protocol 192 priority 500",
-    "ip rule delete priority 69",
-    "ip link delete $(ls /sys/class/net | grep -m 1 ^cv)",
-    "ip link set $(ls /sys/class/net | grep ^cv | tail -n 1) nomaster",
-    "bridge fdb add 02:42:00:00:00:99 dev covey0mesh dst 192.0.2.9",
     "ip neigh add 10.77.0.9 lladdr 02:42:00:00:00:99 dev br-w0 nud permanent",
-)
-CONTAINER_FAULTS = (
-    "ip link delete eth0",
-    "ip address flush dev eth0",
-    "ip route delete default",
-    "ip link set eth1 down",
-    "ip -6 address flush dev eth0",
-)
-OVERLAY_FAULTS = (
-    "ip link delete vxlan0",
-    "ip link set br0 down",
-    "ip address add 10.99.2.1/24 dev br0",
-    "nft flush ruleset",
-    "bridge fdb add 02:42:00:00:00:99 dev vxlan0 dst 192.0.2.9",
 )
 
 
@@ -112,21 +87,6 @@ class Walk:
         }
         return actions[kind]
 
-    def faults(self) -> str:
-        """What others do to the kernel, as a shell script; a fault that finds nothing to break does nothing."""
-        lines = []
-        for _ in range(FAULTS):
-            kind = self.dice.random()
-            if kind < 0.6:
-                lines.append(self.dice.choice(HOST_FAULTS))
-                continue
-            folder, faults = ("containers", CONTAINER_FAULTS) if kind < 0.85 else ("networks", OVERLAY_FAULTS)
-            pick, fault = self.dice.randrange(1, 5), self.dice.choice(faults)
-            lines.append(
-                f'f=$(ls -d /run/covey/netns/{folder}/* | sed -n {pick}p); [ -n "$f" ] && nsenter --net=$f {fault}'
-            )
-        return "\n".join(f"{{ {line} && echo broken; }} 2>/dev/null || true" for line in lines)
-
 
 def run_container(lab: LabCluster, name: str, network: str) -> tuple[int, Any]:
     number = CONTAINERS.index(name)
@@ -173,7 +133,7 @@ def test_after_a_random_walk_nothing_differs_and_containers_reach_each_other(lab
     host, answers = lab[1], list[Any]()
     with ThreadPoolExecutor(CHANGES + 1) as pool:
         for number in range(ROUNDS):
-            script, changes = walk.faults(), walk.changes()
+            script, changes = fault_script(walk.dice, FAULTS, HOST_FAULTS), walk.changes()
             running = [pool.submit(lab.inside, host, "sh", "-c", script), *(pool.submit(change) for change in changes)]
             if number in KILLED_AFTER:
                 lab.kill(host)

@@ -76,6 +76,20 @@ async def test_nodes_that_are_down_away_or_late_are_named() -> None:
     assert set(nodes.sent) == {"b", "c", "d"}
 
 
+async def test_a_node_with_a_new_session_is_asked_again() -> None:
+    checks, nodes = await cluster(a=NodeState.READY)
+    running = asyncio.create_task(checks.check(repair=True, seconds=5))
+    await nodes.asked.wait()
+    lost = nodes.sent.pop("a")
+    checks.ask_again("a")
+    assert nodes.sent == {"a": lost}
+    checks.finish("a", dispatcher_pb2.NetworkCheckResult(check_id=lost.check_id))
+    assert errors(await running) == {"host-a": ""}
+    nodes.sent.clear()
+    checks.ask_again("a")
+    assert nodes.sent == {}
+
+
 async def test_too_many_checks_at_once_are_refused() -> None:
     checks, _ = await cluster(a=NodeState.READY)
     running = [asyncio.create_task(checks.check(repair=False, seconds=5)) for _ in range(MAX_CONCURRENT_CHECKS)]
