@@ -70,13 +70,11 @@ def deploy(
 @option("--skip-interpolation", is_flag=True, help="Skip interpolation and output only merged config")
 def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
     """Outputs the final config file, after doing merges and interpolations."""
-    from compose.sources import load_stack_files
-    from compose.stack.output import stack_yaml
+    from cli.stack.loader import stack_config
 
     if not files:
         raise click.UsageError("Please specify a Compose file (with --compose-file)")
-    stack = load_stack_files(files, os.environ, interpolated=not skip_interpolation)
-    click.echo(stack_yaml(stack.content, stack.version), nl=False)
+    click.echo(stack_config(files, os.environ, interpolated=not skip_interpolation), nl=False)
 
 
 @command()

@@ -10,10 +10,12 @@ from compose.nodes import MappingNode, plain
 from compose.project.files import ProjectFiles
 from compose.project.loader import load_content
 from compose.project.model import ProjectOptions
+from compose.project.output import project_yaml
 from compose.sources import load_stack_files, read_object_file
 from compose.stack.ignored import ignored_notice
 from compose.stack.model import Stack
 from compose.stack.newer_format import stack_of_project
+from compose.stack.output import stack_yaml
 from compose.stack.service_spec import stack_objects
 
 
@@ -36,12 +38,38 @@ def load_stack_content(name: str, paths: Sequence[str], environment: Mapping[str
     try:
         return load_stack_files(paths, environment, files).content
     except ComposeFileError as refused:
-        options = ProjectOptions(files=tuple(paths), environment=environment)
-        try:
-            content, _ = load_content(options, name, files)
-        except ComposeFileError as error:
-            raise (error if _is_newer(refused) else refused) from None
-        return stack_of_project(content, environment)
+        return stack_of_project(_newer_content(name, paths, environment, files, refused), environment)
+
+
+def stack_config(paths: Sequence[str], environment: Mapping[str, str], *, interpolated: bool) -> str:
+    """The merged files as docker prints them; files of the newer format as Docker Compose prints them.
+
+    Raises:
+        InvalidArgumentError: the files are of neither format, with path and place.
+    """
+    files = ProjectFiles()
+    try:
+        stack = load_stack_files(paths, environment, files, interpolated=interpolated)
+    except ComposeFileError as refused:
+        return project_yaml(_newer_content("", paths, environment, files, refused, interpolated=interpolated))
+    return stack_yaml(stack.content, stack.version)
+
+
+def _newer_content(
+    name: str,
+    paths: Sequence[str],
+    environment: Mapping[str, str],
+    files: ProjectFiles,
+    refused: ComposeFileError,
+    *,
+    interpolated: bool = True,
+) -> MappingNode:
+    """The project that files describe which docker's format refused."""
+    options = ProjectOptions(files=tuple(paths), environment=environment, interpolated=interpolated)
+    try:
+        return load_content(options, name, files)[0]
+    except ComposeFileError as error:
+        raise (error if _is_newer(refused) else refused) from None
 
 
 def _is_newer(refused: ComposeFileError) -> bool:

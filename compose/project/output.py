@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from compose.nodes import MappingNode, plain
+from compose.project.format import SERVICE
 from compose.yaml_writer import natural_order, write_yaml
 
 _SECTIONS = ("name", "services", "networks", "volumes", "secrets", "configs")
@@ -16,11 +17,20 @@ def project_values(content: MappingNode) -> dict[str, Any]:
     for section in _SECTIONS:
         found = values.get(section)
         if section == "name":
-            result["name"] = found
+            result |= {"name": found} if found else {}
         elif found or section == "services":
-            result[section] = {key: _escaped(found[key]) for key in natural_order(found or {})}
+            ordered = {key: found[key] for key in natural_order(found or {})}
+            if section == "services":
+                ordered = {key: _in_order(service) for key, service in ordered.items()}
+            result[section] = _escaped(ordered)
     extensions = natural_order(key for key in values if key.startswith("x-"))
     return result | {key: _escaped(values[key]) for key in extensions}
+
+
+def _in_order(service: dict[str, Any]) -> dict[str, Any]:
+    """A service with its keys in the order of the format, others after them."""
+    known = {key: service[key] for key in SERVICE.fields if key in service}
+    return known | {key: value for key, value in service.items() if key not in known}
 
 
 def project_yaml(content: MappingNode) -> str:

@@ -128,7 +128,17 @@ HEALTHCHECK = Table(
         "disable": BOOLEAN,
     }
 )
-LONG_PORT = Table({"mode": TEXT, "target": INTEGER, "published": INTEGER, "protocol": TEXT})
+_NEVER = 99
+LONG_PORT = Table(
+    {
+        "mode": TEXT,
+        "target": INTEGER,
+        "published": INTEGER,
+        "protocol": TEXT,
+        "host_ip": Field(_TEXT, _NEVER, hidden=True),
+    }
+)
+"""``host_ip`` comes from short forms alone: it has no meaning on a cluster and is named in the notice."""
 LONG_VOLUME = Table(
     {
         "type": TEXT,

@@ -34,12 +34,19 @@ def short_ports(node: Node, path: str) -> list[Node]:
     """The ports of a short form as long ones."""
     if isinstance(value := plain(node), float):
         raise decoding_error(node, path, "invalid type float64 for port")
+    ports = parse_ports(str(value))
     return [
         node_of(
-            {"mode": "ingress", "target": port.target, "published": port.published, "protocol": port.protocol},
+            {
+                "mode": "ingress",
+                "target": port.target,
+                "published": port.published,
+                "protocol": port.protocol,
+                "host_ip": port.address,
+            },
             node.location,
         )
-        for port in parse_ports(str(value))
+        for port in ports
     ]
 
 

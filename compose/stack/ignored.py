@@ -72,8 +72,15 @@ def ignored_keys(services: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], 
 def ignored_notice(services: Mapping[str, Mapping[str, Any]]) -> str:
     """The notice, in the docker client's words; empty if every key has a meaning."""
     unsupported, deprecated = ignored_keys(services)
+    addresses = [
+        f"ignoring IP-address ({port['host_ip']}:{port.get('published', '')}:{port['target']}/{port['protocol']}) service will "
+        "listen on '0.0.0.0'\n"
+        for service in services.values()
+        for port in service.get("ports") or ()
+        if port.get("host_ip")
+    ]
     parts = [f"Ignoring unsupported options: {', '.join(unsupported)}\n"] if unsupported else []
     if deprecated:
         reasons = "".join(f"{key}: {DEPRECATED[key]}\n\n" for key in deprecated)
         parts.append(f"Ignoring deprecated options:\n\n{reasons}")
-    return "\n".join(parts)
+    return "".join(addresses) + "\n".join(parts)

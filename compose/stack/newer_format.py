@@ -74,7 +74,7 @@ def _port(port: Values, node: Node) -> dict[str, Any]:
     if not published.isdecimal():
         reason = f"the published ports {published} of one target have no meaning on a cluster: name one port"
         raise ComposeFileError(reason, location=node.location)
-    known = {key: value for key, value in port.items() if key in ("mode", "target", "protocol")}
+    known = {key: value for key, value in port.items() if key in ("mode", "target", "protocol", "host_ip")}
     return {**known, "published": int(published)}
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from compose.nodes import MappingNode, plain
+from compose.errors import ComposeFileError
+from compose.nodes import MappingNode, Node, plain
 from compose.stack.container_spec import container_spec
 from compose.stack.deploy_spec import placement, present, resources, restart_policy, service_mode, update_config
 from compose.stack.labels import STACK_IMAGE_LABEL, labelled, scoped
@@ -28,7 +29,9 @@ def stack_objects(name: str, content: MappingNode, read_file: ReadFile) -> Stack
         InvalidArgumentError: what docker refuses, in its words, with the service's name.
     """
     top = plain(content)
-    services = tuple(_service(name, key, service, top) for key, service in sorted((top.get("services") or {}).items()))
+    section = content.get("services")
+    nodes = section.items if isinstance(section, MappingNode) else {}
+    services = tuple(_service(name, key, nodes[key], top) for key in sorted(nodes))
     return Stack(
         name=name,
         networks=_used_networks(name, top),
@@ -38,11 +41,11 @@ def stack_objects(name: str, content: MappingNode, read_file: ReadFile) -> Stack
     )
 
 
-def _service(stack: str, key: str, service: Values, top: Values) -> StackService:
+def _service(stack: str, key: str, node: Node, top: Values) -> StackService:
     try:
-        spec = service_spec(stack, key, service, top)
+        spec = service_spec(stack, key, plain(node), top)
     except InvalidArgumentError as error:
-        raise InvalidArgumentError(f"service {key}: {error.message}") from error
+        raise ComposeFileError(f"service {key}: {error.message}", location=node.location) from error
     return StackService(key=key, name=spec["Name"], spec=spec)
 
 

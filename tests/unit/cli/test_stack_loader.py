@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cli.stack.loader import load_stack
+from cli.stack.loader import load_stack, stack_config
 from compose.env_files import parse_env_file
 from compose.errors import ComposeFileError
 from compose.stack.model import Stack
@@ -143,3 +143,17 @@ def test_an_error_names_the_place(text: str, message: str) -> None:
     with pytest.raises(ComposeFileError) as caught:
         stack(text)
     assert message in caught.value.message
+
+
+def test_config_prints_files_of_the_newer_format_so_that_they_can_be_read_again() -> None:
+    Path("stack.yaml").write_text("services: {web: {image: i, environment: {A: $$X}, pull_policy: always}}\nname: n\n")
+    printed = stack_config(("stack.yaml",), SHELL, interpolated=True)
+    Path("again.yaml").write_text(printed)
+    assert stack_config(("again.yaml",), SHELL, interpolated=True) == printed
+    assert "A: $$X" in printed
+
+
+def test_addresses_of_published_ports_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    spec("ports: ['127.0.0.1:80:81']")
+    said = capsys.readouterr().err
+    assert said.strip() == "ignoring IP-address (127.0.0.1:80:81/tcp) service will listen on '0.0.0.0'"
