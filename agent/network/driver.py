@@ -50,7 +50,8 @@ from agent.network.reconciler import Reconciler
 from agent.network.sandbox import Sandbox
 from agent.network.trace.reading import BlockingChain, HostReading, encode
 from agent.network.wireguard.device import read_tunnel_peers
-from agent.network.wireguard.encryption import Encryption, RotationTimes, Underlay
+from agent.network.wireguard.encryption import Encryption, Underlay
+from agent.network.wireguard.rotation import RotationTimes
 from covey.errors import CoveyError, UnavailableError
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ import pytest
 from agent.network.model import Attachment, NetworkChanges
 from agent.network.plan.encryption import device_names, table_name
 from agent.network.wireguard import device
-from agent.network.wireguard.encryption import RotationTimes
+from agent.network.wireguard.rotation import RotationTimes
 from covey.errors import UnsupportedError
 from covey.objects.assignment import NodeEndpoint
 from tests.support.switched_hosts import (
@@ -207,6 +207,23 @@ async def test_keys_are_rotated_under_traffic_without_loss(tmp_path: Path) -> No
         await assert_verified(net)
 
 
+async def test_two_nodes_that_rotate_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    async with encrypted_hosts(tmp_path, 2) as net:
+        one, two = await containers(net)
+        before = [host.driver.encryption.description for host in net.hosts]
+        async with pinging(one, two.endpoint.address) as pings:
+            await eventually(lambda: pings.sent > 50)
+            for _ in range(3):
+                await asyncio.gather(*(rotate(net, host) for host in net.hosts))
+            await eventually(lambda: pings.received == pings.sent)
+        assert pings.received == pings.sent > 300
+        after = [host.driver.encryption.description for host in net.hosts]
+        assert all(
+            a is not None and b is not None and a.public_key != b.public_key for a, b in zip(before, after, strict=True)
+        )
+        await assert_verified(net)
+
+
 async def test_keys_are_rotated_by_themselves_without_loss(tmp_path: Path) -> None:
     """The managers tell of each announcement as soon as it is made."""
     async with encrypted_hosts(tmp_path, 2, RotationTimes(period=1.0, announce=1.0)) as net:
@@ -297,11 +314,11 @@ async def restart(net: SwitchedHosts, host: HostUnderTest, container: Container)
 
 async def rotate(net: SwitchedHosts, host: HostUnderTest) -> None:
     """Rotate a host's key as its daemon does, with the managers telling the others at once."""
-    encryption = host.driver.encryption
-    await encryption.rotate()
+    rotation = host.driver.encryption.rotation
+    await rotation.begin()
     name_nodes(net)
     await net.apply()
-    await encryption.finish_rotation()
+    await rotation.finish()
     name_nodes(net)
     await net.apply()
 

@@ -25,7 +25,7 @@ from agent.network import links, netns
 from agent.network.driver import GATEWAY_BRIDGE, NetworkDriver
 from agent.network.model import Attachment, NetworkChanges, OverlayNetwork
 from agent.network.netns import Namespace
-from agent.network.wireguard.encryption import RotationTimes
+from agent.network.wireguard.rotation import RotationTimes
 from covey.objects.assignment import NetworkEndpoint, NodeEndpoint, VirtualService
 from tests.support import built_links
 

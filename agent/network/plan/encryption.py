@@ -171,6 +171,18 @@ def peer_keys(other: TunnelPeer) -> dict[str, PeerKey]:
     return keys
 
 
+def introductions(have: Mapping[str, PeerKey], want: Mapping[str, PeerKey]) -> dict[str, PeerKey]:
+    """The keys that a device does not know yet, without the addresses that others hold: those move once the device has a session
+    with the new key. What is given to a key in the step that makes it known is lost, if wireguard-go gets a packet for it meanwhile.
+    """
+    held = frozenset[str]().union(*(found.allowed for found in have.values()))
+    return {
+        key: msgspec.structs.replace(found, allowed=found.allowed - held)
+        for key, found in want.items()
+        if key not in have
+    }
+
+
 def key_changes(have: Mapping[str, PeerKey], want: Mapping[str, PeerKey]) -> Iterator[tuple[str, ...]]:
     """The arguments of ``wg set DEVICE`` that lead from one set of peers to another, in order.
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from agent.network.plan.encryption import PeerKey
@@ -133,6 +133,22 @@ def read_tunnel_peers() -> frozenset[str] | None:
         return None
     rows = [line.split() for line in lines]
     return frozenset(f"{row[0]} {prefix}" for row in rows for prefix in row[2:] if prefix != "(none)")
+
+
+def read_keys(device: str) -> frozenset[str]:
+    """The public keys of a device's peers."""
+    return frozenset(_wg(["show", device, "peers"]).split())
+
+
+def read_handshakes(device: str) -> frozenset[str]:
+    """The public keys of the peers with which a device has completed a handshake."""
+    lines = [line.split("\t") for line in _wg(["show", device, "latest-handshakes"]).splitlines()]
+    return frozenset(key for key, seconds in lines if seconds != "0")
+
+
+def set_keepalive(device: str, peers: Iterable[str], seconds: int) -> None:
+    """Send to peers every so many seconds, the first time at once; 0 for never."""
+    set_peers(device, [("peer", key, "persistent-keepalive", str(seconds)) for key in sorted(peers)])
 
 
 def _wg(arguments: list[str], text: str = "") -> str:

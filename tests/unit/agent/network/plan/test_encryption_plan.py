@@ -44,6 +44,22 @@ def test_an_address_moves_to_a_new_key_in_one_step() -> None:
     assert list(encryption.key_changes(after, after)) == []
 
 
+def test_a_new_key_is_known_before_addresses_move_to_it() -> None:
+    before = encryption.peer_keys(TunnelPeer(node_id="n2", host="192.0.2.2", public_key="old", port=51820))
+    wanted = encryption.peer_keys(PEER)
+    node, key = f"{encryption.node_address('n2')}/128", f"{encryption.key_address('new')}/128"
+    introduced = encryption.introductions(before, wanted)
+    assert introduced == {"new": PeerKey(allowed=frozenset({key}), endpoint="192.0.2.2:51821")}
+    known = {**before, **introduced}
+    assert list(encryption.key_changes(before, known)) == [
+        ("peer", "new", "endpoint", "192.0.2.2:51821", "allowed-ips", key)
+    ]
+    assert list(encryption.key_changes(known, wanted)) == [
+        ("peer", "new", "allowed-ips", ",".join(sorted((node, key))))
+    ]
+    assert encryption.introductions({}, before) == before
+
+
 def test_packets_leave_with_the_source_of_the_sending_key() -> None:
     routes = encryption.peer(HOST_END, PEER)[HOST].routes
     (sending,) = [route for route in routes if route.source]
