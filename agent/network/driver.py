@@ -229,7 +229,13 @@ class NetworkDriver:
         peers: frozenset[str] | None = None
         if HOST in found and any(name.startswith(f"{self.prefix}-wg") for name in found[HOST].state.links):
             peers = await asyncio.to_thread(self.run_on_host, read_tunnel_peers)
-        reading = HostReading(prefix=self.prefix, namespaces=found, blocked=blocked, tunnel_peers=peers)
+        reading = HostReading(
+            prefix=self.prefix,
+            namespaces=found,
+            blocked=blocked,
+            addresses=self.reconciler.container_addresses(),
+            tunnel_peers=peers,
+        )
         return await asyncio.to_thread(encode, reading)
 
     async def _dropping_chains(self) -> tuple[DifferenceText, ...]:

@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 SETTLE_SECONDS = 60.0
 CONFIRM_SECONDS = 2.0
+_CONTAINERS = 2
 
 
 class Reconciler:
@@ -186,6 +187,13 @@ class Reconciler:
             found[key] = await self.run(kernel, work)
         return found
 
+    def container_addresses(self) -> dict[str, str]:
+        """The addresses that containers of this host have, without prefix lengths, with the keys of their namespaces."""
+        keys = [key for key in self._workers if _stage(key) == _CONTAINERS]
+        return {
+            item[2].partition("/")[0]: key for key in keys for item in self.wanted.items(key) if item[0] == "address"
+        }
+
     async def repair(self) -> tuple[Difference, ...]:
         """Read all namespaces and carry out the differences. Returns what they were."""
         return await self._check_all(repair=True)
@@ -243,7 +251,7 @@ class Reconciler:
     async def _settle(self, touched: Mapping[str, set[Item]]) -> None:
         """Settle the namespaces in the order in which devices are made from one in another: host, networks, containers."""
         involved = [key for key in touched if key in self._workers]
-        for stage in (0, 1, 2):
+        for stage in (0, 1, _CONTAINERS):
             waiting = [
                 self._workers[key].request(touched[key])
                 for key in involved
@@ -276,7 +284,7 @@ class Reconciler:
 
     async def _check_all(self, *, repair: bool, only: Collection[str] | None = None) -> tuple[Difference, ...]:
         found: list[Difference] = []
-        for stage in (0, 1, 2):
+        for stage in (0, 1, _CONTAINERS):
             workers = [
                 worker
                 for key, worker in sorted(self._workers.items())
@@ -307,7 +315,7 @@ class Reconciler:
 
 
 def _stage(key: str) -> int:
-    return 0 if key == HOST else 1 if key.startswith("network/") else 2
+    return 0 if key == HOST else 1 if key.startswith("network/") else _CONTAINERS
 
 
 async def _all(futures: Iterable[asyncio.Future[None]]) -> None:

@@ -1,5 +1,6 @@
 """Traces of packets: a request's question, the view of cluster and host that it is asked of, and the answer as JSON. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -70,12 +71,15 @@ def cluster_view(
 ) -> View:
     """What the managers know."""
     hosts = {node.id: node for node in nodes}
+    names = host_names(hosts.values())
     known = {one.id: one for one in networks}
     return View(
-        hosts={_host(one): Host(name=_host(one), address=one.status.addr, node_id=one.id) for one in hosts.values()},
+        hosts={
+            names[one.id]: Host(name=names[one.id], address=one.status.addr, node_id=one.id) for one in hosts.values()
+        },
         networks={one.id: _network(one) for one in known.values()},
         endpoints=_merged(
-            _of_task(one, hosts[one.node_id], known)
+            _of_task(one, names[one.node_id], known)
             for one in tasks
             if one.node_id in hosts and one.status.state is TaskState.RUNNING
         ),
@@ -101,8 +105,21 @@ def with_local(view: View, host: str, containers: Iterable[Container], networks:
     return msgspec.structs.replace(view, hosts=hosts, networks=known, endpoints=tuple(endpoints.values()))
 
 
-def _host(node: Node) -> str:
-    return node.description.hostname or node.id
+def own_host(view: View, node_id: str, hostname: str) -> str:
+    """How this host is called in the view: as the managers know the node, or by its host name."""
+    return next((name for name, one in view.hosts.items() if one.node_id and one.node_id == node_id), hostname)
+
+
+def host_names(nodes: Iterable[Node]) -> dict[str, str]:
+    """How a trace calls the nodes, by id: by the host name, or by the id where several have it."""
+    known = list(nodes)
+    counts = Counter(node.description.hostname for node in known)
+    return {
+        node.id: node.description.hostname
+        if counts[node.description.hostname] == 1 and node.description.hostname
+        else node.id
+        for node in known
+    }
 
 
 def _network(network: Network) -> TracedNetwork:
@@ -115,7 +132,7 @@ def _network(network: Network) -> TracedNetwork:
     )
 
 
-def _of_task(task: Task, node: Node, networks: Mapping[str, Network]) -> Endpoint:
+def _of_task(task: Task, host: str, networks: Mapping[str, Network]) -> Endpoint:
     name = task.annotations.name if task.attached_container_id else task_name(task)
     names = [name, task.id]
     if task.service_annotations.name:
@@ -126,7 +143,7 @@ def _of_task(task: Task, node: Node, networks: Mapping[str, Network]) -> Endpoin
         name=name or task.id,
         container_id=task.attached_container_id
         or (task.status.container.container_id if task.status.container else ""),
-        host=_host(node),
+        host=host,
         names=tuple(names),
         attachments=tuple(
             Attachment(network=one.network_id, addresses=_bare(one.address, one.address6), mac=one.mac)

@@ -281,6 +281,28 @@ def broken_all_the_time(traced: Traced, number: int, command: str) -> Iterator[N
         thread.join()
 
 
+def test_an_encrypted_path_without_its_peer_is_named(traced: Traced) -> None:
+    lab = traced.lab
+    lab.docker("network", "create", "-d", "overlay", "--attachable", "--opt", "encrypted", "sealed", on=lab[1])
+    lab.docker("run", "-d", "--name", "spy", "--network", "sealed", labs.IMAGE, *labs.SLEEP, on=lab[2])
+    lab.docker("run", "-d", "--name", "vault", "--network", "sealed", labs.IMAGE, *labs.WEB, on=lab[3])
+    path = ("spy", "vault:80")
+    wait(lambda: traced.trace(path).code == 0, "an encrypted path")
+    assert "[peers of covey0-wg0]" in traced.trace(path).out
+    key = lab.inside(lab[2], "wg", "show", "covey0-wg0", "peers").out.split()[0]
+    lab.inside(lab[2], "wg", "set", "covey0-wg0", "peer", key, "remove")
+    (found,) = broken(traced.hops(path))
+    assert (found["Host"], found["Step"]) == (lab[2].name, "encryption")
+    assert "no WireGuard peer of" in found["Reason"]
+
+
+def test_a_port_of_a_container_that_only_its_host_knows_is_followed(traced: Traced) -> None:
+    traced.lab.docker("run", "-d", "--name", "alone", "-p", "9099:80", labs.IMAGE, *labs.WEB, on=traced.lab[3])
+    told = wait(lambda: (one := traced.trace((CLIENT, "{host3}:9099"))).code == 0 and one, "a path to its port")
+    assert "published port: 172.17.0.2 port 80" in told.out
+    assert "socket: tcp :: 80" in told.out
+
+
 def test_what_does_not_exist_is_named(traced: Traced) -> None:
     for path in (("client", "nobody:80"), ("nobody", "web:80"), ("outside@nowhere", "web:8080")):
         told = traced.trace(path)

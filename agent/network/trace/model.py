@@ -108,7 +108,11 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole path; of a service all ways to its backends, one after the other. `reached` says whether all of them arrive."""
+    """The whole path; of a service all ways to its backends, one after the other. `reached` says whether all of them arrive.
+
+    `missing` are namespaces of hosts that the path came to and that were not read. With them it may lead on.
+    """
 
     hops: tuple[Hop, ...]
     reached: bool
+    missing: frozenset[tuple[str, str]] = frozenset()

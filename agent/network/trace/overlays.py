@@ -111,7 +111,8 @@ def _through_tunnel(
     host = _forwarding(place, "forwarding", address, mac)
     known = trail.view.hosts.get(target.host)
     reading = known.reading if known else None
-    if reading and HOST in reading.namespaces and not device_of(reading.namespaces[HOST].state, host):
+    is_its = known is not None and known.address == host  # if it has lost that address, its own hop says so
+    if reading and HOST in reading.namespaces and not is_its and not device_of(reading.namespaces[HOST].state, host):
         reason = f"the entry leads to {host}, which {target.host}, the host of {target.name}, does not have"
         raise place.broken("forwarding", f"forwarding entry {mac} of {TUNNEL}", host, reason)
     cross(trail, place.host, target.host, tunnel, host)

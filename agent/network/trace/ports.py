@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from agent.network.namespace_state import HOST
 from agent.network.plan.names import port_name
-from agent.network.trace.containers import enter, place_of
+from agent.network.trace.containers import enter, owned, place_of
 from agent.network.trace.model import Endpoint, Question
 from agent.network.trace.overlays import addresses_in, neighbour
 from agent.network.trace.trail import PathEndsError, Place, Trail, device_of
@@ -21,6 +23,9 @@ def publish(trail: Trail, host: str, address: str, question: Question, *, own: b
     prefix = _prefix(trail, host)
     packet = Packet(destination=address, protocol=question.protocol, port=question.port)
     place.firewall("output" if own else "prerouting", packet)
+    if not device_of(place.state, address) or (not own and ip_address(address).is_loopback):
+        reason = f"{address} is not an address by which others reach {host}"
+        raise place.broken("published port", "addresses", "missing", reason, f"trace to an address of {host}")
     family = packet.family
     number, protocol = str(question.port), question.protocol
     ports, mesh = f"inet {prefix}-ports", f"inet {prefix}-mesh"
@@ -46,6 +51,8 @@ def to_container(trail: Trail, host: str, address: str, packet: Packet, *, what:
     path = "net/ipv4/ip_forward" if packet.family == 4 else "net/ipv6/conf/all/forwarding"
     place.sysctl("forwarding", path)
     if target is not None:
+        if not device_of(place_of(trail, target).state, address):
+            owned(place_of(trail, target), address)
         _whole_pair(trail, place, target, address)
     way = place.route("route", address)
     if target is None:

@@ -56,12 +56,14 @@ class BlockingChain(msgspec.Struct, frozen=True):
 class HostReading(msgspec.Struct, frozen=True, kw_only=True):
     """The namespaces of a host that were asked for, by key; one that is missing is not open there. `prefix` is the daemon's.
 
-    `tunnel_peers` are the addresses that lead to peers of WireGuard devices, as "DEVICE PREFIX"; None if they were not read.
+    `addresses` are those of the host's containers, with their namespaces. `tunnel_peers` are the addresses that lead to peers of
+    WireGuard devices, as "DEVICE PREFIX"; None if they were not read.
     """
 
     prefix: str = "covey0"
     namespaces: Mapping[str, NamespaceReading] = {}
     blocked: tuple[BlockingChain, ...] = ()
+    addresses: Mapping[str, str] = {}
     tunnel_peers: frozenset[str] | None = None
 
 

@@ -10,17 +10,20 @@ from agent.network.trace.reading import NamespaceReading
 from agent.network.trace.routes import Way, find_way
 from agent.network.trace.verdicts import Packet, find_drop
 
+_SHORT_ID = 12
+
 
 class PathEndsError(Exception):
     """The way ends at the hop that was recorded last."""
 
 
 class Trail:
-    """The hops so far. One per trace."""
+    """The hops so far. `missing` are the namespaces of hosts that the path came to and that were not read. One per trace."""
 
     def __init__(self, view: View) -> None:
         self.view = view
         self.hops: list[Hop] = []
+        self.missing: set[tuple[str, str]] = set()
 
     def at(self, host: str, key: str) -> Place:
         """A namespace of a host. The way ends if nothing is known of it."""
@@ -42,6 +45,7 @@ class Trail:
             raise PathEndsError
         reading = known.reading.namespaces.get(key)
         if reading is None:
+            self.missing.add((host, key))
             self.hops.append(
                 Hop(
                     host=host,
@@ -66,7 +70,15 @@ class Trail:
             reading = known.reading.namespaces.get(f"container/{endpoint.container_id}")
             if endpoint.host == host and reading is not None and device_of(reading.state, address):
                 return endpoint
-        return None
+        return self._unknown_owner(host, known.reading.addresses.get(address, ""))
+
+    def _unknown_owner(self, host: str, key: str) -> Endpoint | None:
+        """A container that only its host knows, by its namespace."""
+        identity = key.partition("/")[2]
+        if not identity:
+            return None
+        known = next((one for one in self.view.endpoints if one.container_id == identity), None)
+        return known or Endpoint(name=identity[:_SHORT_ID], container_id=identity, host=host)
 
 
 class Place:
@@ -137,9 +149,11 @@ class Place:
         if way.kind not in {"unicast", "local"}:
             remedy = f"ip route del {way.text.partition(' table')[0]}, unless it is meant"
             raise self.broken(step, read, way.text, f"the route to {address} is {way.kind}", remedy)
-        if way.device and not self.state.links[way.device].up:
+        link = self.state.links.get(way.device)
+        if way.device and (link is None or not link.up):
             remedy = f"ip link set {way.device} up"
-            raise self.broken(step, read, way.text, f"the device {way.device} of the route is down", remedy)
+            state = "down" if link is not None else "missing"
+            raise self.broken(step, read, way.text, f"the device {way.device} of the route is {state}", remedy)
         self.passed(step, read, way.text)
         return way
 

@@ -33,7 +33,8 @@ from agent.network.trace.resolve import (
     service_of,
     split_outside,
 )
-from agent.network.trace.trail import PathEndsError, Trail
+from agent.network.trace.routes import MAIN, find_way
+from agent.network.trace.trail import PathEndsError, Trail, device_of
 from agent.network.trace.verdicts import Packet
 
 
@@ -44,7 +45,11 @@ def walk(view: View, question: Question) -> Trace:
         arrived = _walk(trail, question)
     except PathEndsError:
         arrived = False
-    return Trace(hops=tuple(trail.hops), reached=arrived and not any(one.state is State.BROKEN for one in trail.hops))
+    return Trace(
+        hops=tuple(trail.hops),
+        reached=arrived and not any(one.state is State.BROKEN for one in trail.hops),
+        missing=frozenset(trail.missing),
+    )
 
 
 def _walk(trail: Trail, question: Question) -> bool:
@@ -63,28 +68,65 @@ def _from_host(trail: Trail, question: Question, host: str, *, own: bool) -> boo
     """From a program of a host, or from outside to a host: to its published ports, or to a container's address."""
     view, target = trail.view, question.target
     service, endpoint = service_of(view, target), endpoint_of(view, target)
-    address = view.hosts[host].address
-    if own and is_address(target) and (found := trail.owner(host, target)) is not None:
-        to_container(
-            trail, host, target, Packet(destination=target, protocol=question.protocol, port=question.port), what="it"
-        )
-        return found is not None
+    address = _address_of(trail, host)
+    direct = target if is_address(target) else _near_address(view, endpoint, host)
+    if own and direct and trail.owner(host, direct) is not None:
+        packet = Packet(destination=direct, protocol=question.protocol, port=question.port)
+        to_container(trail, host, direct, packet, what=target)
+        return True
     other = host_of(view, target)
     if is_address(target):
         address = target
-        other = next((name for name, one in view.hosts.items() if one.address == target), None)
+        other = _host_with(trail, target, first=host)
     elif service is None and endpoint is None and other is None:
         raise _unknown(trail, target, "to")
-    if other not in {None, host} and own:
+    if not own and other not in {None, host}:
+        reason = f"what is for {other} does not arrive at {host}"
+        raise trail.at(host, HOST).broken(
+            "published port", "the question", target, reason, f"trace from outside@{other}"
+        )
+    if other not in {None, host}:
         place = trail.at(host, HOST)
-        place.route("route", view.hosts[other or host].address)
-        return publish(trail, other or host, view.hosts[other or host].address, question, own=False)
+        address = target if is_address(target) else _address_of(trail, other or host)
+        place.route("route", address)
+        return publish(trail, other or host, address, question, own=False)
     if not question.port:
         reason = "without a port nothing leads from a host to a container"
         raise trail.at(host, HOST).broken(
             "published port", "the question", "no port", reason, f"name one: {target}:PORT"
         )
     return publish(trail, host, address, question, own=own)
+
+
+def _address_of(trail: Trail, host: str) -> str:
+    """The address by which others reach a host: as the cluster knows it, else that of its default route's device."""
+    if known := trail.view.hosts[host].address:
+        return known
+    place = trail.at(host, HOST)
+    devices = [one.device for one in place.state.routes if one.destination == "default" and one.table == MAIN]
+    found = sorted(text.partition("/")[0] for device, text in place.state.addresses if device in devices)
+    if not found:
+        reason = f"{host} has no default route, so the address by which others reach it is not known"
+        raise place.broken("host", "routes and addresses", "none", reason, "trace to an address instead of a name")
+    return next((one for one in found if ip_address(one).version == 4), found[0])
+
+
+def _host_with(trail: Trail, address: str, *, first: str) -> str | None:
+    """The host with an address, as its kernel has it or the cluster knows it. `first` is asked first."""
+    hosts = trail.view.hosts
+    for name in (first, *hosts):
+        reading = hosts[name].reading
+        if reading and HOST in reading.namespaces and device_of(reading.namespaces[HOST].state, address):
+            return name
+    return next((name for name, one in hosts.items() if one.address == address), None)
+
+
+def _near_address(view: View, endpoint: Endpoint | None, host: str) -> str:
+    """The address by which the host itself reaches a container of its own: on a network that is no overlay."""
+    if endpoint is None or endpoint.host != host:
+        return ""
+    found = [one for one in endpoint.attachments if not view.networks[one.network].overlay]
+    return found[0].addresses[0] if found else ""
 
 
 def _from_container(trail: Trail, question: Question, source: Endpoint) -> bool:
@@ -99,7 +141,7 @@ def _from_container(trail: Trail, question: Question, source: Endpoint) -> bool:
         _to_endpoint(trail, question, source, network, endpoint, address=address)
         return True
     if (host := host_of(view, target)) is not None:
-        return _to_host(trail, question, source, host, view.hosts[host].address)
+        return _to_host(trail, question, source, host, _address_of(trail, host))
     raise _unknown(trail, target, "to", source)
 
 
@@ -114,7 +156,7 @@ def _to_address(trail: Trail, question: Question, source: Endpoint, address: str
         network = next(one.network for one in endpoint.attachments if address in one.addresses)
         _to_endpoint(trail, question, source, view.networks[network], endpoint, address=address)
         return True
-    host = next((name for name, one in view.hosts.items() if one.address == address), None)
+    host = _host_with(trail, address, first=source.host)
     return _to_host(trail, question, source, host, address)
 
 
@@ -189,8 +231,10 @@ def _to_endpoint(
 def _to_host(trail: Trail, question: Question, source: Endpoint, host: str | None, address: str) -> bool:
     """Out of the container by its default route, to a host's published port or to somewhere else."""
     place = trail.at(source.host, container_key(source.container_id))
-    way = place.route("route", address)
-    own = next((text.partition("/")[0] for device, text in place.state.addresses if device == way.device), "")
+    way = find_way(place.state, address, place.reading.connected) or place.route("route", address)
+    family = ip_address(address).version
+    owns = [text.partition("/")[0] for device, text in sorted(place.state.addresses) if device == way.device]
+    own = next((one for one in owns if ip_address(one).version == family), "")
     packet = Packet(source=own, destination=address, protocol=question.protocol, port=question.port)
     leave(trail, source, own, packet, on_network=False)
     outer = trail.at(source.host, HOST)
@@ -233,11 +277,16 @@ def _unknown(trail: Trail, name: str, end: str, source: Endpoint | None = None) 
             read="containers, tasks, services and nodes",
             found="none",
             state=State.BROKEN,
-            reason=f"no container, task, service, node or address is called {name} (the place {end})",
+            reason=f"no container, task, service, node or address is called {name} (the place {end})" + _unless(trail),
             remedy="docker ps, docker service ls and docker node ls list the names",
         )
     )
     return PathEndsError()
+
+
+def _unless(trail: Trail) -> str:
+    known = any(one.node_id for one in trail.view.hosts.values())
+    return "" if known else "; this node is no manager, so it knows what is on itself alone"
 
 
 def _of_family(addresses: tuple[str, ...], like: str) -> str:

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from covey.errors import UnavailableError
+from covey.errors import InvalidArgumentError, UnavailableError
 from covey.objects import Node, NodeDescription, NodeStatus
 from covey.states import NodeState
 from coveypb.v1 import control_pb2, dispatcher_pb2
-from manager.network_checks import MAX_CONCURRENT_CHECKS, NetworkChecks
+from manager.network_checks import MAX_CONCURRENT_CHECKS, MAX_READ_NAMESPACES, MAX_READ_NODES, NetworkChecks
 from manager.store import MemoryConsensus, Store
 
 
@@ -99,3 +99,26 @@ async def test_too_many_checks_at_once_are_refused() -> None:
     checks.forget("a")
     await asyncio.gather(*running)
     assert errors(await checks.check(repair=False, seconds=0.01)) == {"host-a": "did not answer within 0 s"}
+
+
+async def test_kernels_are_read_on_a_few_named_nodes_only() -> None:
+    checks, nodes = await cluster(a=NodeState.READY, b=NodeState.READY)
+    running = asyncio.create_task(checks.check(seconds=5, node_ids=["b"], namespaces=["network/x", "host"]))
+    await nodes.asked.wait()
+    assert list(nodes.sent["b"].namespaces) == ["host", "network/x"]
+    assert "a" not in nodes.sent
+    check_id = nodes.sent["b"].check_id
+    checks.finish("b", dispatcher_pb2.NetworkCheckResult(check_id=check_id, reading=b"read"))
+    assert [(node.node_id, node.result.reading) for node in (await running).nodes] == [("b", b"read")]
+
+
+@pytest.mark.parametrize(
+    ("node_ids", "namespaces"),
+    [((), 1), ([str(number) for number in range(MAX_READ_NODES + 1)], 1), (("a",), MAX_READ_NAMESPACES + 1)],
+)
+async def test_a_reading_that_would_be_too_large_is_refused(node_ids: list[str], namespaces: int) -> None:
+    checks, nodes = await cluster(a=NodeState.READY)
+    keys = [f"network/{number}" for number in range(namespaces)]
+    with pytest.raises(InvalidArgumentError, match="1 to 4 nodes"):
+        await checks.check(seconds=5, node_ids=node_ids, namespaces=keys)
+    assert not nodes.sent

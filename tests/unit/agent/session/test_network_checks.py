@@ -49,3 +49,10 @@ async def test_of_too_many_requests_the_oldest_goes() -> None:
     for number in range(MAX_WAITING_CHECKS + 1):
         queue.add(CheckNetworks(check_id=str(number)))
     assert (await queue.next_result()).check_id == "1"
+
+
+async def test_a_request_with_namespaces_is_answered_with_what_the_kernel_holds() -> None:
+    queue = NetworkCheckQueue(NoNetworks([ONE]))
+    queue.add(CheckNetworks(check_id="1", namespaces=["network/x", "host"]))
+    result = await queue.next_result()
+    assert (result.check_id, result.reading, len(result.differences)) == ("1", b"host network/x", 0)
