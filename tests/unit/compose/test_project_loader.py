@@ -143,7 +143,7 @@ def replaced(value: object, path: tuple[object, ...], new: object) -> object:
 
 
 @given(data=st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_mutation_of_a_file_loads_or_gives_an_error(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
