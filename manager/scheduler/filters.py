@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from covey.objects import Node, Placement, Resources, Task
+from covey.network_options import is_encrypted
+from covey.objects import Network, Node, Placement, Resources, Task
 from covey.states import NodeAvailability, NodeState
 from manager.constraints import Constraint, all_match, parse_constraints, platform_matches
 from manager.scheduler.node_load import NodeLoad, host_ports, reservation
 from manager.service_ports import HostPort
+from manager.store.table import Table
 
 
 class PlacementRequest(msgspec.Struct, frozen=True):
@@ -25,9 +27,11 @@ class PlacementRequest(msgspec.Struct, frozen=True):
     placement: Placement
     reserved: Resources
     ports: tuple[HostPort, ...]
+    encrypted: bool = False
+    """Whether one of the task's networks is encrypted."""
 
     @classmethod
-    def for_task(cls, task: Task) -> PlacementRequest:
+    def for_task(cls, task: Task, networks: Table[Network]) -> PlacementRequest:
         placement = task.spec.placement or Placement()
         return cls(
             service_id=task.service_id,
@@ -35,6 +39,10 @@ class PlacementRequest(msgspec.Struct, frozen=True):
             placement=placement,
             reserved=reservation(task) or Resources(),
             ports=host_ports(task),
+            encrypted=any(
+                network is not None and is_encrypted(network.spec.driver.options)
+                for network in (networks.get(attachment.network_id) for attachment in task.networks)
+            ),
         )
 
 
@@ -67,6 +75,10 @@ def _platform_filter(request: PlacementRequest, node: Node, _load: NodeLoad) -> 
     return platform_matches(request.placement.platforms, node)
 
 
+def _encryption_filter(request: PlacementRequest, node: Node, _load: NodeLoad) -> bool:
+    return not request.encrypted or node.description.wireguard is not None
+
+
 def _host_port_filter(request: PlacementRequest, _node: Node, load: NodeLoad) -> bool:
     return not any(port in load.ports for port in request.ports)
 
@@ -81,6 +93,7 @@ FILTERS: tuple[tuple[Filter, str], ...] = (
     (_resource_filter, "insufficient resources on {}"),
     (_constraint_filter, "scheduling constraints not satisfied on {}"),
     (_platform_filter, "unsupported platform on {}"),
+    (_encryption_filter, "no WireGuard for encrypted networks on {}"),
     (_host_port_filter, "host-mode port already in use on {}"),
     (_max_replicas_filter, "max replicas per node limit exceed on {}"),
 )

@@ -54,15 +54,15 @@ class SchedulerPlanner:
         self.index.capacity_freed = False
         self._nodes, self._tasks = {}, {}
         pending = [task for key in keys if (task := view.tasks.get(key)) is not None and _is_pending(task)]
-        return self._place(sorted(pending, key=creation_order), now_ns)
+        return self._place(sorted(pending, key=creation_order), view, now_ns)
 
-    def _place(self, tasks: Iterable[Task], now_ns: int) -> Plan:
+    def _place(self, tasks: Iterable[Task], view: View, now_ns: int) -> Plan:
         steps: list[Step] = []
         unplaced: list[UnplacedTask] = []
         groups: dict[str, list[tuple[PlacementRequest, list[Task]]]] = {}
         for task in tasks:
             try:
-                request = PlacementRequest.for_task(task)
+                request = PlacementRequest.for_task(task, view.networks)
             except InvalidArgumentError as error:
                 steps += self._report_unplaced(task, error.message, now_ns)
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -115,3 +116,32 @@ def test_the_device_goes_with_the_last_task(lab: LabCluster, tasks: list[dict[st
     for host in lab.hosts:
         wait(lambda host=host: "-wg" not in lab.inside(host, "ip", "-o", "link").out, f"no device on {host.name}")
     lab.docker("network", "rm", NETWORK)
+
+
+def test_tasks_go_to_nodes_with_wireguard_and_service_ps_says_why_not(lab: LabCluster, tmp_path: Path) -> None:
+    able, unable = lab[2], lab[3]
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for folder in reversed(os.environ["PATH"].split(":")):
+        for program in Path(folder).glob("*"):
+            (programs / program.name).unlink(missing_ok=True)
+            if program.name not in {"wg", "wireguard-go"}:
+                (programs / program.name).symlink_to(program)
+    unable.environment_file.write_text(f"PATH={programs}\n")
+    cluster.crash(unable)
+    try:
+        lab.start(unable)
+        lab.wait_ready()
+        lab.docker("network", "create", "-d", "overlay", "--opt", "encrypted", "closed")
+        workers = ("--network", "closed", "--constraint", "node.role==worker")
+        lab.service("both", "--replicas", "4", *workers)
+        assert {host.name for host in lab.hosts_of(lab.running("both", 4))} == {able.name}
+        lab.service("none", "--network", "closed", "--constraint", f"node.hostname=={unable.name}")
+        reason = "no WireGuard for encrypted networks on 1 node"
+        wait(lambda: reason in lab.docker("service", "ps", "--no-trunc", "none").out, "the reason in service ps")
+    finally:
+        unable.environment_file.unlink()
+        cluster.crash(unable)
+        lab.start(unable)
+    lab.running("none", 1)
+    lab.docker("service", "rm", "both", "none")

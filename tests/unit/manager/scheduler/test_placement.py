@@ -3,7 +3,21 @@
 from collections import Counter
 
 from covey.clock import MINUTE
-from covey.objects import Endpoint, Placement, Platform, PortConfig, ResourceRequirements, Resources, replace
+from covey.objects import (
+    Annotations,
+    Driver,
+    Endpoint,
+    Network,
+    NetworkAttachment,
+    NetworkSpec,
+    Placement,
+    Platform,
+    PortConfig,
+    ResourceRequirements,
+    Resources,
+    replace,
+)
+from covey.objects.node import WireGuardDescription
 from covey.states import NodeAvailability, NodeState, PublishMode, ServiceMode, TaskState
 from manager.scheduler.planner import SchedulerPlanner
 from tests.support.planning import NOW, applied, changed, in_state, node, service, task, view_of
@@ -126,6 +140,26 @@ def test_platforms_are_respected() -> None:
     web = service(placement=Placement(platforms=(Platform(architecture="arm64", os="linux"),)))
     arm = node("arm", description=replace(THREE[0].description, platform=Platform(architecture="aarch64", os="linux")))
     assert per_node(scheduled(view_of(*THREE, arm, web, *pending(web, 2)))) == {"arm": 2}
+
+
+def test_tasks_on_an_encrypted_network_go_where_wireguard_is() -> None:
+    spec = NetworkSpec(annotations=Annotations(name="sealed"), driver=Driver(name="overlay", options={"encrypted": ""}))
+    sealed, plain = Network(id="sealed", spec=spec), Network(id="plain")
+    able = replace(THREE[0].description, wireguard=WireGuardDescription(implementation="kernel", public_key="k"))
+    web, other = service(), service("other")
+    on_sealed = pending(
+        web, 2, networks=(NetworkAttachment(network_id="plain"), NetworkAttachment(network_id="sealed"))
+    )
+    on_plain = pending(other, 1, networks=(NetworkAttachment(network_id="plain"),))
+    without = view_of(sealed, plain, node("n1"), node("n2"), web, *on_sealed)
+    planner = planner_for(without)
+    view = applied(without, planner.plan(without, NOW))
+    assert why(view) == "no suitable node (no WireGuard for encrypted networks on 2 nodes)"
+    before = view.nodes.get("n2")
+    view = changed(view, replace(before, description=able))
+    planner.observe(before, view.nodes.get("n2"))
+    assert per_node(applied(view, planner.plan(view, NOW))) == {"n2": 2}
+    assert per_node(scheduled(view_of(sealed, plain, node("n1"), other, *on_plain)), "other") == {"n1": 1}
 
 
 def test_preferences_spread_over_branches_first() -> None:
