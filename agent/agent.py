@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from agent.background_tasks import BackgroundTasks
+from agent.build.service import BuildService
 from agent.container.service import ContainerService
 from agent.dns.resolv_conf import host_nameservers
 from agent.endpoint.container_networks import EndpointOwner
@@ -90,6 +91,14 @@ class Agent:
             self.endpoints,
             settings=config.settings,
         )
+        self.builds = BuildService(
+            config.state_dir,
+            config.run_dir,
+            self.images,
+            self.registries,
+            self.endpoints,
+            cgroup_parent=config.settings.current.cgroup_parent,
+        )
         self.worker = Worker(
             config.state_dir,
             config.run_dir,
@@ -132,6 +141,7 @@ class Agent:
             ):
                 await start()
                 stack.push_async_callback(close)
+            await self.builds.open()
             self._routes = foreign_routes(await self.networks.host_routes())
             self.containers.start_by_policy()
             background = BackgroundTasks("agent")

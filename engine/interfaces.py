@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from agent.build.model import BuildReport, BuildRequest, BuiltImage, CacheRecord
 from agent.container.api import Containers
 from agent.container.model import NetworkRequest
 from agent.event_bus import EventBus
@@ -208,6 +209,19 @@ class Images(Protocol):
         ...
 
 
+class Builds(Protocol):
+    """Builds on this host; implemented by ``agent.build.service.BuildService``."""
+
+    async def build(self, request: BuildRequest, source: AsyncIterator[bytes], report: BuildReport) -> BuiltImage:
+        """Build an image from the tar of a context. A cancelled call leaves nothing of the build but its cache."""
+        ...
+
+    async def cache(self) -> Sequence[CacheRecord]: ...
+    async def prune(self) -> Sequence[CacheRecord]:
+        """Delete the build cache. Returns what is gone."""
+        ...
+
+
 class UrlDownload(Protocol):
     """A download that has begun. ``size`` is 0 if it was not announced."""
 
@@ -369,6 +383,8 @@ class AgentInterface(Protocol):
     def images(self) -> Images: ...
     @property
     def registries(self) -> Registries: ...
+    @property
+    def builds(self) -> Builds: ...
     @property
     def containers(self) -> Containers: ...
     @property

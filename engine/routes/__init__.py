@@ -1,6 +1,7 @@
 """Route table of the Engine API, one module per concept. The first match wins, so narrow patterns stand before wide ones."""
 
 from engine.routes import (
+    build,
     commit,
     container_create,
     container_files,
@@ -49,6 +50,7 @@ TABLE = RouteTable(
         *volumes.ROUTES,
         *registries.ROUTES,
         *images.ROUTES,
+        *build.ROUTES,
         *commit.ROUTES,
         *container_create.ROUTES,
         *container_files.ROUTES,

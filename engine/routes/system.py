@@ -10,6 +10,7 @@ from engine.host_programs import components
 from engine.interfaces import LocalNodeState
 from engine.request_context import RequestContext, json_response
 from engine.routing import API_VERSION, MIN_API_VERSION, Route, format_version
+from engine.translate import build as build_json
 from engine.translate import container_list
 from engine.translate import disk_usage as usage_json
 from engine.translate import image as image_json
@@ -86,7 +87,9 @@ async def disk_usage(context: RequestContext) -> web.Response:
         shape("image summary", context.version, image_json.summary(item, users[item.id], shared[item.id]))
         for item in images
     ]
-    usage = usage_json.write(agent.images.disk_bytes(), summaries, containers, volumes, types)
+    cache = await agent.builds.cache() if "build-cache" in types else ()
+    records = [build_json.cache_record(record) for record in cache]
+    usage = usage_json.write(agent.images.disk_bytes(), summaries, containers, volumes, types, cache=records)
     return json_response(shape("disk usage", context.version, usage))
 
 

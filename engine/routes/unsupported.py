@@ -1,19 +1,14 @@
-"""Routes of the API that are not supported yet, each with 501 and a sentence that names the feature; and what exists only empty: plugins
-and the build cache.
-"""
+"""Routes of the API that are not supported yet, each with 501 and a sentence that names the feature; and the empty list of plugins."""
 
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from covey.errors import NotFoundError, UnsupportedError
-from engine.prune import BUILDER, pruning
 from engine.request_context import RequestContext, json_response
 from engine.routing import Route
 
 _MISSING = (
-    ("POST", "/build", "building images"),
-    ("POST", "/build/cancel", "cancelling a build"),
     ("PUT", "/volumes/{ref}", "updating cluster volumes"),
     ("GET", "/plugins/privileges", "installing plugins"),
     ("POST", "/plugins/pull", "installing plugins"),
@@ -32,7 +27,6 @@ _PLUGIN_VERBS = (
     ("POST", "/set"),
     ("DELETE", ""),
 )
-_CACHE_FILTERS = ("description", "id", "inuse", "mutable", "parent", "private", "shared", "type", "until", "unused-for")
 
 
 async def plugins(context: RequestContext) -> web.Response:
@@ -44,13 +38,6 @@ async def plugins(context: RequestContext) -> web.Response:
 async def one_plugin(context: RequestContext) -> web.Response:
     """Every request for one plugin: there is none."""
     raise NotFoundError(f'plugin "{context.ref}" not found')
-
-
-async def prune_build_cache(context: RequestContext) -> web.Response:
-    """The build cache, which is always empty. Clients ask for it in ``docker system prune``."""
-    context.filters(*_CACHE_FILTERS)
-    with pruning(context, BUILDER):
-        return json_response({"CachesDeleted": None, "SpaceReclaimed": 0})
 
 
 def _refuse(method: str, pattern: str, what: str) -> Callable[[RequestContext], Awaitable[web.StreamResponse]]:
@@ -65,7 +52,6 @@ def _refuse(method: str, pattern: str, what: str) -> Callable[[RequestContext], 
 
 ROUTES = [
     Route("GET", "/plugins", plugins),
-    Route("POST", "/build/prune", prune_build_cache),
     *(Route(method, pattern, _refuse(method, pattern, what)) for method, pattern, what in _MISSING),
     *(Route(method, f"/plugins/{{ref*}}{verb}", one_plugin) for method, verb in _PLUGIN_VERBS),
 ]

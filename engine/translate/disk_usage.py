@@ -41,6 +41,8 @@ def write(
     containers: list[dict[str, Any]],
     volumes: list[dict[str, Any]],
     types: Collection[str],
+    *,
+    cache: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The answer; a type that was not asked for is null."""
     return {
@@ -48,5 +50,5 @@ def write(
         "Images": images if "image" in types else None,
         "Containers": containers if "container" in types else None,
         "Volumes": volumes if "volume" in types else None,
-        "BuildCache": [] if "build-cache" in types else None,
+        "BuildCache": cache if "build-cache" in types else None,
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from agent.build.service import BuildService
 from agent.container.service import ContainerService
 from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
@@ -22,6 +23,7 @@ from engine.server import serving
 from tests.support.api_daemon import CLI_SECONDS, AgentParts, Daemon, FakeNode
 from tests.support.container_host import Host
 from tests.support.local_networks import HostNetworks, RecordedFragments, RecordedNetworks, open_local
+from tests.support.loopback_networks import LoopbackNetworks
 
 pytestmark = pytest.mark.root
 
@@ -34,7 +36,11 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     node, control = FakeNode(tmp_path), ControlClient(str(tmp_path / "none.sock"))
     registry = LocalNetworks(tmp_path / "networks.db", engine_id=node.engine_id, bridge="covey0")
     local = await open_local(tmp_path, RecordedNetworks(), RecordedFragments(), registry)
-    parts = AgentParts(images, RegistryService(images.repository), containers, containers.volumes, HostNetworks(local))
+    registries = RegistryService(images.repository)
+    builds = BuildService(
+        tmp_path / "state", tmp_path / "run", images, registries, LoopbackNetworks(), cgroup_parent="/covey-test"
+    )
+    parts = AgentParts(images, registries, containers, containers.volumes, HostNetworks(local), builds)
     try:
         await images.start()
         await containers.open()

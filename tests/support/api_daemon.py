@@ -18,6 +18,7 @@ import docker
 import grpc
 import msgspec
 
+from agent.build.service import BuildService
 from agent.container.service import ContainerService
 from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
@@ -149,6 +150,7 @@ class AgentParts(msgspec.Struct):
     containers: ContainerService
     volumes: VolumeStore
     endpoints: HostNetworks
+    builds: BuildService
     networks: QuietNetworks = QuietNetworks()
     warnings: tuple[str, ...] = ()
 
@@ -252,7 +254,11 @@ async def running(folder: Path) -> AsyncIterator[Daemon]:
     node, store, logs = FakeNode(folder / "state"), Store(MemoryConsensus), FakeLogBroker()
     registry = LocalNetworks(folder / "state/networks.db", engine_id=node.engine_id, bridge="covey0")
     local = await open_local(folder, RecordedNetworks(), RecordedFragments(), registry)
-    parts = AgentParts(images, registries, containers, containers.volumes, HostNetworks(local))
+    builds = BuildService(
+        folder / "state", folder / "run", images, registries, LoopbackNetworks(), cgroup_parent="/covey-test"
+    )
+    await builds.open()
+    parts = AgentParts(images, registries, containers, containers.volumes, HostNetworks(local), builds)
     manager = folder / "manager.sock"
     server = grpc.aio.server(interceptors=[AuthorizationInterceptor("", lambda peer: peer.caller, Caller.LOCAL)])
     control_pb2_grpc.add_ControlServicer_to_server(ControlServicer(store, logs), server)

@@ -91,7 +91,7 @@ async def test_an_unknown_filter_is_named(daemon: Daemon) -> None:
 
 
 async def test_an_unsupported_feature_answers_501_and_names_its_route(daemon: Daemon) -> None:
-    for method, path, words in (("POST", "/build", "POST /build"),):
+    for method, path, words in (("POST", "/session", "POST /session"),):
         status, body = await daemon.request(method, path)
         assert status == 501, path
         assert words in body["message"]

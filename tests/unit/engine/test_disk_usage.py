@@ -33,6 +33,6 @@ def test_a_client_may_choose_types_since_api_1_42() -> None:
 
 
 def test_types_that_were_not_asked_for_are_null() -> None:
-    assert write(7, [{}], [{}], [{}], {"image"}) == {
+    assert write(7, [{}], [{}], [{}], {"image"}, cache=[{}]) == {
         "LayersSize": 7, "Images": [{}], "Containers": None, "Volumes": None, "BuildCache": None,
     }  # fmt: skip

@@ -1,0 +1,107 @@
+"""Translation of buildah's output into the log of Docker's classic builder. Pure.
+
+Invariant: at most `HELD_BYTES` are kept back, so that a command that prints no line ends costs no memory.
+"""
+
+import re
+from collections.abc import Mapping
+
+from agent.build.model import BuildStepError
+
+HELD_BYTES = 1 << 16
+_STEP = re.compile(r"(?:\[\d+/\d+\] )?STEP (\d+)/(\d+): (.*)\n", re.DOTALL)
+_CACHED = re.compile(r"--> Using cache ([0-9a-f]{12,64})\n")
+_COMMITTED = re.compile(r"--> ([0-9a-f]{11,64})\n")
+_NOISE = re.compile(r"(?:\[\d+/\d+\] )?COMMIT.*\n|--> Pushing cache .*\n|[0-9a-f]{64}\n")
+_WARNING = re.compile(r'time="[^"]*" level=(warning|error) msg="((?:[^"\\]|\\.)*)".*\n')
+_HIDDEN_WARNINGS = ("missing ", "HEALTHCHECK is not supported")
+_BEGINNINGS = ("STEP ", "[", "--> ", "COMMIT", "Error: ", 'time="')
+_EXIT = re.compile(r'building at STEP "(?P<step>.*)": while running runtime: exit status (?P<code>\d+)', re.DOTALL)
+_MISSING = re.compile(r'copier: stat: "/?([^"]*)": no such file or directory')
+_HOST_PATH = re.compile(r' (?:under|from) "/[^"]*/context"')
+_AT_STEP = re.compile(r'building at STEP "(?P<step>.*?)": (?P<reason>.*)', re.DOTALL)
+
+
+class BuildLog:
+    """Reads the output in pieces. `shown` maps a step as buildah prints it to the user's own line."""
+
+    def __init__(self, shown: Mapping[str, str], step_count: int) -> None:
+        self._shown = shown
+        self._step_count = step_count
+        self._step = 0
+        self._held = ""
+        self._inside_line = False
+        self._error = ""
+
+    def feed(self, text: str) -> list[str]:
+        """The pieces of the log that the text completes."""
+        found = []
+        self._held += text
+        while (end := self._held.find("\n") + 1) > 0:
+            line, self._held = self._held[:end], self._held[end:]
+            if self._inside_line:
+                found.append(line)
+                self._inside_line = False
+            else:
+                found += self._translate(line)
+        if self._held and (self._inside_line or len(self._held) > HELD_BYTES or not self._may_be_ours()):
+            found.append(self._held)
+            self._held, self._inside_line = "", True
+        return found
+
+    def end(self) -> list[str]:
+        """What is left when the output has ended, without buildah's own error."""
+        rest, self._held = self._held, ""
+        return self._translate(f"{rest}\n") if rest else []
+
+    def failure(self, status: int) -> BuildStepError:
+        """The error of a build that ended with a status, in Docker's words."""
+        message = self._error or f"the build ended with status {status}"
+        found = _EXIT.search(message)
+        if found is not None:
+            code = int(found["code"])
+            return BuildStepError(
+                f"The command '{self._command(found['step'])}' returned a non-zero code: {code}", code
+            )
+        at_step = _AT_STEP.fullmatch(message)
+        if at_step is not None:
+            shown = self._shown.get(at_step["step"], at_step["step"])
+            if missing := _MISSING.search(at_step["reason"]):
+                return BuildStepError(
+                    f"{shown.split(' ')[0]} failed: file not found in build context or excluded by .dockerignore: "
+                    f"stat {missing[1]}: file does not exist"
+                )
+            return BuildStepError(f"{shown}: {_HOST_PATH.sub('', at_step['reason'])}")
+        return BuildStepError(message)
+
+    def _translate(self, line: str) -> list[str]:
+        held, self._error = self._error, ""
+        before = [f"Error: {held}\n"] if held else []  # it was not the last line, so a command printed it
+        if line.startswith("Error: "):
+            self._error = line.removeprefix("Error: ").rstrip("\n")
+            return before
+        return [*before, *self._known(line)]
+
+    def _known(self, line: str) -> list[str]:
+        if found := _STEP.fullmatch(line):
+            self._step += 1
+            count = max(self._step_count, self._step)
+            return [f"Step {self._step}/{count} : {self._shown.get(found[3], found[3])}\n"]
+        if found := _CACHED.fullmatch(line):
+            return [" ---> Using cache\n", f" ---> {found[1][:12]}\n"]
+        if found := _COMMITTED.fullmatch(line):
+            return [f" ---> {found[1][:12]}\n"]
+        if _NOISE.fullmatch(line):
+            return []
+        if found := _WARNING.fullmatch(line):
+            message = found[2].replace('\\"', '"')
+            return [] if message.startswith(_HIDDEN_WARNINGS) else [f"[Warning] {message}\n"]
+        return [line]
+
+    def _may_be_ours(self) -> bool:
+        return any(self._held.startswith(each) or each.startswith(self._held) for each in _BEGINNINGS)
+
+    def _command(self, step: str) -> str:
+        shown = self._shown.get(step, step)
+        command = re.sub(r"^RUN\s+(?:--\S+\s+)*", "", shown)
+        return command if command.startswith("[") else f"/bin/sh -c {command}"
