@@ -114,6 +114,7 @@ STACK = {
         "Outputs the final config file, after doing merges and interpolations", f"{_C}.stack:config"
     ),
     "deploy": CommandEntry("Deploy a new stack or update an existing stack", f"{_C}.stack:deploy", ("up",)),
+    "diff": CommandEntry("Show how a stack differs from its Compose files", f"{_C}.stack:diff"),
     "ls": CommandEntry("List stacks", f"{_C}.stack:ls", ("list",)),
     "ps": CommandEntry("List the tasks in the stack", f"{_C}.stack:ps"),
     "rm": CommandEntry("Remove one or more stacks", f"{_C}.stack:rm", ("remove", "down")),

@@ -21,26 +21,30 @@ _FILES = option(
     metavar="strings",
     help='Path to a Compose file, or "-" to read from STDIN',
 )
+_RESOLVE = option(
+    "--resolve-image",
+    type=click.Choice(["always", "changed", "never"]),
+    default="always",
+    help="Query the registry to resolve image digests and supported platforms",
+)
+EMPTY_DIFF = "Nothing would change."
 
 
 @command()
 @options.object_argument("stack", "stack")
 @_FILES
 @options.detach_option("the stack services")
+@option("--dry-run", is_flag=True, help="Print what would change, and change nothing")
 @option("--prune", is_flag=True, help="Prune services that are no longer referenced")
 @options.progress_option
-@option(
-    "--resolve-image",
-    type=click.Choice(["always", "changed", "never"]),
-    default="always",
-    help="Query the registry to resolve image digests and supported platforms",
-)
+@_RESOLVE
 @option("--with-registry-auth", is_flag=True, help="Send registry authentication details to the nodes")
 def deploy(
     *,
     stack: str,
     files: tuple[str, ...],
     detach: bool,
+    dry_run: bool,
     prune: bool,
     quiet: bool,
     resolve_image: str,
@@ -49,15 +53,20 @@ def deploy(
     """Deploy a new stack or update an existing stack."""
     from cli.registry.service_images import ServiceImages
     from cli.stack import deploy as run
-    from cli.stack import loader as manifests
+    from cli.stack.loader import load_stack
+    from cli.stack.prepare import assumed_same, compared_by, stack_plan
+    from cli.stack.report import report, unread_secrets
 
-    name = _validated_name(stack)
-    if not files:
-        raise click.UsageError("Please specify a Compose file (with --compose-file)")
-    described = manifests.load_stack(name, files)
+    described = load_stack(_validated_name(stack), _required(files))
     daemon = options.client()
     images = ServiceImages(daemon, send_credentials=with_registry_auth, resolve=resolve_image)
-    names = run.deploy(daemon, described, images, prune=prune)
+    same_content = assumed_same if dry_run else compared_by(daemon)
+    decided = stack_plan(daemon, described, images, same_content, prune=prune)
+    if dry_run:
+        click.echo("\n".join(report(decided, drift=False)) or EMPTY_DIFF)
+        _name_unread(unread_secrets(decided))
+        return 0
+    names = run.deploy(daemon, decided, images)
     if detach:
         return 0
     from cli.service.wait import wait_for_services
@@ -72,9 +81,34 @@ def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
     """Outputs the final config file, after doing merges and interpolations."""
     from cli.stack.loader import stack_config
 
-    if not files:
-        raise click.UsageError("Please specify a Compose file (with --compose-file)")
-    click.echo(stack_config(files, os.environ, interpolated=not skip_interpolation), nl=False)
+    click.echo(stack_config(_required(files), os.environ, interpolated=not skip_interpolation), nl=False)
+
+
+@command()
+@options.object_argument("stack", "stack")
+@_FILES
+@option("--prune", is_flag=True, help="Count services that are no longer referenced as removed")
+@_RESOLVE
+def diff(*, stack: str, files: tuple[str, ...], prune: bool, resolve_image: str) -> int:
+    """Show how a stack differs from its Compose files.
+
+    Lines begin with + for what a deployment creates, ~ for what it updates, - for what it removes, and ! for what differs and stays.
+    The exit code is 1 if there is a difference, else 0.
+    """
+    from cli.registry.service_images import ServiceImages
+    from cli.stack.loader import load_stack
+    from cli.stack.prepare import assumed_same, stack_plan
+    from cli.stack.report import report, unread_secrets
+
+    described = load_stack(_validated_name(stack), _required(files))
+    daemon = options.client()
+    images = ServiceImages(daemon, send_credentials=False, resolve=resolve_image)
+    decided = stack_plan(daemon, described, images, assumed_same, prune=prune)
+    lines = report(decided, drift=True)
+    for line in lines:
+        click.echo(line)
+    _name_unread(unread_secrets(decided))
+    return 1 if lines else 0
 
 
 @command()
@@ -120,13 +154,13 @@ def services(stack: str, form: str, filters: tuple[str, ...], quiet: bool) -> No
 @option("-d", "--detach", is_flag=True, supported=False, help="Do not wait for stack removal")
 def rm(stacks: tuple[str, ...], detach: bool) -> int:
     """Remove one or more stacks."""
-    from cli.stack import deploy as run
+    from cli.stack.remove import remove as remove_stack
 
     del detach
     daemon = options.client()
 
     def remove(stack: str) -> None:
-        if not run.remove(daemon, _validated_name(stack)):
+        if not remove_stack(daemon, _validated_name(stack)):
             click.echo(f"Nothing found in stack: {stack}", err=True)
 
     return output.for_each(stacks, remove, echo=False)
@@ -136,3 +170,14 @@ def _validated_name(stack: str) -> str:
     if not _NAME.fullmatch(stack):
         raise InvalidArgumentError(f"invalid stack name: {stack!r}; use letters, digits, _, . and -")
     return stack
+
+
+def _required(files: tuple[str, ...]) -> tuple[str, ...]:
+    if not files:
+        raise click.UsageError("Please specify a Compose file (with --compose-file)")
+    return files
+
+
+def _name_unread(secrets: list[str]) -> None:
+    if secrets:
+        click.echo(f"Not compared, because contents of secrets cannot be read: {', '.join(secrets)}", err=True)

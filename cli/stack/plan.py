@@ -21,6 +21,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "UpdateConfig": _UPDATE_DEFAULTS,
     "RollbackConfig": _UPDATE_DEFAULTS,
     "EndpointSpec": {"Mode": "vip"},
+    "Replicated": {"Replicas": 1},
 }
 # Values that the daemon adds where a spec does not set them.
 _DAEMON_DEFAULTS = {"Isolation": "default", "Runtime": "container"}
@@ -49,6 +50,43 @@ class ServicePlan(msgspec.Struct, frozen=True):
     prune: tuple[Item, ...]
 
 
+class FilePlan(msgspec.Struct, frozen=True):
+    """The secrets or configs to create, and those to update with their API object."""
+
+    create: tuple[StackFile, ...] = ()
+    update: tuple[tuple[Item, StackFile], ...] = ()
+
+
+class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment.
+
+    Attributes:
+        stack: the stack with the names of its files' versions.
+        networks: those to create.
+        kept_networks: those of the stack that exist, with their API object.
+        files: by kind, secret and config.
+        services: ids of secrets and configs that do not exist yet are empty.
+        unknown_services: those of the stack that the files do not name, and that stay.
+        old_files: versions of secrets and configs that nothing uses, with their kind.
+        network_names: names of the cluster's networks by id.
+    """
+
+    stack: Stack
+    networks: tuple[StackNetwork, ...]
+    kept_networks: tuple[tuple[Item, StackNetwork], ...]
+    files: Mapping[str, FilePlan]
+    services: ServicePlan
+    unknown_services: tuple[Item, ...]
+    old_files: tuple[tuple[str, Item], ...]
+    network_names: Mapping[str, str]
+
+
+def kept_networks(stack: Stack, existing: Sequence[Item]) -> tuple[tuple[Item, StackNetwork], ...]:
+    """The stack's own networks that exist."""
+    by_name = {item["Name"]: item for item in existing if item.get("Scope") == "swarm"}
+    return tuple((by_name[item.name], item) for item in stack.networks if not item.external and item.name in by_name)
+
+
 def plan_networks(stack: Stack, existing: Sequence[Item]) -> list[StackNetwork]:
     """The networks to create.
 
@@ -69,13 +107,11 @@ def plan_networks(stack: Stack, existing: Sequence[Item]) -> list[StackNetwork]:
     return result
 
 
-def plan_files(
-    desired: Sequence[StackFile], existing: Sequence[Item], kind: str
-) -> tuple[list[StackFile], list[tuple[Item, StackFile]]]:
+def plan_files(desired: Sequence[StackFile], existing: Sequence[Item], kind: str) -> FilePlan:
     """The secrets or configs to create, and those to update with the existing object; ``kind`` is secret or config.
 
-    A config with the same content and labels is not touched. The content of a secret is not readable: it is sent, and the daemon
-    refuses a different one.
+    A config with the same content and labels is not touched. The content of a secret is not readable: unless its name is that of a
+    version, it is sent, and the daemon refuses a different one.
     """
     by_name = {item["Spec"]["Name"]: item for item in existing}
     create, update = [], []
@@ -87,15 +123,26 @@ def plan_files(
         elif current is None:
             create.append(item)
         else:
-            content = current["Spec"].get("Data")
-            if content is not None and item.data is not None and base64.b64decode(content) != item.data:
+            if not has_content(current, item):
                 raise ConflictError(
                     f"{kind} {item.name} exists with different content, which cannot be changed: give the new one another name "
-                    f"({kind}s.{item.key}.name)"
+                    f"({kind}s.{item.key}.name), or none, so that its name follows the content"
                 )
-            if kind == "secret" or (current["Spec"].get("Labels") or {}) != item.labels:
+            unread = kind == "secret" and not item.versioned
+            if unread or (current["Spec"].get("Labels") or {}) != item.labels:
                 update.append((current, item))
-    return create, update
+    return FilePlan(tuple(create), tuple(update))
+
+
+def has_content(current: Item, file: StackFile) -> bool:
+    """Whether an object has the content of a file; also if either cannot be read."""
+    content = current["Spec"].get("Data")
+    return content is None or file.data is None or base64.b64decode(content) == file.data
+
+
+def encoded(file: StackFile) -> str:
+    """The content of a file as the API takes it."""
+    return base64.b64encode(file.data or b"").decode()
 
 
 def resolve_ids(service: StackService, secrets: Mapping[str, str], configs: Mapping[str, str]) -> StackService:
@@ -148,6 +195,14 @@ def plan_services(
     )
 
 
+def specs_in_use(services: ServicePlan, unknown: Sequence[Item]) -> list[Item]:
+    """The specs of a stack's services once a plan is executed, and those that a rollback would bring back."""
+    updated = [spec for item, service in services.update for spec in (item["Spec"], service.spec)]
+    kept = [item for item, _ in services.unchanged] + list(unknown)
+    stored = [item[key] for item in kept for key in ("Spec", "PreviousSpec") if item.get(key)]
+    return [service.spec for service in services.create] + updated + stored
+
+
 def named(spec: Item, network_names: Mapping[str, str]) -> dict[str, Any]:
     """A stored spec with names of networks where it has ids."""
     task = spec["TaskTemplate"]
@@ -166,7 +221,13 @@ def update_body(item: Item, service: StackService) -> dict[str, Any]:
 
 def specs_equal(current: Item, desired: Item) -> bool:
     """Whether two specs are equal once defaults are filled in."""
-    return bool(_normalized(_without_force(current)) == _normalized(_without_force(desired)))
+    return bool(comparable(current) == comparable(desired))
+
+
+def comparable(spec: Item) -> dict[str, Any]:
+    """A spec with defaults filled in and without what does not tell two specs apart."""
+    result: dict[str, Any] = _normalized(_without_force(spec))
+    return result
 
 
 def _without_force(spec: Item) -> dict[str, Any]:
@@ -177,7 +238,7 @@ def _without_force(spec: Item) -> dict[str, Any]:
 def _normalized(value: Any, name: str = "") -> Any:
     """A value with defaults filled in and empty values removed; ``name`` is its key."""
     if isinstance(value, list):
-        return [_normalized(item) for item in value]
+        return [_normalized(item, f"{name}[]") for item in value]
     if not isinstance(value, Mapping):
         return value
     filled = {**_DEFAULTS.get(name, {}), **value}

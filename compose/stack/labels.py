@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 STACK_NAMESPACE_LABEL = "com.docker.stack.namespace"
 STACK_IMAGE_LABEL = "com.docker.stack.image"
+STACK_KEY_LABEL = "covey.stack.key"
+"""The key in the file of a secret or config whose name has its content's digest."""
 
 
 def scoped(stack: str, name: str) -> str:

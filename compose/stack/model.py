@@ -15,13 +15,19 @@ class StackNetwork(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StackFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A secret or a config. ``data`` is None if it is external or kept by a driver."""
+    """A secret or a config.
+
+    Attributes:
+        data: None if it is external or kept by a driver.
+        versioned: the name may follow the content: the file has no ``name`` of its own.
+    """
 
     key: str
     name: str
     external: bool = False
     labels: dict[str, str] = {}
     data: bytes | None = None
+    versioned: bool = False
     driver: dict[str, Any] | None = None
     template_driver: str = ""
 

@@ -175,6 +175,7 @@ def _file_object(stack: str, key: str, item: Values, read_file: ReadFile) -> Sta
         name=name,
         labels=labelled(stack, item.get("labels")),
         data=None if driver else _content(item, read_file),
+        versioned=not driver and not item.get("name"),
         driver=present({"Name": driver, "Options": item.get("driver_opts")}) if driver else None,
         template_driver=item.get("template_driver", ""),
     )

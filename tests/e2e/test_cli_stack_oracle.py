@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ pytestmark = pytest.mark.root
 
 MANIFESTS = Path(__file__).parent / "manifests"
 COVEY = labs.PYTHON_BIN / "covey"
+VERSION = re.compile(r"(?<=[a-z])_[0-9a-f]{8}(?=\")")
+"""The end of a secret's or config's name that follows from its content; docker's names have none."""
 ENVIRONMENT = {"PASSED_ON": "from the shell"}
 
 
@@ -56,7 +60,9 @@ def stack_objects(lab: labs.LabCluster, stack: str) -> dict[str, Any]:
         for item in lab.get("/configs", label=label)
     }
     whole = {"services": services, "networks": networks, "secrets": secrets, "configs": configs}
-    return json.loads(json.dumps(whole).replace(stack, "STACK"))
+    for labels in (*secrets.values(), *(labels for labels, _ in configs.values())):
+        labels.pop("covey.stack.key", None)
+    return json.loads(VERSION.sub("", json.dumps(whole)).replace(stack, "STACK"))
 
 
 @pytest.mark.parametrize(
@@ -121,11 +127,13 @@ def test_a_service_removed_from_the_manifest_is_deleted_with_prune(lab: labs.Lab
         assert len(lab.get("/services")) == left
 
 
-def test_changed_content_of_a_secret_or_config_is_refused_with_a_remedy(lab: labs.LabCluster, tmp_path: Path) -> None:
+def test_changed_content_of_a_named_secret_or_config_is_refused_with_a_remedy(
+    lab: labs.LabCluster, tmp_path: Path
+) -> None:
     manifest = tmp_path / "m.yaml"
     manifest.write_text(
         "services: {web: {image: 'covey-test:1', command: sleep 1000000, stop_signal: SIGKILL, secrets: [s], configs: [c]}}\n"
-        "secrets: {s: {file: s}}\nconfigs: {c: {file: c}}\n"
+        "secrets: {s: {file: s, name: kept-s}}\nconfigs: {c: {file: c, name: kept-c}}\n"
     )
     (tmp_path / "s").write_text("one")
     (tmp_path / "c").write_text("one")
@@ -136,6 +144,103 @@ def test_changed_content_of_a_secret_or_config_is_refused_with_a_remedy(lab: lab
         assert "give the new one another name" in said, said
         assert len(said.splitlines()) == 1
         (tmp_path / name).write_text("one")
+
+
+VERSIONED = f"""services:
+  web: {{image: '{labs.IMAGE}', command: sleep 1000000, stop_signal: SIGKILL, secrets: [s], configs: [{{source: c, target: /c}}]}}
+  other: {{image: '{labs.IMAGE}', command: sleep 1000000, stop_signal: SIGKILL}}
+secrets: {{s: {{file: s}}}}
+configs: {{c: {{file: c}}}}
+"""
+
+
+@pytest.mark.parametrize("first", ["docker", "covey"])
+def test_a_changed_file_rolls_the_services_that_use_it(lab: labs.LabCluster, tmp_path: Path, first: str) -> None:
+    """A stack of docker keeps its names as long as nothing changed. Old versions go once no rollback needs them."""
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text(VERSIONED)
+    for name in ("s", "c"):
+        (tmp_path / name).write_text("one")
+    deploy(lab, first, "rolled", str(manifest))
+    before = {name: lab.running(f"rolled_{name}", 1)[0]["ID"] for name in ("web", "other")}
+    again = ("stack", "deploy", "-c", str(manifest), "rolled")
+    assert "Updating" not in covey(lab, *again).out
+    assert covey(lab, "stack", "diff", "-c", str(manifest), "rolled").out == ""
+    for content in ("two", "three"):
+        (tmp_path / "s").write_text(content)
+        said = covey(lab, *again[:2], "--dry-run", *again[2:])
+        if first == "covey" or content == "three":
+            assert "+ secret rolled_s_" in said.out
+            assert "~ service rolled_web: restarts its tasks: Secrets changed" in said.out
+        else:
+            assert "rolled_s" in said.err, "the content of docker's secret cannot be read before the deployment"
+        said = covey(lab, *again)
+        assert "Updating service rolled_web" in said.out
+        assert "Updating service rolled_other" not in said.out
+        task = lab.running("rolled_web", 1)[0]
+        assert task["ID"] != before["web"]
+        assert lab.execute(task, "cat", "/run/secrets/s", "/c").out == f"{content}one"
+        assert lab.running("rolled_other", 1)[0]["ID"] == before["other"]
+        assert len(lab.get("/secrets")) == 2, "the present version and that of a rollback"
+    covey(lab, "stack", "rm", "rolled")
+    assert (lab.get("/secrets"), lab.get("/configs")) == ([], [])
+
+
+def test_diff_and_dry_run_show_fields_and_restarts_and_change_nothing(lab: labs.LabCluster, tmp_path: Path) -> None:
+    manifest = tmp_path / "m.yaml"
+    text = f"""services:
+  web: {{image: '{labs.IMAGE}', command: sleep 1000000, stop_signal: SIGKILL, environment: {{A: one}}}}
+  size: {{image: '{labs.IMAGE}', command: sleep 1000000, stop_signal: SIGKILL, deploy: {{replicas: 1}}}}
+"""
+    manifest.write_text(text)
+    options = ("-c", str(manifest), "shown")
+    assert "+ service shown_web: 1 task\n" in covey(lab, "stack", "deploy", "--dry-run", *options).out
+    assert lab.get("/services") == []
+    covey(lab, "stack", "deploy", *options)
+    assert covey(lab, "stack", "diff", *options).out == ""
+    assert covey(lab, "stack", "deploy", "--dry-run", *options).lines == ["Nothing would change."]
+    manifest.write_text(text.replace("A: one", "A: two").replace("replicas: 1", "replicas: 2"))
+    versions = {item["ID"]: item["Version"]["Index"] for item in lab.get("/services")}
+    shown = [
+        "~ service shown_size: restarts no task",
+        "    Mode.Replicated.Replicas: 1 -> 2",
+        "~ service shown_web: restarts its tasks: Env changed",
+        '    TaskTemplate.ContainerSpec.Env.A: "A=one" -> "A=two"',
+    ]
+    assert covey(lab, "stack", "diff", *options, check=1).lines == shown
+    assert covey(lab, "stack", "deploy", "--dry-run", *options).lines == shown
+    lab.docker("service", "create", "-d", "--name", "extra", "--label", "com.docker.stack.namespace=shown", labs.IMAGE)
+    assert covey(lab, "stack", "diff", *options, check=1).lines[-1].startswith("! service extra is not in the files")
+    assert covey(lab, "stack", "diff", "--prune", *options, check=1).lines[-1] == "- service extra"
+    assert {item["ID"]: item["Version"]["Index"] for item in lab.get("/services") if item["ID"] in versions} == versions
+
+
+def test_a_second_deployment_takes_half_a_second_and_restarts_nothing(lab: labs.LabCluster) -> None:
+    """The time of the processor: the machine of the tests has other work."""
+    arguments = ("stack", "deploy", "--resolve-image", "never", "-c", "plain.yaml", "quick")
+    covey(lab, *arguments)
+    before = {task["ID"] for task in lab.tasks("quick_web")}
+    start = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "Updating" not in covey(lab, *arguments).out
+    end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert {task["ID"] for task in lab.tasks("quick_web")} == before
+    assert end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime <= 0.5
+
+
+def test_a_deployment_that_fails_in_the_middle_says_what_was_done(lab: labs.LabCluster, tmp_path: Path) -> None:
+    manifest = tmp_path / "m.yaml"
+    text = f"""services:
+  a: {{image: '{labs.IMAGE}', command: sleep 1000000, stop_signal: SIGKILL}}
+  b: {{image: '{labs.IMAGE}', command: sleep 1000000, stop_signal: SIGKILL, ports: ['7777:80']}}
+"""
+    manifest.write_text(text)
+    lab.docker("service", "create", "-d", "--name", "taken", "-p", "7777:80", labs.IMAGE, "sleep", "1000000")
+    said = covey(lab, "stack", "deploy", "-c", str(manifest), "part", check=1).err
+    assert "stopped at service part_b. Done before: network part_default, service part_a." in said
+    lab.docker("service", "rm", "taken")
+    said = covey(lab, "stack", "deploy", "-c", str(manifest), "part").out
+    assert "Service part_a is unchanged" in said
+    assert "Creating service part_b" in said
 
 
 def test_stack_deploy_returns_when_all_tasks_run(lab: labs.LabCluster) -> None:

@@ -30,7 +30,14 @@ def walk(entries: Mapping[str, CommandEntry], path: tuple[str, ...] = ()) -> lis
 LEAVES = walk(command_tree.ROOT)
 COMMANDS = [path for path, entry in LEAVES if entry.target]
 UNSUPPORTED = [path for path, entry in LEAVES if entry.instead]
-OURS_ALONE = {("swarm", "backup"), ("swarm", "reconnect"), ("swarm", "restore"), ("lab",), ("completion",)}
+OURS_ALONE = {
+    ("swarm", "backup"),
+    ("swarm", "reconnect"),
+    ("swarm", "restore"),
+    ("lab",),
+    ("completion",),
+    ("stack", "diff"),
+}
 NAMED_CREATE = {(kind, "create") for kind in ("config", "network", "secret", "service", "volume")}
 SHARED = [path for path in COMMANDS if path not in OURS_ALONE]
 

@@ -15,7 +15,7 @@ SPEC: dict[str, Any] = {
     "Labels": {"com.docker.stack.namespace": "s"},
     "TaskTemplate": {"ContainerSpec": {"Image": "i"}, "Resources": {}, "Placement": {}},
     "EndpointSpec": {},
-    "Mode": {"Replicated": {"Replicas": 1}},
+    "Mode": {"Replicated": {}},
 }
 # The same as the daemon gives it back.
 ECHO: dict[str, Any] = {
@@ -27,6 +27,7 @@ ECHO: dict[str, Any] = {
         "Runtime": "container",
     },
     "EndpointSpec": {"Mode": "vip"},
+    "Mode": {"Replicated": {"Replicas": 1}},
 }
 
 
@@ -120,10 +121,10 @@ def config(name: str, data: bytes, labels: dict[str, str]) -> dict[str, Any]:
 
 def test_a_config_with_equal_content_is_not_touched_and_a_different_one_is_refused() -> None:
     wanted = [StackFile(key="c", name="s_c", labels={"l": "1"}, data=b"one")]
-    assert plan.plan_files(wanted, [], "config") == (wanted, [])
-    assert plan.plan_files(wanted, [config("s_c", b"one", {"l": "1"})], "config") == ([], [])
-    create, update = plan.plan_files(wanted, [config("s_c", b"one", {})], "config")
-    assert (create, len(update)) == ([], 1)
+    assert plan.plan_files(wanted, [], "config") == plan.FilePlan(create=tuple(wanted))
+    assert plan.plan_files(wanted, [config("s_c", b"one", {"l": "1"})], "config") == plan.FilePlan()
+    planned = plan.plan_files(wanted, [config("s_c", b"one", {})], "config")
+    assert (planned.create, len(planned.update)) == ((), 1)
     with pytest.raises(ConflictError, match=r"config s_c exists with different content.*\(configs\.c\.name\)"):
         plan.plan_files(wanted, [config("s_c", b"two", {})], "config")
 

@@ -1,0 +1,48 @@
+"""Stack removal: services first, then what they used, as soon as their tasks have stopped."""
+
+import time
+
+import click
+
+from cli.client import DaemonClient, DaemonError
+from cli.stack.prepare import stack_filter
+from covey.errors import DeadlineError
+
+REMOVE_SECONDS = 60.0
+POLL_SECONDS = 0.1
+
+
+def remove(daemon: DaemonClient, stack: str) -> bool:
+    """Remove all objects of a stack; False if there are none. A network can be removed once its last task has stopped."""
+    services = daemon.get("/services", {"filters": stack_filter(stack)})
+    parts = {kind: daemon.get(f"/{kind}s", {"filters": stack_filter(stack)}) for kind in ("secret", "config")}
+    networks = daemon.get("/networks", {"filters": stack_filter(stack)})
+    for item in services:
+        click.echo(f"Removing service {item['Spec']['Name']}")
+        daemon.delete(f"/services/{item['ID']}")
+    for kind, items in parts.items():
+        for item in items:
+            click.echo(f"Removing {kind} {item['Spec']['Name']}")
+            _delete_when_unused(daemon, f"/{kind}s/{item['ID']}")
+    for item in networks:
+        click.echo(f"Removing network {item['Name']}")
+        _delete_when_unused(daemon, f"/networks/{item['Id']}")
+    return bool(services or networks or any(parts.values()))
+
+
+def _delete_when_unused(daemon: DaemonClient, path: str) -> None:
+    """Delete an object as soon as it is unused. Tasks of removed services need time to stop."""
+    deadline = time.monotonic() + REMOVE_SECONDS
+    while True:
+        try:
+            daemon.delete(path)
+        except DaemonError as error:
+            if error.status == 404:
+                return
+            if "in use" not in error.message and "active" not in error.message:
+                raise
+            if time.monotonic() > deadline:
+                raise DeadlineError(f"still in use after {REMOVE_SECONDS:.0f} s: {error.message}") from error
+            time.sleep(POLL_SECONDS)
+        else:
+            return
