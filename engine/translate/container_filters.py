@@ -11,6 +11,7 @@ from engine.translate import filters
 from engine.translate.container_networks import network_mode
 from engine.translate.container_ports import container_ports
 from engine.translate.filters import Filters
+from engine.translate.patterns import compile_pattern
 from engine.translate.times import parse_moment
 
 LIST_FILTERS = (
@@ -41,8 +42,8 @@ class ContainerFilter:
         self._images = set(image_ids.values())
         self._networks = _network_names(active.get("network", ()), engine_id)
         self._task = filters.filter_flag(active, "is-task")
-        self._names = [filters.pattern_or_none(text) for text in active.get("name", ())]
-        self._ids = [filters.pattern_or_none(text) for text in active.get("id", ())]
+        self._names = [compile_pattern(text) for text in active.get("name", ())]
+        self._ids = [compile_pattern(text) for text in active.get("id", ())]
         self._statuses = _choices(active, "status", tuple(RunStatus))
         self._healths = _choices(active, "health", tuple(HealthStatus))
         self._exit_codes = {_exit_code(text) for text in active.get("exited", ())}

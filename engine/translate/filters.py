@@ -4,7 +4,6 @@ Several values of a filter are alternatives, except for labels, which must all m
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from covey.errors import InvalidArgumentError
 from covey.objects import Node, Service, Task
 from covey.states import ServiceMode
 from engine.translate import enum_names
+from engine.translate.patterns import compile_pattern
 
 Filters = Mapping[str, tuple[str, ...]]
 
@@ -83,15 +83,8 @@ def match_prefix(prefixes: Iterable[str] | None, *texts: str) -> bool:
 def match_patterns(patterns: Iterable[str] | None, *texts: str) -> bool:
     """Whether any text has a place that any of the regular expressions matches; what is no expression matches nothing, as in Docker."""
     return not patterns or any(
-        pattern is not None and pattern.search(text) for pattern in map(pattern_or_none, patterns) for text in texts
+        pattern is not None and pattern.search(text) for pattern in map(compile_pattern, patterns) for text in texts
     )
-
-
-def pattern_or_none(text: str) -> re.Pattern[str] | None:
-    try:
-        return re.compile(text)
-    except re.error:
-        return None
 
 
 def match_named(filters: Filters, object_id: str, name: str, labels: Mapping[str, str]) -> bool:
