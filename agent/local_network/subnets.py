@@ -7,7 +7,7 @@ user names contains none, because the kernel would then have two ways to the sam
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Network, ip_address, ip_network
 
 import msgspec
@@ -66,9 +66,11 @@ def choose_subnet(pools: Sequence[AddressPool], taken: Sequence[Subnet], routes:
     """The first subnet of the pools that overlaps neither another network nor a route of the host, except its default route."""
     used = [*taken, *(found for route in routes if (found := ip_network(route.destination)).prefixlen)]
     for pool in pools:
-        for candidate in _candidates(pool):
-            if not any(overlap(candidate, other) for other in used):
-                return candidate
+        base = ip_network(pool.base)
+        spans = sorted(_span(each) for each in used if each.version == base.version)
+        free = _first_free(base, 1 << (base.max_prefixlen - max(pool.size, base.prefixlen)), spans)
+        if free is not None:
+            return ip_network((free, max(pool.size, base.prefixlen)))
     raise ConflictError(
         "all predefined address pools have been fully subnetted: they overlap networks and routes of this host. Name a free subnet "
         "with --subnet, or give the daemon more pools with --default-address-pool"
@@ -100,6 +102,16 @@ def offsets(config: IPAMConfig) -> range:
     return range(first, last + 1)
 
 
-def _candidates(pool: AddressPool) -> Iterator[Subnet]:
-    base = ip_network(pool.base)
-    yield from base.subnets(new_prefix=max(pool.size, base.prefixlen))
+def _span(subnet: Subnet) -> tuple[int, int]:
+    return int(subnet.network_address), int(subnet.broadcast_address)
+
+
+def _first_free(base: Subnet, size: int, used: Sequence[tuple[int, int]]) -> int | None:
+    """The first multiple of `size` addresses in `base` that is free. `used` are first and last addresses in order: one walk finds it."""
+    start, end = _span(base)
+    for first, last in used:
+        if start + size <= first:
+            break
+        if last >= start:
+            start = -(-(last + 1) // size) * size  # rounded up to a multiple of the size
+    return start if start + size - 1 <= end else None
