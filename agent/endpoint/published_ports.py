@@ -14,6 +14,7 @@ from agent.network import conntrack, port_owner
 from agent.network.bpf.loopback6 import Loopback6, namespace_cookie
 from agent.network.driver import NetworkDriver
 from agent.network.mesh_state import EndedFlows, MeshHost
+from agent.network.plan.mesh import mesh_table
 from agent.network.port_registry import PortRegistry
 from covey.errors import CoveyError
 
@@ -55,7 +56,8 @@ class PublishedPorts:
         self._delete_connections(lambda: conntrack.delete_udp_flows(ports))
 
     def _end_mesh_flows(self, ended: EndedFlows) -> None:
-        self._delete_connections(lambda: conntrack.delete_flows_to_backends(ended.udp, ended.gone))
+        table = mesh_table(self._networks.prefix)
+        self._delete_connections(lambda: conntrack.delete_flows_to_backends(ended.udp, ended.gone, table))
 
     def _delete_connections(self, delete: Callable[[], int]) -> None:
         """Delete what the kernel remembers. A failure is logged: connections then end by themselves, later."""

@@ -8,6 +8,7 @@ TCP connections to a draining task live on. UDP flows, which have no end, move o
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 import struct
@@ -17,7 +18,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.network.backends import BackendTable
-from covey.errors import UnsupportedError
+from agent.network.nftables import NftablesContext
+from agent.network.plan import late_replies
+from agent.network.plan.late_replies import MovedFlow
+from covey.errors import CoveyError, UnsupportedError
+
+logger = logging.getLogger(__name__)
 
 _HEADER = struct.Struct("=IHHII")
 _NETLINK_NETFILTER = 12
@@ -25,9 +31,9 @@ _GET, _DELETE = (1 << 8) | 1, (1 << 8) | 2
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
 _TUPLE_ORIGINAL, _TUPLE_REPLY, _ID = 1, 2, 12
-_TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
+_TUPLE_IP, _TUPLE_PROTOCOL, _TUPLE_ZONE = 1, 2, 3
 _IP_SOURCE, _IP_DESTINATION, _IP6_SOURCE, _IP6_DESTINATION = 1, 2, 3, 4
-_PROTOCOL_NUMBER, _PORT_DESTINATION = 1, 3
+_PROTOCOL_NUMBER, _PORT_SOURCE, _PORT_DESTINATION = 1, 2, 3
 _NESTED_MASK = 0x3FFF
 _LISTING = Path("/proc/thread-self/net/nf_conntrack")
 _LISTED = re.compile(
@@ -40,7 +46,8 @@ class ConntrackEntry(NamedTuple):
     """A connection that the kernel tracks.
 
     `vip` and `port` are what the client connected to, `backend` is the address that answers. `key` is the original tuple and
-    `identity` the kernel's id of the entry, both packed.
+    `identity` the kernel's id of the entry, both packed. `flow` is set for datagrams whose sender is not translated.
+    `from_node` says that the connection came in at another node of the mesh, which has a zone here.
     """
 
     protocol: int
@@ -49,6 +56,8 @@ class ConntrackEntry(NamedTuple):
     key: bytes
     identity: bytes
     port: int = 0
+    flow: MovedFlow | None = None
+    from_node: bool = False
 
 
 def is_stale(entry: ConntrackEntry, table: BackendTable, subnets: Collection[IPv4Network | IPv6Network] = ()) -> bool:
@@ -63,8 +72,10 @@ def is_stale(entry: ConntrackEntry, table: BackendTable, subnets: Collection[IPv
     return entry.backend not in (found.ready if entry.protocol == socket.IPPROTO_UDP else found.all)
 
 
-def delete_stale_entries(table: BackendTable, subnets: Collection[IPv4Network | IPv6Network] = ()) -> int:
-    """Delete every stale entry of the calling thread's namespace. Returns their number.
+def delete_stale_entries(
+    table: BackendTable, subnets: Collection[IPv4Network | IPv6Network] = (), nft_table: str = ""
+) -> int:
+    """Delete every stale entry of the calling thread's namespace. Returns their number. Replies go on by `nft_table`.
 
     Listing through netlink walks and locks the table of all namespaces (10 ms and more), so a cheaper look comes first.
     """
@@ -75,6 +86,7 @@ def delete_stale_entries(table: BackendTable, subnets: Collection[IPv4Network | 
     with _open() as link:
         for family in (socket.AF_INET, socket.AF_INET6) if has_ipv6 else (socket.AF_INET,):
             stale = [entry for entry in _dump(link, family) if is_stale(entry, table, subnets)]
+            _keep_replies(nft_table, stale)
             for entry in stale:
                 _delete(link, entry)
             deleted += len(stale)
@@ -100,14 +112,17 @@ def delete_udp_flows(ports: Collection[int]) -> int:
     return deleted
 
 
-def delete_flows_to_backends(udp: Collection[str], gone: Collection[str]) -> int:
+def delete_flows_to_backends(udp: Collection[str], gone: Collection[str], nft_table: str = "") -> int:
     """Delete the connections that lead to addresses that are `gone`, and the UDP flows to those in `udp`. Returns their number.
 
-    The next packet of such a connection is translated again: a datagram reaches another backend, a TCP segment gets a reset.
+    The next packet of such a connection is translated again: a datagram reaches another backend, a TCP segment gets a reset. Replies
+    of the old backend that are on their way go on by `nft_table`. A flow that came in at another node is moved there; its entry here stays,
+    because its replies need the mark.
     """
 
     def leads_to_backend(entry: ConntrackEntry) -> bool:
-        return entry.backend in gone or (entry.protocol == socket.IPPROTO_UDP and entry.backend in udp)
+        is_moving = entry.protocol == socket.IPPROTO_UDP and entry.backend in udp and not entry.from_node
+        return entry.backend in gone or is_moving
 
     if not _may_hold(leads_to_backend):
         return 0
@@ -116,10 +131,25 @@ def delete_flows_to_backends(udp: Collection[str], gone: Collection[str]) -> int
     with _open() as link:
         for family in {socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses}:
             found = [entry for entry in _dump(link, family) if leads_to_backend(entry)]
+            _keep_replies(nft_table, found)
             for entry in found:
                 _delete(link, entry)
             deleted += len(found)
     return deleted
+
+
+def _keep_replies(table: str, entries: Collection[ConntrackEntry]) -> None:
+    """Let replies that are on their way reach their clients without these entries. A failure is logged: such replies are lost."""
+    lines = late_replies.commands(table, (entry.flow for entry in entries if entry.flow)) if table else []
+    if not lines:
+        return
+    context = NftablesContext()
+    try:
+        context.run("\n".join(lines) + "\n")
+    except CoveyError as error:
+        logger.warning("replies of tasks that leave may be lost: %s", error.message)
+    finally:
+        context.close()
 
 
 def _may_hold(is_searched: Callable[[ConntrackEntry], bool]) -> bool:
@@ -210,14 +240,19 @@ def _parse(body: bytes) -> ConntrackEntry | None:
     backend = _address(reply, _IP_SOURCE, _IP6_SOURCE)
     if not vip or not backend:
         return None
+    protocol, port = transport[_PROTOCOL_NUMBER][0], _port(original, _PORT_DESTINATION)
+    flow = None
+    if protocol == socket.IPPROTO_UDP and vip != backend:
+        client = _address(reply, _IP_DESTINATION, _IP6_DESTINATION), _port(reply, _PORT_DESTINATION)
+        if client == (_address(original, _IP_SOURCE, _IP6_SOURCE), _port(original, _PORT_SOURCE)):
+            flow = MovedFlow((backend, _port(reply, _PORT_SOURCE)), client, (vip, port))
     return ConntrackEntry(
-        transport[_PROTOCOL_NUMBER][0],
-        vip,
-        backend,
-        parts[_TUPLE_ORIGINAL],
-        parts.get(_ID, b""),
-        int.from_bytes(transport.get(_PORT_DESTINATION, b"")),
+        protocol, vip, backend, parts[_TUPLE_ORIGINAL], parts.get(_ID, b""), port, flow, _TUPLE_ZONE in original
     )
+
+
+def _port(part: dict[int, bytes], kind: int) -> int:
+    return int.from_bytes(dict(_attributes(part[_TUPLE_PROTOCOL])).get(kind, b""))
 
 
 def _address(part: dict[int, bytes], kind: int, kind6: int) -> str:

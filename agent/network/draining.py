@@ -13,6 +13,7 @@ from typing import NamedTuple
 from agent.network import conntrack, netns
 from agent.network.backends import Backends, BackendTable, losing_vips
 from agent.network.netns import Namespace
+from agent.network.plan import vips
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def sweep(path: Path, work: Sweep) -> int:
         return 0
     namespace = Namespace(str(path))
     try:
-        count = namespace.run(lambda: conntrack.delete_stale_entries(work.table, work.subnets))
+        count = namespace.run(lambda: conntrack.delete_stale_entries(work.table, work.subnets, vips.TABLE))
     finally:
         namespace.close()
     if count:

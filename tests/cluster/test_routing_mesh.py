@@ -284,14 +284,8 @@ def failures_of_an_update(lab: LabCluster, name: str) -> list[str]:
     return failures
 
 
-def is_tolerable(failures: list[str]) -> bool:
-    """No connection failed, and each node's client lost one datagram at most."""
-    clients = [failure.split()[2] for failure in failures if " udp " in failure]
-    return len(clients) == len(failures) and len(set(clients)) == len(clients)
-
-
-def test_a_rolling_update_under_load_loses_no_connection(lab: LabCluster) -> None:
-    """A datagram that is on its way while its flow moves to another task may stay without an answer: at most one of a client.
+def test_a_rolling_update_under_load_loses_no_request(lab: LabCluster) -> None:
+    """Neither a connection nor a datagram of a connected socket, which accepts answers from the address alone that it sends to.
 
     Three tries: on a machine that other tests keep busy, a node may learn later than a task leaves. Without draining none succeeds.
     """
@@ -299,7 +293,7 @@ def test_a_rolling_update_under_load_loses_no_connection(lab: LabCluster) -> Non
     publish(lab, name, 8096, "--stop-signal", "SIGKILL", "--update-parallelism", "2", "--update-delay", "0s",
             "--update-monitor", "1s", "--health-cmd", HEALTHY, "--health-interval", "200ms", replicas=6)  # fmt: skip
     tries = [failures_of_an_update(lab, name)]
-    while len(tries) < 3 and not is_tolerable(tries[-1]):
+    while len(tries) < 3 and tries[-1]:
         tries.append(failures_of_an_update(lab, name))
-    assert is_tolerable(tries[-1]), tries
+    assert not tries[-1], tries
     lab.docker("service", "rm", name)

@@ -312,3 +312,45 @@ async def test_the_first_packets_of_a_new_container_pass_on_a_busy_host(tmp_path
         await busy
         other.close()
         assert slowest < 0.9
+
+
+@pytest.mark.parametrize(("vip", "family"), [(VIP, socket.AF_INET), (VIP6, socket.AF_INET6)])
+@pytest.mark.parametrize("host", [0, 1])
+async def test_the_late_reply_of_a_leaving_task_comes_from_the_vip(
+    tmp_path: Path, vip: str, family: socket.AddressFamily, host: int
+) -> None:
+    """A connected socket takes answers from the VIP alone, also after its flow has moved to another task."""
+    async with dual_stack(tmp_path, 2) as net:
+        task = await net.run_task(net.hosts[host], 10, service="web", ipv6=PREFIX)
+        client = await net.run_task(net.hosts[0], 50, ipv6=PREFIX)
+        await net.apply()
+
+        def listen() -> socket.socket:
+            server = socket.socket(family, socket.SOCK_DGRAM)
+            server.bind(("", 80))
+            server.settimeout(SECONDS)
+            return server
+
+        def connect() -> socket.socket:
+            asking = socket.socket(family, socket.SOCK_DGRAM)
+            asking.connect((vip, 80))
+            asking.settimeout(SECONDS)
+            return asking
+
+        with await task.run(listen) as server, await client.run(connect) as asking:
+            asking.send(b"first")
+            question, caller = await asyncio.to_thread(server.recvfrom, 100)
+            net.endpoints["task10"] = msgspec.structs.replace(net.endpoints["task10"], ready=False)
+            await net.apply()
+            await _until_flow_is_gone(net, asking)
+            server.sendto(b"answer to " + question, caller)
+            assert await asyncio.to_thread(asking.recv, 100) == b"answer to first"
+
+
+async def _until_flow_is_gone(net: SwitchedHosts, asking: socket.socket) -> None:
+    sandbox = netns.Namespace(str(net.hosts[0].folder / "netns/networks/net1"))
+    port = f" sport={asking.getsockname()[1]} dport=80 "
+    async with asyncio.timeout(SECONDS):
+        while port in sandbox.run(Path("/proc/thread-self/net/nf_conntrack").read_text):  # noqa: ASYNC110 - the kernel sends no event
+            await asyncio.sleep(0.02)
+    sandbox.close()

@@ -71,7 +71,8 @@ def _set(found: Mapping[str, Any], *, is_map: bool) -> ListedSet:
     types = found["type"] if isinstance(found["type"], list) else [found["type"]]
     values = str(found.get("map", "")).split(" . ")
     elements: dict[str, str] = {}
-    for element in found.get("elem", ()):
+    # Elements that the kernel forgets by itself are nobody's wish.
+    for element in () if "timeout" in found.get("flags", ()) else found.get("elem", ()):
         key, value = element if is_map else (element, None)
         elements[_text(key, types)] = "" if value is None else _text(value, values)
     return ListedSet(is_map, _digest({name: value for name, value in found.items() if name not in _NOT_HEAD}), elements)

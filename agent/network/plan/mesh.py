@@ -29,7 +29,7 @@ from agent.network.namespace_state import (
     NftTable,
     Route,
 )
-from agent.network.plan import encryption, mesh_marks
+from agent.network.plan import encryption, late_replies, mesh_marks
 from agent.network.plan.balance import balance
 
 _REFUSED = "refused"
@@ -96,7 +96,12 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def table(self) -> str:
-        return f"inet {self.prefix}-mesh"
+        return mesh_table(self.prefix)
+
+
+def mesh_table(prefix: str) -> str:
+    """The name of the mesh's table of nftables."""
+    return f"inet {prefix}-mesh"
 
 
 def base(mesh: Mesh) -> Fragment:
@@ -131,7 +136,7 @@ def base(mesh: Mesh) -> Fragment:
                 **({} if mesh.snat else marked),
             },
             tables={
-                mesh.table: NftTable(chains=_chains(mesh), sets=_sets(snat=sources)),
+                mesh.table: NftTable(chains=_chains(mesh), sets=_sets(snat=sources) | late_replies.sets()),
                 **(sealed if mesh.encrypted else {}),
             },
         )
@@ -287,6 +292,7 @@ def _chains(mesh: Mesh) -> dict[str, NftChain]:
     to_mesh6 = f"oifname {device} {of_nodes6} snat ip6 to {own.address6}"
     return {
         **({} if mesh.snat else mesh_marks.chains(device)),
+        **late_replies.chains(),
         "guard": NftChain(
             hook="type filter hook prerouting priority -320; policy accept;",
             rules=('iifname != "lo" ip daddr 127.0.0.0/8 drop', 'iifname != "lo" ip saddr 127.0.0.0/8 drop'),

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from agent.network.namespace_state import Fragment, NamespaceState, NftChain, NftSet, NftTable, network_key
+from agent.network.plan import late_replies
 from agent.network.plan.balance import balance
 from agent.network.plan.overlay import BRIDGE
 
@@ -41,7 +42,8 @@ def base(network_id: str, *, ipv6: bool) -> Fragment:
     if ipv6:
         sysctls |= {"net/ipv6/conf/all/forwarding": "1", "net/bridge/bridge-nf-call-ip6tables": "1"}
     state = NamespaceState(
-        tables={TABLE: NftTable(chains=_CHAINS, sets=_sets({name: {} for name in _HEADS}))}, sysctls=sysctls
+        tables={TABLE: NftTable(chains=_CHAINS, sets=_sets({name: {} for name in _HEADS}) | late_replies.sets())},
+        sysctls=sysctls,
     )
     return {network_key(network_id): state}
 
@@ -89,6 +91,7 @@ _HEADS = {
 }
 _UNTRACKED = ("ip daddr 224.0.0.0/4 notrack", "ip6 daddr ff00::/8 notrack")
 _CHAINS = {
+    **late_replies.chains(),
     # The bridge's own reports of groups, and containers' multicast, would be connections to look through whenever a backend goes.
     "untracked": NftChain(hook="type filter hook prerouting priority -300; policy accept;", rules=_UNTRACKED),
     "untracked-own": NftChain(hook="type filter hook output priority -300; policy accept;", rules=_UNTRACKED),
