@@ -184,6 +184,9 @@ class Traced:
     def hops(self, path: tuple[str, str]) -> list[dict[str, Any]]:
         return list(json.loads(self.trace(path, "--json").out)["Hops"])
 
+    def wait_whole(self, path: tuple[str, str]) -> None:
+        wait(lambda: self.trace(path).code == 0, f"a path from {path[0]} to {path[1]}")
+
     def inside(self, number: int, place: str, command: str, check: int | None = 0) -> CommandResult:
         """Run a command in a namespace of a host."""
         namespace = {
@@ -294,6 +297,42 @@ def test_an_encrypted_path_without_its_peer_is_named(traced: Traced) -> None:
     (found,) = broken(traced.hops(path))
     assert (found["Host"], found["Step"]) == (lab[2].name, "encryption")
     assert "no WireGuard peer of" in found["Reason"]
+
+
+def test_a_path_of_ipv6_is_followed(traced: Traced) -> None:
+    lab = traced.lab
+    lab.docker("network", "create", "-d", "overlay", "--attachable", "--ipv6", "six", on=lab[1])
+    lab.service("far6", "--network", "six", "--constraint", f"node.hostname=={lab[3].name}", command=labs.WEB)
+    lab.running("far6", 1)
+    lab.docker("run", "-d", "--name", "near6", "--network", "six", labs.IMAGE, *labs.SLEEP, on=lab[2])
+    task = lab.running("far6", 1)[0]
+    shown = lab.json("inspect", lab.container(task), on=lab[3])[0]["NetworkSettings"]["Networks"]["six"]
+    vips = [
+        one
+        for device in json.loads(
+            lab.inside(
+                lab[2], "nsenter", f"--net=/run/covey/netns/networks/{shown['NetworkID']}", "ip", "-j", "-6", "addr"
+            ).out
+        )
+        for one in device["addr_info"]
+        if one.get("prefixlen") == 128 and not one["local"].startswith(("::", "fe80"))
+    ]
+    for address in (shown["GlobalIPv6Address"], vips[0]["local"]):
+        traced.wait_whole(("near6", f"[{address}]:80"))
+        told = traced.trace(("near6", f"[{address}]:80"))
+        assert "socket: tcp :: 80" in told.out
+        assert f"neighbour {shown['GlobalIPv6Address']} of vxlan0" in told.out
+    address = vips[0]["local"]
+    lab.inside(
+        lab[2], "nsenter", f"--net=/run/covey/netns/networks/{shown['NetworkID']}", "sysctl", "-qw",
+        "net.ipv6.conf.all.forwarding=0",
+    )  # fmt: skip
+    (found,) = broken(traced.hops(("near6", f"[{address}]:80")))
+    assert (found["Host"], found["Step"]) == (lab[2].name, "forwarding")
+    traced.repair()
+    entry = ("outside@{host2}", f"[fd00:77::2]:{PORT}")
+    assert "socket: tcp :: 80" in traced.trace(entry).out
+    assert not broken(traced.hops(entry))
 
 
 def test_a_port_of_a_container_that_only_its_host_knows_is_followed(traced: Traced) -> None:

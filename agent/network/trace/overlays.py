@@ -15,6 +15,8 @@ from agent.network.trace.underlay import cross
 
 _ADDRESS = re.compile(r"(?<![\w.:])(?:\d+\.\d+\.\d+\.\d+|[0-9a-f]*:[0-9a-f:]+)(?![\w:])")
 
+_PORT = re.compile(r"(\d+\.\d+\.\d+\.\d+|\]):\d+")
+
 
 def onto(trail: Trail, network: TracedNetwork, source: Endpoint, device: str) -> Place:
     """From a container's device onto the bridge of the network's sandbox on its host."""
@@ -62,7 +64,7 @@ def addresses_in(rules: tuple[str, ...]) -> tuple[str, ...]:
     for rule in rules:
         _, dnat, rest = rule.partition("dnat ")
         if dnat:
-            found |= dict.fromkeys(_ADDRESS.findall(re.sub(r"(\d+\.\d+\.\d+\.\d+):\d+", r"\1", rest)))
+            found |= dict.fromkeys(_ADDRESS.findall(_PORT.sub(r"\1", rest)))
     return tuple(found)
 
 

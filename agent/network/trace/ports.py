@@ -13,8 +13,8 @@ from agent.network.trace.trail import PathEndsError, Place, Trail, device_of
 from agent.network.trace.underlay import cross
 from agent.network.trace.verdicts import Packet
 
-_ANYWHERE = "192.0.2.1"
-"""An address of no network that is used, for the route of packets that carry a mark."""
+_ANYWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
+"""Addresses of no network that is used, for the route of packets that carry a mark."""
 
 
 def publish(trail: Trail, host: str, address: str, question: Question, *, own: bool) -> bool:
@@ -99,7 +99,7 @@ def _mesh(trail: Trail, place: Place, packet: Packet, name: str) -> bool:
             "routing mesh", f"chain {table} {name}", "; ".join(rules) or "empty", "the port leads to no task"
         )
     place.passed("routing mesh", f"chain {table} {name}", f"port {packet.port} leads to {', '.join(found)}")
-    target_port = _port_in(rules)
+    target_port = port_in(rules)
     arrived = True
     for identity in found:
         try:
@@ -139,7 +139,7 @@ def _to_task(trail: Trail, place: Place, packet: Packet, identity: str, port: in
         if own.mac != mac:
             reason = f"the mesh's tunnel at {task.host} has the MAC {own.mac}, so it drops what is for {mac}"
             raise far.broken("mesh tunnel", f"device {device}", own.mac, reason)
-        _way_back(far, table, tunnel.mac, place.host)
+        _way_back(far, table, tunnel.mac, place.host, family)
     local = far.element(table, f"local{family}", identity)
     if local is None:
         reason = f"{identity} is not translated to the container of {task.name}"
@@ -158,7 +158,7 @@ def _of_mesh(trail: Trail, identity: str) -> Endpoint | None:
     return None
 
 
-def _way_back(far: Place, table: str, mac: str, entry: str) -> None:
+def _way_back(far: Place, table: str, mac: str, entry: str, family: int) -> None:
     """The mark and the policy rule by which answers go back to the node where the connection came in."""
     if table not in far.state.tables or "marks" not in far.state.tables[table].sets:
         raise far.broken("policy", f"table {table}", "missing", "the routing mesh is missing on this host")
@@ -170,7 +170,7 @@ def _way_back(far: Place, table: str, mac: str, entry: str) -> None:
         return  # the mesh hides clients' addresses, and needs no marks
     for name in ("arrive", "remember", "send-back"):
         far.chain("policy", table, name)
-    way = far.route("reply", _ANYWHERE, mark=int(mark, 0))
+    way = far.route("reply", _ANYWHERE[family], mark=int(mark, 0))
     if not way.device.endswith("mesh"):
         reason = (
             f"no policy rule leads answers with the mark of {entry} back into the mesh: they go out of {way.device}"
@@ -210,7 +210,7 @@ def _expected(trail: Trail, host: str, address: str) -> Endpoint | None:
     return None
 
 
-def _port_in(rules: tuple[str, ...]) -> int:
+def port_in(rules: tuple[str, ...]) -> int:
     """The port that a rule translates to: the last number of its first address and port."""
     for rule in rules:
         text = rule.rpartition("dnat ")[2].rstrip(" }")

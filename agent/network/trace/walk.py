@@ -176,10 +176,11 @@ def _to_service(
         for task in shared:
             _branch(trail, question, source, task)
         return True
-    network, vip = view.networks[network_id], service.vips[network_id][0]
+    network, known = view.networks[network_id], service.vips[network_id]
+    vip = question.target if question.target in known else known[0]
     if not is_address(question.target):
         look_up(trail, source, question.target, f"{vip}, its VIP on {network.name}")
-    own = source.addresses_on(network_id)[0]
+    own = _of_family(source.addresses_on(network_id), vip)
     packet = Packet(source=own, destination=vip, protocol=question.protocol, port=question.port)
     _, device = leave(trail, source, own, packet)
     place = onto(trail, network, source, device)

@@ -17,6 +17,7 @@ from agent.network.namespace_state import (
     network_key,
 )
 from agent.network.plan import overlay, ports, vips
+from agent.network.plan.balance import balance
 from agent.network.plan.items import Item, Items, flatten, unflatten
 from agent.network.plan.names import port_name
 from agent.network.trace.model import (
@@ -30,6 +31,8 @@ from agent.network.trace.model import (
     TracedService,
     View,
 )
+from agent.network.trace.overlays import addresses_in
+from agent.network.trace.ports import port_in
 from agent.network.trace.reading import HostReading, NamespaceReading, decode, encode
 from agent.network.trace.resolve import needed
 from agent.network.trace.walk import walk
@@ -277,3 +280,12 @@ def test_what_must_be_read_is_the_source_and_all_that_the_target_may_be() -> Non
 def test_a_reading_survives_the_wire() -> None:
     found = reading(kernels("one"))
     assert decode(encode(found)) == found
+
+
+@pytest.mark.parametrize("port", [0, 80])
+@pytest.mark.parametrize("addresses", [("10.0.1.5",), ("10.0.1.5", "10.0.1.6"), ("fd00::5",), ("fd00::5", "fd00::6")])
+def test_the_backends_of_a_rule_are_read_back(addresses: tuple[str, ...], port: int) -> None:
+    rule = balance("meta l4proto tcp", addresses, "seed", port)
+    assert set(addresses_in((rule,))) == set(addresses)
+    if port:
+        assert port_in((rule,)) == port
