@@ -52,6 +52,12 @@ class Reachability(IntEnum):
     REACHABLE = 2
 
 
+class DependencyCondition(IntEnum):
+    STARTED = 0
+    HEALTHY = 1
+    COMPLETED = 2
+
+
 class ServiceMode(IntEnum):
     REPLICATED = 0
     GLOBAL = 1

@@ -12,6 +12,11 @@ def should_run(task: Task) -> bool:
     return task.desired_state <= TaskState.RUNNING
 
 
+def waits_for_dependencies(task: Task) -> bool:
+    """Whether the task is not placed before the services that its own depends on are ready."""
+    return task.desired_state is TaskState.PENDING
+
+
 def is_attachment(task: Task) -> bool:
     """Whether the task only attaches a single container of its node to networks."""
     return bool(task.attached_container_id)

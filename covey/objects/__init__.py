@@ -28,7 +28,7 @@ from covey.objects.node import (
     WireGuardDescription,
 )
 from covey.objects.secret import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
-from covey.objects.service import Service, ServiceSpec, UpdateConfig, UpdateStatus
+from covey.objects.service import Service, ServiceDependency, ServiceSpec, UpdateConfig, UpdateStatus
 from covey.objects.task import (
     ConfigReference,
     ContainerSpec,
@@ -101,6 +101,7 @@ __all__ = [
     "SecretReference",
     "SecretSpec",
     "Service",
+    "ServiceDependency",
     "ServiceSpec",
     "Struct",
     "TLSInfo",

@@ -3,7 +3,7 @@
 from covey.objects.base import Annotations, Meta, Struct
 from covey.objects.endpoint import Endpoint, EndpointSpec
 from covey.objects.task import TaskSpec
-from covey.states import ServiceMode, UpdateFailureAction, UpdateOrder, UpdateState
+from covey.states import DependencyCondition, ServiceMode, UpdateFailureAction, UpdateOrder, UpdateState
 
 
 class UpdateConfig(Struct, frozen=True, kw_only=True):
@@ -17,9 +17,21 @@ class UpdateConfig(Struct, frozen=True, kw_only=True):
     order: UpdateOrder = UpdateOrder.STOP_FIRST
 
 
+class ServiceDependency(Struct, frozen=True, kw_only=True):
+    """``service`` is the name of another service. ``restart``: the tasks are replaced after an update of it. ``optional``: a service that
+    does not exist is not waited for.
+    """
+
+    service: str = ""
+    condition: DependencyCondition = DependencyCondition.STARTED
+    restart: bool = False
+    optional: bool = False
+
+
 class ServiceSpec(Struct, frozen=True, kw_only=True):
     """``replicas`` applies to REPLICATED, ``max_concurrent`` and ``total_completions`` to jobs. ``service_networks`` says that the
     task's networks were given for the service, as clients of API 1.24 do; they are shown where they were given.
+    ``depends_on`` is what the label `covey.depends-on` says.
     """
 
     annotations: Annotations = Annotations()
@@ -32,6 +44,7 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     rollback: UpdateConfig | None = None
     endpoint: EndpointSpec | None = None
     service_networks: bool = False
+    depends_on: tuple[ServiceDependency, ...] = ()
 
 
 class UpdateStatus(Struct, frozen=True, kw_only=True):
@@ -44,6 +57,8 @@ class UpdateStatus(Struct, frozen=True, kw_only=True):
 class Service(Struct, frozen=True, kw_only=True):
     """``spec_version`` is the ``meta.version`` at which the part of the spec that tasks are made from last changed; tasks carry a copy.
     ``version_before_spec`` is the version of the service before its present spec: a client that read a later version has seen this spec.
+    ``waiting_for`` says which dependency its tasks wait for. ``dependency_versions`` are the versions, by name, of the dependencies with
+    ``restart`` that its tasks were started with.
     """
 
     id: str
@@ -55,3 +70,5 @@ class Service(Struct, frozen=True, kw_only=True):
     previous_spec_version: int = 0
     endpoint: Endpoint | None = None
     update_status: UpdateStatus | None = None
+    waiting_for: str = ""
+    dependency_versions: dict[str, str] = {}

@@ -142,7 +142,7 @@ SERVICE_SPEC = FieldTable(
         Row(key="RollbackConfig", field="rollback", codec=nested(UPDATE_CONFIG)),
         Row(key="EndpointSpec", field="endpoint", codec=nested(ENDPOINT_SPEC)),
         Custom(
-            fields=("service_networks",), read=lambda _: {}, write=lambda _: {}
+            fields=("service_networks", "depends_on"), read=lambda _: {}, write=lambda _: {}
         ),  # read_spec and write_spec move them
     ),
 )
@@ -183,6 +183,7 @@ def write(service: Service, *, defaults: bool = False) -> dict[str, Any]:
         "Endpoint": _write_endpoint(service),
         **omit_empty(
             PreviousSpec=None if service.previous_spec is None else write_spec(service.previous_spec),
+            WaitingFor=service.waiting_for,
             UpdateStatus=None if service.update_status is None else _write_update_status(service.update_status),
         ),
     }

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from covey.objects import Endpoint, NetworkAttachment, NetworkAttachmentConfig, Service, Task, replace
 from covey.states import TaskState
-from covey.task_predicates import has_ended, is_attachment, should_run
+from covey.task_predicates import has_ended, is_attachment, should_run, waits_for_dependencies
 from manager.allocator import published_ports
 from manager.allocator.addresses import AddressSource, AllocationBlocked
 from manager.allocator.index import AllocationIndex
@@ -180,6 +180,8 @@ class Allocation:
             message="pending task scheduling",
             error="",
         )
+        if waits_for_dependencies(task):
+            status = replace(status, message=task.status.message, error=task.status.error)
         attachments += self._ingress_attachments(task, endpoint)
         changed = replace(task, status=status, networks=attachments, endpoint=endpoint)
         return Step(updates=(changed,), preconditions=networks)

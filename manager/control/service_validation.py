@@ -21,6 +21,7 @@ from covey.states import ServiceMode
 from manager import constraints
 from manager.control.attachment_validation import require_fixed_addresses, resolved_networks
 from manager.control.container_validation import resolve_container
+from manager.control.dependency_validation import resolved_dependencies
 from manager.control.name_validation import require_service_name
 from manager.control.port_validation import require_free_ports, require_valid_ports
 from manager.store import View
@@ -40,7 +41,8 @@ def resolve_service(view: View, spec: ServiceSpec, service_id: str = "") -> Serv
     _require_mode(spec)
     _require_update("update", spec.update)
     _require_update("rollback", spec.rollback)
-    resolved = replace(spec, task=_resolved_task(view, spec.task))
+    depends_on = resolved_dependencies(view, spec)
+    resolved = replace(spec, task=_resolved_task(view, spec.task), depends_on=depends_on)
     require_valid_ports(view, resolved)
     require_free_ports(view, resolved, service_id)
     require_fixed_addresses(view, resolved, service_id)

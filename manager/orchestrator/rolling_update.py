@@ -48,6 +48,10 @@ def plan_update(context: ServiceContext, slots: Sequence[Slot], busy: Collection
     failed = _apply_failure_action(context, slots, status, progress)
     if failed is not None:
         return _plan([], context.service, failed)
+    if context.waiting_for and status.state is UpdateState.UPDATING:
+        status = replace(status, message=f"update in progress: {context.waiting_for}")
+    elif status.state is UpdateState.UPDATING:
+        status = replace(status, message="update in progress")
     candidates = [slot for slot in _update_order(progress.dirty) if slot.key not in busy]
     steps = [_replace_task(context, slot) for slot in candidates[: _free_parallelism(context, progress, len(slots))]]
     finished = not dirty and not progress.starting and not busy
@@ -138,6 +142,8 @@ def _apply_failure_action(
 
 
 def _free_parallelism(context: ServiceContext, progress: UpdateProgress, total: int) -> int:
+    if context.waiting_for:
+        return 0  # the old tasks run until the new ones may start
     parallelism = active_update_config(context).parallelism or total
     return max(0, parallelism - progress.starting - progress.delaying)
 

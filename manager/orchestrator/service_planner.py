@@ -6,33 +6,55 @@ dirty. Run by ``manager.leader``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from covey.ids import IdSource
-from covey.objects import Node, Object, Service, Task
+from covey.objects import Node, Object, Service, Task, replace
 from covey.states import ServiceMode, TaskState
 from manager.loop import EMPTY, KeyedPlanner, Plan, Step, combine
-from manager.orchestrator import global_, replicated, rolling_update, slot_reconciler
+from manager.orchestrator import dependencies, global_, replicated, rolling_update, slot_reconciler
+from manager.orchestrator.dependency_index import DependencyIndex
 from manager.orchestrator.slots import ServiceContext, group_into_slots
 from manager.store.view import View
 
 
-def plan_service(view: View, service_id: str, now_ns: int, new_id: IdSource) -> Plan:
-    """Everything that a service needs now: scaling, reconciliation of its slots and the next steps of its update."""
+def plan_service(view: View, service_id: str, now_ns: int, new_id: IdSource, dependants: Collection[str] = ()) -> Plan:
+    """Everything that a service needs now: scaling, reconciliation of its slots and the next steps of its update.
+
+    Args:
+        view: the objects.
+        service_id: the service, which may be removed already.
+        now_ns: the time.
+        new_id: makes the ids of tasks.
+        dependants: the ids of services, existing or removed, that depend on it.
+    """
     service, tasks = view.services.get(service_id), view.tasks.by_service(service_id)
     if service is None:
         removed = replicated.with_removal(tasks) if service_id else ()
+        if removed and _ends_later(view, removed[0].service_annotations.name, dependants):
+            return EMPTY  # the end of the last dependant's task makes the service dirty
         return Plan(tuple([Step(updates=(task,)) for task in removed]))
     if service.spec.mode not in {ServiceMode.REPLICATED, ServiceMode.GLOBAL}:
         return EMPTY  # the control API refuses jobs
     context = ServiceContext(view, service, now_ns, new_id)
+    context = replace(context, waiting_for=dependencies.unmet_dependency(context))
     slots = group_into_slots(service, tasks)
     by_count = service.spec.mode is ServiceMode.REPLICATED
     scaled = replicated.scale_replicated(context, slots) if by_count else global_.scale_global(context, slots)
+    if any(step.updates for step in scaled.steps) and _ends_later(view, service.spec.annotations.name, dependants):
+        return EMPTY
     reconciled = {slot.key: slot_reconciler.reconcile_slot(context, slot) for slot in scaled.remaining}
     busy = {key for key, plan in reconciled.items() if plan.steps}
     updated = rolling_update.plan_update(context, scaled.remaining, busy)
-    return combine([Plan(scaled.steps), *reconciled.values(), updated])
+    plan = combine([Plan(scaled.steps), *reconciled.values(), updated])
+    own = dependencies.with_dependency_state(context)
+    if own == service or any(isinstance(item, Service) for step in updated.steps for item in step.updates):
+        return plan  # a change of the update's status comes first, and makes the service dirty
+    return combine([plan, Plan((Step(updates=(own,)),))])
+
+
+def _ends_later(view: View, name: str, dependants: Collection[str]) -> bool:
+    return bool(dependants) and dependencies.dependants_still_end(view, name, dependants)
 
 
 class ServicePlanner(KeyedPlanner[str]):
@@ -42,9 +64,11 @@ class ServicePlanner(KeyedPlanner[str]):
         super().__init__()
         self._new_id = new_id
         self._changed_nodes: dict[str, None] = {}
+        self._dependencies = DependencyIndex()
 
     def reset(self, view: View) -> None:
         super().reset(view)
+        self._dependencies = DependencyIndex.from_view(view)
         self._changed_nodes.clear()
 
     def all_keys(self, view: View) -> Iterable[str]:
@@ -54,12 +78,20 @@ class ServicePlanner(KeyedPlanner[str]):
     def keys_of(self, before: Object | None, after: Object | None) -> Iterable[str]:
         item = after if after is not None else before
         if isinstance(item, Service):
-            return (item.id,)
+            self._dependencies.observe_service(item, removed=after is None)
+            return (item.id, *self._dependencies.dependants(item.spec.annotations.name))
         if isinstance(item, Task):
-            return (item.service_id,) if item.service_id and _task_change_matters(before, after) else ()
+            return self._keys_of_task(item, before, after)
         if isinstance(item, Node) and _node_change_matters(before, after):
             self._changed_nodes[item.id] = None
         return ()
+
+    def _keys_of_task(self, item: Task, before: Object | None, after: Object | None) -> Iterable[str]:
+        """The task's service, and those that its start or end may let start or end."""
+        if not item.service_id:
+            return ()
+        related = self._dependencies.related(item) if _task_progress_matters(before, after) else ()
+        return (item.service_id, *related) if _task_change_matters(before, after) else related
 
     def plan(self, view: View, now_ns: int) -> Plan:
         if self._changed_nodes:
@@ -71,7 +103,10 @@ class ServicePlanner(KeyedPlanner[str]):
         return super().plan(view, now_ns)
 
     def plan_key(self, view: View, key: str, now_ns: int) -> Plan:
-        return plan_service(view, key, now_ns, self._new_id)
+        dependants = self._dependencies.dependants_of_id(key)
+        if view.services.get(key) is None and not view.tasks.by_service(key):
+            self._dependencies.forget(key)
+        return plan_service(view, key, now_ns, self._new_id, dependants)
 
 
 def _task_change_matters(before: Object | None, after: Object | None) -> bool:
@@ -83,6 +118,14 @@ def _task_change_matters(before: Object | None, after: Object | None) -> bool:
     if before.endpoint != after.endpoint or before.service_id != after.service_id:
         return True
     return before.status.state != after.status.state and after.status.state >= TaskState.RUNNING
+
+
+def _task_progress_matters(before: Object | None, after: Object | None) -> bool:
+    """Whether a change of a task can affect services that depend on its own, or that its own depends on."""
+    if not isinstance(before, Task) or not isinstance(after, Task):
+        return True
+    started = before.status.state != after.status.state and after.status.state >= TaskState.STARTING
+    return started or before.desired_state != after.desired_state or before.node_id != after.node_id
 
 
 def _node_change_matters(before: Object | None, after: Object | None) -> bool:

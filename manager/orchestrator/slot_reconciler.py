@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from covey.objects import Task, UpdateConfig, replace
 from covey.states import TaskState, UpdateOrder, UpdateState
-from covey.task_predicates import should_run
+from covey.task_predicates import should_run, waits_for_dependencies
 from manager.loop import EMPTY, Plan, Step
 from manager.orchestrator import restart
 from manager.orchestrator.slots import ServiceContext, Slot, with_shutdown
@@ -85,7 +85,7 @@ def _replace_dead(context: ServiceContext, slot: Slot, dead: Task) -> Step:
     if context.up_to_date(dead):
         task = replace(task, restarts=granted.restarts, restart_window_started_ns=granted.window_began_ns)
     if due_ns:
-        task = replace(task, start_after_ns=due_ns, desired_state=TaskState.READY)
+        task = replace(task, start_after_ns=due_ns, desired_state=min(task.desired_state, TaskState.READY))
     return Step(updates=(end,), creates=(task,), preconditions=(context.service,))
 
 
@@ -124,11 +124,24 @@ def _start_waiting_task(context: ServiceContext, slot: Slot, active: tuple[Task,
     if not waiting:
         return EMPTY
     task = waiting[0]
+    if waits_for_dependencies(task):
+        return _release_or_explain(context, task)
     if task.start_after_ns > context.now_ns:
         return Plan((), task.start_after_ns)
     if any(context.may_be_running(other) for other in slot.tasks if not should_run(other)):
         return EMPTY  # the predecessor's end is a commit, which makes the service dirty
     return _single_step(Step(updates=(replace(task, desired_state=TaskState.RUNNING),)))
+
+
+def _release_or_explain(context: ServiceContext, task: Task) -> Plan:
+    """Lets a task be placed once the dependencies of its service are ready; until then it says what it waits for."""
+    reason = context.waiting_for
+    if reason and task.status.error == reason:
+        return EMPTY
+    message = reason or "dependencies are ready"
+    status = replace(task.status, timestamp_ns=context.now_ns, message=message, error=reason)
+    desired = TaskState.PENDING if reason else TaskState.READY
+    return _single_step(Step(updates=(replace(task, status=status, desired_state=desired),)))
 
 
 def _single_step(step: Step) -> Plan:

@@ -55,6 +55,8 @@ class ServiceContext(msgspec.Struct, frozen=True):
     service: Service
     now_ns: int
     new_id: IdSource
+    waiting_for: str = ""
+    """The dependency that new tasks wait for, as a sentence; empty if they may start."""
 
     def up_to_date(self, task: Task) -> bool:
         """Whether the task matches the service's current spec. Names and labels of the service do not count, and of its
@@ -83,7 +85,7 @@ class ServiceContext(msgspec.Struct, frozen=True):
         return not has_ended(task) and not self.on_lost_node(task)
 
     def new_task(self, key: SlotKey, *, desired: TaskState = TaskState.RUNNING) -> Task:
-        """A new task for a slot. With ``desired`` READY it waits for its predecessor to end."""
+        """A new task for a slot. With ``desired`` READY it waits for its predecessor to end, and in PENDING for dependencies."""
         spec, task_id = self.service.spec, self.new_id()
         return Task(
             id=task_id,
@@ -94,8 +96,13 @@ class ServiceContext(msgspec.Struct, frozen=True):
             node_id=key if isinstance(key, str) else "",
             annotations=Annotations(name=f"{spec.annotations.name}.{key}.{task_id}"),
             service_annotations=spec.annotations,
-            status=TaskStatus(timestamp_ns=self.now_ns, state=TaskState.NEW, message="created"),
-            desired_state=desired,
+            status=TaskStatus(
+                timestamp_ns=self.now_ns,
+                state=TaskState.NEW,
+                message=self.waiting_for or "created",
+                error=self.waiting_for,
+            ),
+            desired_state=TaskState.PENDING if self.waiting_for else desired,
             log_driver=None if spec.task.log_driver else self._default_log_driver(),
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from covey.errors import InvalidArgumentError
 from covey.objects import Node, Object, Task, replace
 from covey.states import TaskState
-from covey.task_predicates import creation_order, should_run
+from covey.task_predicates import creation_order, should_run, waits_for_dependencies
 from manager.loop import Plan, Step
 from manager.scheduler.filters import PlacementRequest, explain, first_refusal
 from manager.scheduler.node_load import NodeLoad, NodeLoadIndex, TaskUsage
@@ -127,7 +127,7 @@ class SchedulerPlanner:
 
 
 def _is_pending(task: Task) -> bool:
-    return task.status.state is TaskState.PENDING and should_run(task)
+    return task.status.state is TaskState.PENDING and should_run(task) and not waits_for_dependencies(task)
 
 
 def _add_to_group(groups: list[tuple[PlacementRequest, list[Task]]], request: PlacementRequest, task: Task) -> None:
