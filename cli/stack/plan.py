@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
+from compose.stack.depends_on import dependencies_first
 from compose.stack.model import Stack, StackFile, StackNetwork, StackService
 from covey.errors import ConflictError, NotFoundError
+from covey.service_dependencies import dependency_names
 
 Item = Mapping[str, Any]
 _SECOND = 1_000_000_000
@@ -191,7 +193,7 @@ def plan_services(
             for item, service in current
             if specs_equal(named(item["Spec"], network_names), service.spec)
         ),
-        prune=tuple(item for name, item in sorted(by_name.items()) if name not in names) if prune else (),
+        prune=tuple(dependants_first([item for name, item in by_name.items() if name not in names])) if prune else (),
     )
 
 
@@ -201,6 +203,16 @@ def specs_in_use(services: ServicePlan, unknown: Sequence[Item]) -> list[Item]:
     kept = [item for item, _ in services.unchanged] + list(unknown)
     stored = [item[key] for item in kept for key in ("Spec", "PreviousSpec") if item.get(key)]
     return [service.spec for service in services.create] + updated + stored
+
+
+def dependants_first(services: Sequence[Item]) -> list[Item]:
+    """The services in the order of removal: each before those that it depends on, so that the managers end its tasks first."""
+    by_name = {item["Spec"]["Name"]: item for item in services}
+    dependants: dict[str, list[str]] = {name: [] for name in by_name}
+    for name, item in by_name.items():
+        for needed in dependency_names(item["Spec"].get("Labels") or {}):
+            dependants.get(needed, []).append(name)
+    return [by_name[name] for name in dependencies_first(dependants)]
 
 
 def named(spec: Item, network_names: Mapping[str, str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import time
 import click
 
 from cli.client import DaemonClient, DaemonError
+from cli.stack.plan import dependants_first
 from cli.stack.prepare import stack_filter
 from covey.errors import DeadlineError
 
@@ -17,7 +18,7 @@ def remove(daemon: DaemonClient, stack: str) -> bool:
     services = daemon.get("/services", {"filters": stack_filter(stack)})
     parts = {kind: daemon.get(f"/{kind}s", {"filters": stack_filter(stack)}) for kind in ("secret", "config")}
     networks = daemon.get("/networks", {"filters": stack_filter(stack)})
-    for item in services:
+    for item in dependants_first(services):
         click.echo(f"Removing service {item['Spec']['Name']}")
         daemon.delete(f"/services/{item['ID']}")
     for kind, items in parts.items():

@@ -6,6 +6,7 @@ from typing import Any
 from compose.errors import ComposeFileError
 from compose.nodes import MappingNode, Node, plain
 from compose.stack.container_spec import container_spec
+from compose.stack.depends_on import dependency_label, in_start_order
 from compose.stack.deploy_spec import placement, present, resources, restart_policy, service_mode, update_config
 from compose.stack.labels import STACK_IMAGE_LABEL, labelled, scoped
 from compose.stack.model import Stack, StackFile, StackNetwork, StackService
@@ -31,7 +32,7 @@ def stack_objects(name: str, content: MappingNode, read_file: ReadFile) -> Stack
     top = plain(content)
     section = content.get("services")
     nodes = section.items if isinstance(section, MappingNode) else {}
-    services = tuple(_service(name, key, nodes[key], top) for key in sorted(nodes))
+    services = tuple(_service(name, key, nodes[key], top) for key in in_start_order(top.get("services") or {}))
     return Stack(
         name=name,
         networks=_used_networks(name, top),
@@ -69,7 +70,11 @@ def service_spec(stack: str, key: str, service: Values, top: Values) -> dict[str
     }
     spec = {
         "Name": scoped(stack, key),
-        "Labels": {**labelled(stack, deploy.get("labels")), STACK_IMAGE_LABEL: image},
+        "Labels": {
+            **dependency_label(stack, service, top.get("services") or {}),
+            **labelled(stack, deploy.get("labels")),
+            STACK_IMAGE_LABEL: image,
+        },
         "TaskTemplate": present(task),
         "Mode": service_mode(deploy),
         "UpdateConfig": update_config(deploy.get("update_config")),

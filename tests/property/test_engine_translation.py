@@ -59,6 +59,7 @@ def possible(spec: ServiceSpec) -> ServiceSpec:
         spec,
         task=replace(spec.task, container=container, resources=resources),
         service_networks=spec.service_networks and bool(spec.task.networks),
+        depends_on=(),
     )
     if spec.mode is ServiceMode.REPLICATED:
         return replace(spec, max_concurrent=0, total_completions=0)

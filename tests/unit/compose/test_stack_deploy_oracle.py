@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from covey.service_dependencies import DEPENDS_ON_LABEL
 from tests.support.recording_engine import RecordingEngine, recording
 from tests.unit.compose.test_stack_config_oracle import BODIES, DIRECTORY, by_docker, service
 
@@ -58,7 +59,9 @@ def sent(engine: RecordingEngine, program: str, file: Path) -> dict[str, Any]:
 
 def filled(value: Any) -> Any:
     if isinstance(value, dict):
-        items = {key: filled(item) for key, item in value.items() if key not in ("Scope", "Privileges")}
+        items = {
+            key: filled(item) for key, item in value.items() if key not in ("Scope", "Privileges", DEPENDS_ON_LABEL)
+        }
         return {key: item for key, item in items.items() if item not in (None, "", [], {}, False, 0)}
     if isinstance(value, list):
         return [filled(item) for item in value]
