@@ -110,13 +110,25 @@ def test_the_broken_hop_is_named(single: Single, name: str) -> None:
         wait(lambda: not single.broken(path), "a repaired path")
 
 
-def test_a_published_port_that_leads_nowhere_is_named(single: Single) -> None:
-    """The daemon restores its own tables at once, so the test removes the port all the time."""
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("delete element inet covey0-ports any4 {{ tcp . 9090 }}", "port 9090/tcp of server leads nowhere on {host}"),
+        ("insert rule inet covey0-bridges forward drop", "the chain inet covey0-bridges forward drops the packet"),
+        (
+            "insert rule inet covey0-bridges to-{bridge} drop",
+            "the chain inet covey0-bridges to-{bridge} drops the packet",
+        ),
+        ("flush chain inet covey0-ports enter", "chain inet covey0-ports enter is altered"),
+    ],
+)
+def test_a_change_of_the_daemons_own_tables_is_named(single: Single, command: str, reason: str) -> None:
+    """The daemon restores its own tables at once, so the test changes them all the time."""
     ended = threading.Event()
 
     def work() -> None:
         while not ended.is_set():
-            single.inside("nft delete element inet covey0-ports any4 '{{ tcp . 9090 }}'", check=None)
+            single.inside(f"nft '{command}'", check=None)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -125,7 +137,8 @@ def test_a_published_port_that_leads_nowhere_is_named(single: Single) -> None:
     finally:
         ended.set()
         thread.join()
-    assert found[0]["Reason"] == f"port 9090/tcp of server leads nowhere on {single.facts['host']}"
+    assert found[0]["Reason"] == reason.format_map(single.facts)
+    labs.run([COVEY, "network", "verify", "--repair"], check=None, env=single.lab.environment())
     wait(lambda: not single.broken(OUTSIDE), "a repaired path")
 
 

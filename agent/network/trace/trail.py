@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_interface
 
 from agent.network.namespace_state import HOST, Link, NamespaceState, NftChain
+from agent.network.plan.bridge import table_name
 from agent.network.trace.model import REPAIR, Endpoint, Hop, State, View
 from agent.network.trace.reading import NamespaceReading
 from agent.network.trace.routes import Way, find_way
@@ -170,12 +171,14 @@ class Place:
     def firewall(self, hook: str, packet: Packet) -> None:
         """What the rules at a hook do with the packet. Nothing is recorded if nobody has rules there but Covey, as it made them."""
         step = f"firewall {hook}"
-        if drop := find_drop(self.reading.chains, hook, packet):
+        known = self.trail.view.hosts[self.host].reading
+        bridges = table_name(known.prefix) if known else ""
+        entered = [f"{bridges} to-{packet.output_device}", f"{bridges} from-{packet.input_device}"]
+        if drop := find_drop(self.reading.chains, hook, packet, entered if hook == "forward" else ()):
             read = f"chain {drop.place}"
             raise self.broken(
                 step, read, drop.rule, f"the chain {drop.place} drops the packet", self._allow(drop.place)
             )
-        known = self.trail.view.hosts[self.host].reading
         for chain in known.blocked if known and self.key == HOST and hook == "forward" else ():
             if chain.place.endswith("(iptables-legacy)") and chain.place.startswith("ip6 ") == (packet.family == 6):
                 reason = f"the chain {chain.place} drops what is forwarded"

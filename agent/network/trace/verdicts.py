@@ -5,7 +5,7 @@ Invariant: in doubt a packet passes. A match that is not understood makes a drop
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -51,12 +51,17 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.table} {self.chain}"
 
 
-def find_drop(chains: Iterable[RuleChain], hook: str, packet: Packet) -> Drop | None:
-    """The chain at a hook that drops the packet, if one does."""
+def find_drop(chains: Iterable[RuleChain], hook: str, packet: Packet, entered: Collection[str] = ()) -> Drop | None:
+    """The chain at a hook that drops the packet, if one does. `entered` are chains that a map leads to at that hook."""
     tables: dict[str, dict[str, RuleChain]] = {}
     for chain in chains:
         tables.setdefault(chain.table, {})[chain.name] = chain
-    bases = [one for table in tables.values() for one in table.values() if one.hook == hook]
+    bases = [
+        one
+        for table in tables.values()
+        for one in table.values()
+        if one.hook == hook or f"{one.table} {one.name}" in entered
+    ]
     for base in sorted(bases, key=lambda one: one.priority):
         if packet.family not in _FAMILIES.get(base.table.partition(" ")[0], ()):
             continue

@@ -83,6 +83,12 @@ def test_policy_order_and_jumps_are_obeyed() -> None:
     assert find_drop([accepted_first, chain([DROP])], "forward", PACKET) is not None
 
 
+def test_a_chain_that_a_map_leads_to_is_entered() -> None:
+    of_device = chain([DROP], name="to-br-x", hook="")
+    assert find_drop([of_device], "forward", PACKET) is None
+    assert find_drop([of_device], "forward", PACKET, ["inet mine to-br-x"]) is not None
+
+
 def test_a_loop_of_jumps_ends() -> None:
     one = chain([{"jump": {"target": "in"}}])
     assert find_drop([one], "forward", PACKET) is None

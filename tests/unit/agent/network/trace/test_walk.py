@@ -223,6 +223,14 @@ def test_a_wrong_host_id_or_mac_is_named() -> None:
         assert ends(asked(states)) == [("one", key, step)]
 
 
+def test_a_host_that_lost_its_address_is_named_with_it() -> None:
+    states = cluster()
+    del states["two"][HOST]["address", "eth0", "192.0.2.2/24"]
+    found = asked(states)
+    assert ends(found) == [("two", HOST, "tunnel end")]
+    assert found.hops[-1].reason == "two does not have 192.0.2.2: no known host has it"
+
+
 def test_policy_routes_and_black_holes_are_obeyed() -> None:
     states = cluster()
     route = Route(destination="192.0.2.2/32", kind="blackhole")
