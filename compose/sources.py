@@ -10,7 +10,7 @@ from compose.nodes import Node, plain
 from compose.project.files import STANDARD_INPUT, ProjectFiles
 from compose.stack.canonical import CanonicalStack, StackPaths
 from compose.stack.loader import LoadedStack, load_stack
-from compose.text_files import read_text
+from compose.text_files import read_text, require_below
 from covey.errors import InvalidArgumentError, TooLargeError
 
 MAX_OBJECT_BYTES = 1 << 21
@@ -23,10 +23,12 @@ class FileSource:
     Attributes:
         directory: where relative paths begin: that of the first Compose file.
         variables: the client's environment.
+        root: the directory that files must be in; None for any.
     """
 
     directory: Path
     variables: Mapping[str, str]
+    root: Path | None = None
 
     def environment_file(self, node: Node) -> Mapping[str, str | None]:
         """The variables of an ``env_file`` entry.
@@ -36,7 +38,7 @@ class FileSource:
         """
         path = self.directory / Path(str(plain(node))).expanduser()
         try:
-            return parse_env_file(read_text(path), self.variables)
+            return parse_env_file(read_text(path, self.root), self.variables)
         except OSError as error:
             raise ComposeFileError(f"open {path}: {(error.strerror or '').lower()}", location=node.location) from error
         except InvalidArgumentError as error:
@@ -56,19 +58,20 @@ def load_stack_files(
         InvalidArgumentError: a file cannot be read or is not a stack file, with path and place.
     """
     directory = working_directory(paths)
-    source = FileSource(directory, variables)
+    files = files or ProjectFiles()
+    source = FileSource(directory, variables, files.root)
     canonical = CanonicalStack(StackPaths(str(directory), str(Path.home())), variables, source.environment_file)
-    read = (files or ProjectFiles()).read
-    return load_stack([read(path) for path in paths], variables, canonical, interpolated=interpolated)
+    return load_stack([files.read(path) for path in paths], variables, canonical, interpolated=interpolated)
 
 
-def read_object_file(path: str) -> bytes:
-    """The content of a secret or config.
+def read_object_file(path: str, root: Path | None = None) -> bytes:
+    """The content of a secret or config, whose file must be below ``root`` if that is given.
 
     Raises:
-        InvalidArgumentError: it cannot be read.
+        InvalidArgumentError: it cannot be read, or is outside.
         TooLargeError: larger than 2 MiB.
     """
+    require_below(Path(path), root)
     try:
         with Path(path).open("rb") as file:
             data = file.read(MAX_OBJECT_BYTES + 1)

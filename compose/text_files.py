@@ -12,14 +12,25 @@ def read_stdin() -> str:
     return sys.stdin.read(MAX_BYTES + 1)
 
 
-def read_text(path: Path) -> str:
-    """The text of a file.
+def require_below(path: Path, root: Path | None) -> None:
+    """Check that a file is below a directory, also after its links are followed. No directory means no limit.
+
+    Raises:
+        InvalidArgumentError: it is outside.
+    """
+    if root is not None and not path.resolve().is_relative_to(root.resolve()):
+        raise InvalidArgumentError(f"{path} is outside {root}: only files of the repository are read")
+
+
+def read_text(path: Path, root: Path | None = None) -> str:
+    """The text of a file, which must be below ``root`` if that is given.
 
     Raises:
         OSError: it cannot be read.
-        InvalidArgumentError: not UTF-8.
+        InvalidArgumentError: not UTF-8, or outside.
         TooLargeError: larger than 1 MiB.
     """
+    require_below(path, root)
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:

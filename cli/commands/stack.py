@@ -2,6 +2,7 @@
 
 import os
 import re
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from cli.commands import task_list
 from cli.rows import service as service_rows
 from compose.stack.labels import STACK_NAMESPACE_LABEL
 from covey.errors import InvalidArgumentError, NotFoundError
+
+if TYPE_CHECKING:
+    from compose.stack.model import Stack
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _FILES = option(
@@ -27,6 +31,7 @@ _RESOLVE = option(
     default="always",
     help="Query the registry to resolve image digests and supported platforms",
 )
+_GIT = option("--git", "repository", metavar="URL#ref:path", help="Take the Compose file from a Git repository")
 EMPTY_DIFF = "Nothing would change."
 
 
@@ -35,6 +40,7 @@ EMPTY_DIFF = "Nothing would change."
 @_FILES
 @options.detach_option("the stack services")
 @option("--dry-run", is_flag=True, help="Print what would change, and change nothing")
+@_GIT
 @option("--prune", is_flag=True, help="Prune services that are no longer referenced")
 @options.progress_option
 @_RESOLVE
@@ -45,6 +51,7 @@ def deploy(
     files: tuple[str, ...],
     detach: bool,
     dry_run: bool,
+    repository: str | None,
     prune: bool,
     quiet: bool,
     resolve_image: str,
@@ -53,11 +60,10 @@ def deploy(
     """Deploy a new stack or update an existing stack."""
     from cli.registry.service_images import ServiceImages
     from cli.stack import deploy as run
-    from cli.stack.loader import load_stack
     from cli.stack.prepare import assumed_same, compared_by, stack_plan
     from cli.stack.report import report, unread_secrets
 
-    described = load_stack(_validated_name(stack), _required(files))
+    described = _described(_validated_name(stack), files, repository)
     daemon = options.client()
     images = ServiceImages(daemon, send_credentials=with_registry_auth, resolve=resolve_image)
     same_content = assumed_same if dry_run else compared_by(daemon)
@@ -87,20 +93,20 @@ def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
 @command()
 @options.object_argument("stack", "stack")
 @_FILES
+@_GIT
 @option("--prune", is_flag=True, help="Count services that are no longer referenced as removed")
 @_RESOLVE
-def diff(*, stack: str, files: tuple[str, ...], prune: bool, resolve_image: str) -> int:
+def diff(*, stack: str, files: tuple[str, ...], repository: str | None, prune: bool, resolve_image: str) -> int:
     """Show how a stack differs from its Compose files.
 
     Lines begin with + for what a deployment creates, ~ for what it updates, - for what it removes, and ! for what differs and stays.
     The exit code is 1 if there is a difference, else 0.
     """
     from cli.registry.service_images import ServiceImages
-    from cli.stack.loader import load_stack
     from cli.stack.prepare import assumed_same, stack_plan
     from cli.stack.report import report, unread_secrets
 
-    described = load_stack(_validated_name(stack), _required(files))
+    described = _described(_validated_name(stack), files, repository)
     daemon = options.client()
     images = ServiceImages(daemon, send_credentials=False, resolve=resolve_image)
     decided = stack_plan(daemon, described, images, assumed_same, prune=prune)
@@ -170,6 +176,21 @@ def _validated_name(stack: str) -> str:
     if not _NAME.fullmatch(stack):
         raise InvalidArgumentError(f"invalid stack name: {stack!r}; use letters, digits, _, . and -")
     return stack
+
+
+def _described(name: str, files: tuple[str, ...], repository: str | None) -> "Stack":
+    """The stack of Compose files, or of a repository's one."""
+    from cli.stack.loader import load_stack
+    from cli.stack.repository import checkout, parse_source, with_origin
+
+    if repository is None:
+        return load_stack(name, _required(files))
+    if files:
+        raise click.UsageError("--git takes the Compose file from the repository: remove --compose-file")
+    source = parse_source(repository)
+    with checkout(source) as found:
+        described = load_stack(name, (str(found.file),), root=found.root)
+        return with_origin(described, source, found.commit, found.root)
 
 
 def _required(files: tuple[str, ...]) -> tuple[str, ...]:

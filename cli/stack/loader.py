@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 
@@ -19,22 +20,28 @@ from compose.stack.output import stack_yaml
 from compose.stack.service_spec import stack_objects
 
 
-def load_stack(name: str, paths: Sequence[str], environment: Mapping[str, str] = os.environ) -> Stack:
+def load_stack(
+    name: str, paths: Sequence[str], environment: Mapping[str, str] = os.environ, root: Path | None = None
+) -> Stack:
     """The stack of Compose files. Keys without a meaning on a cluster are named in one notice on standard error.
+
+    With ``root`` only files below that directory are read.
 
     Raises:
         InvalidArgumentError: the files are of neither format, with path and place.
     """
-    content = load_stack_content(name, paths, environment)
+    content = load_stack_content(name, paths, environment, root)
     services = content.get("services")
     if notice := ignored_notice(plain(services) if services else {}):
         click.echo(notice, err=True)
-    return stack_objects(name, content, read_object_file)
+    return stack_objects(name, content, lambda path: read_object_file(path, root))
 
 
-def load_stack_content(name: str, paths: Sequence[str], environment: Mapping[str, str]) -> MappingNode:
+def load_stack_content(
+    name: str, paths: Sequence[str], environment: Mapping[str, str], root: Path | None = None
+) -> MappingNode:
     """The canonical stack. What docker's format refuses is read by the Compose Specification."""
-    files = ProjectFiles()
+    files = ProjectFiles(root=root)
     try:
         return load_stack_files(paths, environment, files).content
     except ComposeFileError as refused:

@@ -23,10 +23,11 @@ STANDARD_INPUT = "-"
 
 
 class ProjectFiles:
-    """Reads below the working directory ``directory``, or the process's one."""
+    """Reads relative to the working directory ``directory``, or the process's one; only below ``root`` if that is given."""
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, root: Path | None = None) -> None:
         self._directory = directory or Path.cwd()
+        self.root = root
         self._stdin: str | None = None
 
     def compose_files(self, options: ProjectOptions) -> list[str]:
@@ -63,7 +64,7 @@ class ProjectFiles:
         result: dict[str, str] = {}
         for path in paths:
             try:
-                parsed = parse_dotenv(read_text(path), {**result, **variables}, str(path))
+                parsed = parse_dotenv(read_text(path, self.root), {**result, **variables}, str(path))
             except OSError as error:
                 raise InvalidArgumentError(f"couldn't find env file: {path}") from error
             result |= {key: value for key, value in parsed.items() if value is not None}
@@ -81,7 +82,7 @@ class ProjectFiles:
                 self._stdin = read_stdin()
             return read_yaml(self._stdin, "stdin")
         try:
-            return read_yaml(read_text(Path(path)), path)
+            return read_yaml(read_text(Path(path), self.root), path)
         except OSError as error:
             raise InvalidArgumentError(f"open {path}: {(error.strerror or '').lower()}") from error
 
@@ -94,7 +95,7 @@ class ProjectFiles:
         entry = plain(node)
         path = Path(entry["path"])
         try:
-            text = read_text(path)
+            text = read_text(path, self.root)
             if entry.get("format") == "raw":
                 return parse_env_file(text, variables)
             return parse_dotenv(text, variables, str(path))
@@ -114,7 +115,7 @@ class ProjectFiles:
         """
         path = Path(str(plain(node)))
         try:
-            return parse_dotenv(read_text(path), {}, str(path))
+            return parse_dotenv(read_text(path, self.root), {}, str(path))
         except OSError as error:
             reason = f"label file {path} not found: {(error.strerror or '').lower()}"
             raise ComposeFileError(reason, location=node.location) from error

@@ -6,6 +6,8 @@ STACK_NAMESPACE_LABEL = "com.docker.stack.namespace"
 STACK_IMAGE_LABEL = "com.docker.stack.image"
 STACK_KEY_LABEL = "covey.stack.key"
 """The key in the file of a secret or config whose name has its content's digest."""
+STACK_REPOSITORY_LABEL = "covey.stack.repository"
+STACK_COMMIT_LABEL = "covey.stack.commit"
 
 
 def scoped(stack: str, name: str) -> str:
