@@ -11,8 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import ip_address
-from typing import Protocol
 
 import msgspec
 
@@ -24,9 +22,18 @@ from agent.container.model import (
     NetworkRequest,
 )
 from agent.endpoint.attachments import Attachments, HeldAttachment
+from agent.endpoint.container_endpoints import (
+    granted_request,
+    held_attachment,
+    host_gateway,
+    is_local,
+    needs_resolver,
+    overlay_attachments,
+    overlay_endpoint,
+)
+from agent.endpoint.container_ports import ContainerPorts
 from agent.endpoint.local_endpoints import LocalEndpoints
 from agent.endpoint.plan import (
-    BRIDGE,
     NODE_DRIVERS,
     InterfacePlan,
     PlannedInterface,
@@ -35,14 +42,12 @@ from agent.endpoint.plan import (
     network_name,
     plan_interfaces,
 )
-from agent.endpoint.port_plan import all_published
 from agent.endpoint.port_publisher import PortPublisher
 from agent.endpoint.routing_mesh import RoutingMesh
+from agent.endpoint.sandbox_driver import SandboxDriver
 from agent.local_network.model import GATEWAY, LocalNetwork
 from agent.network.model import Attachment
-from agent.network.port_registry import PortOwner
-from covey.errors import CoveyError, PortInUseError
-from covey.ids import endpoint_id
+from covey.errors import CoveyError
 from covey.objects import Network
 from covey.objects.assignment import AssignmentChange
 
@@ -50,19 +55,6 @@ log = logging.getLogger(__name__)
 
 RESOLVER_ADDRESS = "127.0.0.11"
 LOOPBACK = "127.0.0.1"
-_OVERLAY = "overlay"
-
-
-class SandboxDriver(Protocol):
-    """The part of ``agent.network.driver.NetworkDriver`` that containers need."""
-
-    async def create_sandbox(self, container_id: str, *, nameservers: Sequence[str] = ()) -> str: ...
-    async def attach(self, container_id: str, attachment: Attachment) -> None: ...
-    async def detach(self, container_id: str, network_id: str) -> None: ...
-    async def destroy_sandbox(self, container_id: str) -> None: ...
-    async def adopt(
-        self, container_id: str, attachments: Sequence[Attachment], *, nameservers: Sequence[str] = ()
-    ) -> str: ...
 
 
 class EndpointOwner:
@@ -80,7 +72,7 @@ class EndpointOwner:
     ) -> None:
         self.attachments = Attachments()
         self.local = local
-        self._ports = ports
+        self._ports = ContainerPorts(local, ports, mesh)
         self._mesh = mesh
         self._driver = driver
         self._host_nameservers = host_nameservers
@@ -128,10 +120,7 @@ class EndpointOwner:
         """Remove the container's sandbox, if it has one."""
         self._connections.pop(container_id, None)
         self.attachments.release(container_id)
-        if self._ports is not None:
-            await self._ports.withdraw(container_id)
-        if self._mesh is not None:
-            await self._mesh.remove_container(container_id)
+        await self._ports.withdraw(container_id)
         await self.local.detach_all(container_id)
         await self._driver.destroy_sandbox(container_id)
 
@@ -140,14 +129,14 @@ class EndpointOwner:
         if config.netns_path in {"", HOST_NETWORK} or config.network_mode.startswith("container:"):
             return
         try:
-            path = await self._driver.adopt(config.id, _attachments(config), nameservers=config.dns)
+            path = await self._driver.adopt(config.id, overlay_attachments(config), nameservers=config.dns)
         except CoveyError as error:
             log.warning("container %s: its network could not be adopted: %s", config.id[:12], error)
             return
         for item in config.networks if not config.task_id else ():
-            if item.network_id and not _is_local(item):
-                self.attachments.hold(_held(config.id, item))
-        await self.local.adopt(config, [item for item in config.networks if _is_local(item)])
+            if item.network_id and not is_local(item):
+                self.attachments.hold(held_attachment(config.id, item))
+        await self.local.adopt(config, [item for item in config.networks if is_local(item)])
         await self.local.settle(config, config.networks)
         connection = self._remember(config, config.networks, netns_path=path)
         try:
@@ -175,7 +164,7 @@ class EndpointOwner:
             except BaseException:
                 self.attachments.release(config.id, held.network_id)
                 raise
-            endpoint = self._overlay_endpoint(config, attachment, request)
+            endpoint = overlay_endpoint(config, attachment, request, self._networks[attachment.network_id])
         return await self._settled(config, (*config.networks, endpoint))
 
     async def _part_of(self, network: Network | None) -> LocalNetwork | None:
@@ -187,7 +176,7 @@ class EndpointOwner:
     async def leave(self, config: ContainerConfig, endpoint: EndpointSettings) -> NetworkConnection:
         """Disconnect a running container from one of its networks. Overlay networks keep a way out."""
         endpoints = tuple(item for item in config.networks if item != endpoint)
-        if _is_local(endpoint):
+        if is_local(endpoint):
             await self.local.detach(config.id, endpoint.network_id)
         else:
             await self._driver.detach(config.id, endpoint.network_id)
@@ -247,7 +236,7 @@ class EndpointOwner:
         connection = NetworkConnection(
             netns_path=netns_path or config.netns_path,
             endpoints=endpoints,
-            resolver=RESOLVER_ADDRESS if self._needs_resolver(config, endpoints) else "",
+            resolver=RESOLVER_ADDRESS if needs_resolver(config, endpoints, self._host_nameservers()) else "",
             host_gateway=host_gateway(endpoints),
             published=config.published,
         )
@@ -255,32 +244,10 @@ class EndpointOwner:
         return connection
 
     async def _published(self, config: ContainerConfig, connection: NetworkConnection) -> NetworkConnection:
-        """Publish the container's ports on the endpoint with the default route, and tell the mesh where a task is.
-
-        Raises PortInUseError in Docker's words.
-        """
-        found = self.local.reached_by_host(config.id, connection.endpoints)
-        if self._mesh is not None:
-            await self._mesh.set_subnets(self.local.subnets())
-            if found is not None and config.task_id:
-                await self._mesh.set_container(config.id, config.task_id, found)
-        bindings = config.port_bindings
-        if config.publish_all_ports:
-            bindings = all_published(bindings, config.exposed_ports)
-        if self._ports is None:
-            return connection
-        if found is None or not bindings:
-            await self._ports.withdraw(config.id)
-            return msgspec.structs.replace(connection, published=())
-        try:
-            ports = await self._ports.publish(PortOwner(config.id, config.name), bindings, found, config.published)
-        except PortInUseError as error:
-            raise PortInUseError(
-                f"driver failed programming external connectivity on endpoint {config.name} "
-                f"({found.endpoint_id}): {error.message}"
-            ) from None
-        published = msgspec.structs.replace(connection, published=ports)
-        self._connections[config.id] = published
+        """Publish the container's ports. Raises PortInUseError in Docker's words."""
+        published = await self._ports.publish(config, connection)
+        if published.published:
+            self._connections[config.id] = published
         return published
 
     async def _with_addresses(self, config: ContainerConfig) -> ContainerConfig:
@@ -296,7 +263,7 @@ class EndpointOwner:
                     requests.append(request)
                     continue
                 held = await self.attachments.attach(config, request)
-                requests.append(_granted(request, held))
+                requests.append(granted_request(request, held))
         except BaseException:
             self.attachments.release(config.id)
             raise
@@ -315,77 +282,10 @@ class EndpointOwner:
             return await self.local.attach(config, planned.local, planned.request, planned.name)
         assert planned.attachment is not None  # noqa: S101 (the plan names one of the two)
         await self._driver.attach(config.id, planned.attachment)
-        return self._overlay_endpoint(config, planned.attachment, planned.request)
+        return overlay_endpoint(
+            config, planned.attachment, planned.request, self._networks[planned.attachment.network_id]
+        )
 
     async def _attach_gateway(self, config: ContainerConfig, interface: str) -> EndpointSettings:
         network = await self.local.gateway_network(time.time_ns())
         return await self.local.attach(config, network, NetworkRequest(network=GATEWAY), interface)
-
-    def _needs_resolver(self, config: ContainerConfig, endpoints: Iterable[EndpointSettings]) -> bool:
-        """Whether the container asks the sandbox's resolver. As in Docker, one on the default bridge asks the servers themselves.
-
-        A nameserver on the host's loopback can be reached through the resolver alone.
-        """
-        if config.task_id or any(item.name != BRIDGE for item in endpoints):
-            return True
-        return not config.dns and all(
-            ip_address(each.partition("%")[0]).is_loopback for each in self._host_nameservers()
-        )
-
-    def _overlay_endpoint(
-        self, config: ContainerConfig, attachment: Attachment, request: NetworkRequest
-    ) -> EndpointSettings:
-        address, _, prefix = attachment.address.partition("/")
-        address6, _, prefix6 = attachment.address6.partition("/")
-        network = self._networks[attachment.network_id]
-        return EndpointSettings(
-            name=network.spec.annotations.name,
-            driver=_OVERLAY,
-            network_id=network.id,
-            endpoint_id=endpoint_id(config.id, network.id),
-            ip=address,
-            prefix=int(prefix or 32),
-            ip6=address6,
-            prefix6=int(prefix6 or 0),
-            mac=attachment.hardware_address,
-            aliases=attachment.aliases,
-            links=request.links,
-            interface=attachment.interface,
-        )
-
-
-def host_gateway(endpoints: Iterable[EndpointSettings]) -> str:
-    """The address by which a container reaches its host, "" if there is none."""
-    return next((item.gateway for item in endpoints if item.gateway and item.driver == BRIDGE), "")
-
-
-def _held(container_id: str, item: EndpointSettings) -> HeldAttachment:
-    """What a running container says that it holds on a network of the cluster."""
-    address6 = f"{item.ip6}/{item.prefix6}" if item.ip6 else ""
-    return HeldAttachment(container_id, item.network_id, f"{item.ip}/{item.prefix}", address6=address6, mac=item.mac)
-
-
-def _granted(request: NetworkRequest, held: HeldAttachment) -> NetworkRequest:
-    """The request with the addresses that the managers gave."""
-    return msgspec.structs.replace(request, network=held.network_id, ip=held.address, ip6=held.address6, mac=held.mac)
-
-
-def _is_local(endpoint: EndpointSettings) -> bool:
-    """Whether this host makes the endpoint by itself, and not for an overlay network."""
-    return endpoint.driver not in {"", _OVERLAY}
-
-
-def _attachments(config: ContainerConfig) -> tuple[Attachment, ...]:
-    """The overlay interfaces that a running container has."""
-    return tuple(
-        Attachment(
-            network_id=item.network_id,
-            address=f"{item.ip}/{item.prefix}",
-            interface=item.interface or f"eth{number}",
-            aliases=item.aliases,
-            address6=f"{item.ip6}/{item.prefix6}" if item.ip6 else "",
-            mac=item.mac,
-        )
-        for number, item in enumerate(config.networks)
-        if item.network_id and not _is_local(item)
-    )

@@ -141,7 +141,7 @@ class NetworkDriver:
     async def set_host_address(self, host_address: str) -> None:
         """Set the host's underlay address when it becomes known or changes. VXLAN devices are replaced."""
         await self._change(self._started().set_endpoint(TunnelEndpoint(host_address, self.tunnel_port)))
-        self.host_addresses = await self._started().addresses()
+        self.host_addresses = await self._started().facts.addresses()
 
     def set_tunnel_port(self, port: int) -> None:
         """Set the UDP port of the cluster's tunnels. The next `set_host_address` or `apply` uses it."""
@@ -198,21 +198,21 @@ class NetworkDriver:
 
     async def set_local_names(self, zones: Mapping[str, NetworkZone | None]) -> None:
         """Set the names on networks of this host alone, by network id; None for a network that is gone."""
-        self._started().set_local_names(zones)
+        self._started().names.set_local_names(zones)
         self._update_zones()
 
     async def set_local_attachments(self, container_id: str, attachments: Sequence[LocalAttachment]) -> None:
         """Set the networks of this host whose names a container resolves."""
-        self._started().set_local_attachments(container_id, attachments)
+        self._started().names.set_local_attachments(container_id, attachments)
         self._update_zones()
 
     async def outbound_mtu(self) -> int:
         """The MTU of the device of the host's default route, 1500 without one."""
-        return await self._started().outbound_mtu()
+        return await self._started().facts.outbound_mtu()
 
     async def host_routes(self) -> tuple[HostRoute, ...]:
         """The routes of the host, without default routes."""
-        return await self._started().routes()
+        return await self._started().facts.routes()
 
     async def verify(self) -> tuple[DifferenceText, ...]:
         """How the kernel's state of this host differs from what is wanted, in words."""
@@ -280,7 +280,7 @@ class NetworkDriver:
     ) -> str:
         sandbox = await self._change(opened, container_id)
         if sandbox.sockets is not None and not self._dns.is_serving(container_id):
-            zone = self._started().zone(container_id)
+            zone = self._started().names.zone(container_id)
             upstream = Upstream(
                 sandbox.open_sockets,
                 lambda family, kind, count: self.run_on_host(lambda: open_sockets_here(family, kind, count)),
@@ -311,7 +311,7 @@ class NetworkDriver:
             self._drain_due.set()
 
     def _update_zones(self) -> None:
-        for container_id, zone in self._started().take_renamed().items():
+        for container_id, zone in self._started().names.take_renamed().items():
             self._dns.set_zone(container_id, zone)
 
     async def _drain_connections(self) -> None:

@@ -10,42 +10,38 @@ Owned by `driver`. What blocks runs on the driver's thread; what changes the ker
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from agent.dns.upstream import RESOLVER_ADDRESS
-from agent.dns.zone import NetworkZone, Zone
 from agent.network import bridge_netfilter, links
 from agent.network.backends import BackendTable, service_backends
+from agent.network.container_names import ContainerNames
 from agent.network.container_sandboxes import ContainerSandboxes
 from agent.network.draining import ConnectionDrain
+from agent.network.host_facts import HostFacts
 from agent.network.kernel_thread import KernelThread
 from agent.network.model import (
     Attachment,
-    HostRoute,
-    LocalAttachment,
     NetworkChanges,
     NetworkFailure,
     TunnelEndpoint,
 )
-from agent.network.namespace_state import Fragment, container_key
+from agent.network.namespace_state import container_key
 from agent.network.netns import Namespace
 from agent.network.overlay_fragments import OverlayDelta, base_key, plan_changes, whole
 from agent.network.overlays import Overlays
 from agent.network.plan.names import port_name
 from agent.network.plan.overlay import Overlay
 from agent.network.plan.resolver import plan_resolver
+from agent.network.put_fragments import PutFragments
 from agent.network.reconciler import Reconciler
 from agent.network.sandbox import Sandbox
-from agent.network.service_discovery import ServiceDiscovery
 from agent.network.state import NetworkState
 from covey.errors import CoveyError, NotFoundError
 
 logger = logging.getLogger(__name__)
-_BATCH = 512
-"""Fragments handed over at once, so that the event loop does other work in between."""
 
 
 class HostNetworks:
@@ -61,12 +57,11 @@ class HostNetworks:
         self._reconciler = reconciler
         self._thread = thread
         self._state = NetworkState()
-        self._discovery = ServiceDiscovery()
+        self.names = ContainerNames(self.sandboxes)
+        self.facts = HostFacts(namespace, thread)
         self._attached: dict[str, dict[str, Attachment]] = {}
-        self._keys: dict[str, set[str]] = {}
+        self._put = PutFragments(reconciler)
         self._failed: dict[str, OverlayDelta] = {}
-        self._renamed: set[str] = set()
-        self._aliased: set[str] = set()
 
     async def start(self) -> None:
         """Find what an earlier process left."""
@@ -193,53 +188,10 @@ class HostNetworks:
             await self._remove(network_id)
         await self.clean()
 
-    def set_local_names(self, zones: Mapping[str, NetworkZone | None]) -> None:
-        """Set the names on networks of this host alone, by network id; None for one that is gone."""
-        for network_id, zone in zones.items():
-            self._discovery.set_local_zone(network_id, zone)
-        self._renamed |= {
-            sandbox.container_id
-            for sandbox in self.sandboxes
-            if any(each.network_id in zones for each in sandbox.local_attachments)
-        }
-
-    def set_local_attachments(self, container_id: str, attachments: Sequence[LocalAttachment]) -> None:
-        """Set the networks of this host whose names a container resolves."""
-        self.sandboxes.get(container_id).local_attachments = tuple(attachments)
-        self._renamed.add(container_id)
-
-    async def addresses(self) -> tuple[str, ...]:
-        """The host's own addresses of both families, without loopback, link-local ones and those of Covey's devices."""
-        return await self._thread.run(
-            lambda: links.run_in_namespace(self.namespace, "read the host's addresses", links.host_addresses)
-        )
-
-    async def outbound_mtu(self) -> int:
-        """The MTU of the device of the host's default route, 1500 without one."""
-        return await self._thread.run(
-            lambda: links.run_in_namespace(
-                self.namespace, "read the MTU", lambda route: links.underlay_device(route, "")[1]
-            )
-        )
-
-    async def routes(self) -> tuple[HostRoute, ...]:
-        """The routes of the host's main table, with their devices; without default routes."""
-        return await self._thread.run(lambda: self.namespace.run(links.host_routes))
-
-    def zone(self, container_id: str) -> Zone:
-        """The DNS zone of a container."""
-        sandbox = self.sandboxes.get(container_id)
-        return self._discovery.zone_of((*sandbox.attachments.values(), *sandbox.local_attachments))
-
-    def take_renamed(self) -> dict[str, Zone]:
-        """The DNS zones of the containers for which names changed since the last call, by container id."""
-        renamed, self._renamed = self._renamed, set()
-        return {container_id: self.zone(container_id) for container_id in renamed if container_id in self.sandboxes}
-
     async def _register(self, sandbox: Sandbox) -> None:
         """Make a sandbox known, and lead its DNS questions to its resolver."""
         self.sandboxes.add(sandbox)
-        self._renamed.add(sandbox.container_id)
+        self.names.mark(sandbox.container_id)
         path = Path(sandbox.namespace.path)
         self._reconciler.open_namespace(container_key(sandbox.container_id), path)
         if sandbox.sockets is not None:
@@ -250,7 +202,7 @@ class HostNetworks:
     def _set_attachment(self, sandbox: Sandbox, attachment: Attachment) -> None:
         sandbox.attachments[attachment.network_id] = attachment
         self._attached.setdefault(attachment.network_id, {})[sandbox.container_id] = attachment
-        self._renamed.add(sandbox.container_id)
+        self.names.mark(sandbox.container_id)
 
     async def _detached(self, container_id: str, attachment: Attachment) -> None:
         network_id = attachment.network_id
@@ -258,7 +210,7 @@ class HostNetworks:
         members.pop(container_id, None)
         if not members:
             self._attached.pop(network_id, None)
-        self._renamed.add(container_id)
+        self.names.mark(container_id)
         delta = OverlayDelta(containers={container_id}, addresses={attachment.ip})
         for failure in await self._reconcile({network_id: delta}):
             logger.warning("network %s after container %s left: %s", network_id, container_id[:12], failure.reason)
@@ -282,7 +234,7 @@ class HostNetworks:
         try:
             await self._bring_kernel(network_id, delta)
         finally:
-            self._update_names(network_id, delta)
+            self.names.update(self._state, network_id, self._attached.get(network_id, {}), delta)
 
     async def _bring_kernel(self, network_id: str, delta: OverlayDelta) -> None:
         """The sandbox, forwarding entries, interfaces and VIPs."""
@@ -320,25 +272,14 @@ class HostNetworks:
         for service_id, table in backends.items():
             self.drain.set_backends(overlay.id, service_id, dict(table))
         changes = plan_changes(self._state, overlay, self._attached.get(overlay.id, {}), delta, backends)
-        return await self._put(overlay.id, changes)
-
-    async def _put(self, network_id: str, changes: Mapping[str, Fragment | None]) -> dict[str, CoveyError]:
-        keys = self._keys.setdefault(network_id, set())
-        keys |= {key for key, fragment in changes.items() if fragment is not None}
-        keys -= {key for key, fragment in changes.items() if fragment is None}
-        errors: dict[str, CoveyError] = {}
-        items = iter(changes.items())
-        while batch := dict(itertools.islice(items, _BATCH)):
-            errors |= await self._reconciler.put_many(batch)
-        return errors
+        return await self._put.put(overlay.id, changes)
 
     async def _remove(self, network_id: str) -> None:
         """Remove a network's sandbox, unless it was assigned again or a container was attached meanwhile."""
         if await self.overlays.remove(network_id, lambda: not self._is_used(network_id)):
             self._failed.pop(network_id, None)
             self.drain.forget(network_id)
-            keys = self._keys.pop(network_id, set())
-            await self._reconciler.put_many(dict.fromkeys(keys))
+            await self._put.drop(network_id)
 
     def _is_used(self, network_id: str) -> bool:
         return network_id in self._state.networks or network_id in self._attached
@@ -349,17 +290,6 @@ class HostNetworks:
     def _backends(self, network_id: str, service_id: str) -> BackendTable:
         endpoints = self._state.endpoints_of_service(network_id, service_id)
         return service_backends(self._state.service(network_id, service_id), endpoints)
-
-    def _update_names(self, network_id: str, delta: OverlayDelta) -> None:
-        local = self._attached.get(network_id, {})
-        had_aliases = network_id in self._aliased
-        if any(each.aliases for each in local.values()):
-            self._aliased.add(network_id)
-        else:
-            self._aliased.discard(network_id)
-        if delta.configuration or delta.services or had_aliases or network_id in self._aliased:
-            self._discovery.update(self._state, network_id, local.values(), delta)
-            self._renamed |= set(local)
 
 
 def _resolver_key(container_id: str) -> str:

@@ -32,11 +32,11 @@ from tests.bench.services import services
 from tests.bench.single_host import both_engines, single_host
 from tests.bench.store import store
 from tests.bench.subject import Subject
-from tests.bench.throughput import throughput
+from tests.bench.throughput import encryption, throughput
 from tests.bench.vips import vips
 from tests.bench.writes import secrets
 
-SECTIONS = ("memory", "services", "secrets", "throughput", "worker", "leader")
+SECTIONS = ("memory", "services", "secrets", "throughput", "encryption", "worker", "leader")
 COMPONENT_SECTIONS = (
     "store",
     "consensus",
@@ -99,6 +99,8 @@ def measure_cluster(run: Run, subject: Subject, *, rounds: int, kills: int, virt
     run.measure("memory", lambda: memory.current(subject, "after services were created and removed"))
     run.measure("secrets", lambda: secrets(subject, rounds))
     run.measure("throughput", lambda: throughput(subject, rounds, virtual=virtual))
+    if virtual:
+        run.measure("encryption", lambda: encryption(subject, rounds))
     run.measure("worker", lambda: [worker_kill(subject, kills)])
     run.measure("leader", lambda: [leader_kill(subject, kills)])
 

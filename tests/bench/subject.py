@@ -92,14 +92,16 @@ class Subject:
 
     # --- services ---
 
-    def create_service(self, name: str, replicas: int, *, mode: str = "dnsrr", constraints: Sequence[str] = ()) -> str:
-        """A service on the overlay network; its containers end at once when they are stopped. Returns its id."""
+    def create_service(
+        self, name: str, replicas: int, *, mode: str = "dnsrr", constraints: Sequence[str] = (), network: str = NETWORK
+    ) -> str:
+        """A service on an overlay network; its containers end at once when they are stopped. Returns its id."""
         spec = {
             "Name": name,
             "TaskTemplate": {
                 "ContainerSpec": {"Image": self.image, "StopSignal": "SIGKILL", "StopGracePeriod": 10**9},
                 "Placement": {"Constraints": list(constraints)},
-                "Networks": [{"Target": NETWORK}],
+                "Networks": [{"Target": network}],
             },
             "Mode": {"Replicated": {"Replicas": replicas}},
             "EndpointSpec": {"Mode": mode},

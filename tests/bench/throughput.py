@@ -1,4 +1,4 @@
-"""Benchmark of TCP throughput: between hosts, between containers on an overlay, and through a VIP."""
+"""Benchmark of TCP throughput: between hosts, between containers on an overlay, through a VIP, and on an encrypted overlay."""
 
 import contextlib
 import json
@@ -6,11 +6,12 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+from agent.network.plan.encryption import node_address
 from covey.errors import CoveyError
 from node.lab import host as machine
 from node.lab.layout import LabHost
 from tests.bench.figures import Figure, Target
-from tests.bench.subject import Subject, unique_name
+from tests.bench.subject import NETWORK, Subject, unique_name
 
 SECONDS = 3
 PORT = 5201
@@ -48,14 +49,43 @@ def throughput(subject: Subject, rounds: int, *, virtual: bool = True) -> list[F
     return figures
 
 
+def encryption(subject: Subject, rounds: int) -> list[Figure]:
+    """An encrypted overlay beside the WireGuard tunnel that carries it, between the addresses of the hosts inside the tunnel."""
+    server, client = subject.hosts[-2:]
+    target, source, network = unique_name("iperf-server"), unique_name("iperf-client"), unique_name("sealed")
+    driver = {"Name": network, "Driver": "overlay", "Options": {"encrypted": "true"}}
+    subject.call("POST", "/networks/create", driver)
+    for name, host in ((target, server), (source, client)):
+        _pin(subject, name, host, "dnsrr", network)
+    address, to = _container(subject, server, target)
+    _, inside = _container(subject, client, source)
+    tunnel: list[float] = []
+    overlay: list[float] = []
+    for _ in range(rounds):
+        for values, where, client_in, server_in in (
+            (tunnel, node_address(subject.node_id(server)), [], []),
+            (overlay, address, inside, to),
+        ):
+            with _server(server, server_in):
+                values.append(_gbit(client, client_in, where))
+    for name in (target, source):
+        subject.remove_service(name)
+    subject.call("DELETE", f"/networks/{network}")
+    return [
+        Figure("TCP, WireGuard tunnel", "Gbit/s", tuple(tunnel), worst_is_least=True),
+        Figure("TCP, encrypted overlay", "Gbit/s", tuple(overlay), worst_is_least=True),
+        _ratio("TCP, encrypted overlay / WireGuard tunnel", overlay, tunnel, "", Target(0.9, at_least=True)),
+    ]
+
+
 def _ratio(title: str, above: list[float], below: list[float], swarm: str, target: Target | None = None) -> Figure:
     values = tuple(a / b for a, b in zip(above, below, strict=True))
     return Figure(title, "", values, target, swarm=swarm, worst_is_least=True)
 
 
-def _pin(subject: Subject, name: str, host: LabHost, mode: str) -> None:
+def _pin(subject: Subject, name: str, host: LabHost, mode: str, network: str = NETWORK) -> None:
     """Create a service with one replica on that host."""
-    subject.create_service(name, 1, mode=mode, constraints=[f"node.hostname=={host.name}"])
+    subject.create_service(name, 1, mode=mode, constraints=[f"node.hostname=={host.name}"], network=network)
     subject.wait_running(name, 1)
 
 
