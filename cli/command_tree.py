@@ -110,6 +110,7 @@ SERVICE = {
     "update": CommandEntry("Update a service", f"{_C}.service_update:update"),
 }
 STACK = {
+    "check": CommandEntry("Check Compose files for a cluster", f"{_C}.stack:check"),
     "config": CommandEntry(
         "Outputs the final config file, after doing merges and interpolations", f"{_C}.stack:config"
     ),

@@ -82,6 +82,21 @@ def deploy(
 
 @command()
 @_FILES
+def check(files: tuple[str, ...]) -> int:
+    """Check Compose files for a cluster.
+
+    Lists every key that has no meaning on a cluster, or the error with its place. The exit code is 1 if there is any, else 0.
+    """
+    from cli.stack.loader import check_stack
+
+    found = check_stack("stack", _required(files), os.environ)
+    for line in found:
+        click.echo(line)
+    return 1 if found else 0
+
+
+@command()
+@_FILES
 @option("--skip-interpolation", is_flag=True, help="Skip interpolation and output only merged config")
 def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
     """Outputs the final config file, after doing merges and interpolations."""

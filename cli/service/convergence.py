@@ -11,10 +11,19 @@ _ENDED = (*_FAILED, "complete", "shutdown", "remove")
 
 
 class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """The progress of a service. ``states`` counts tasks that should run by their state; ``error`` is the newest task error."""
+    """The progress of a service.
+
+    Attributes:
+        completed: slots whose work is done and that are not started again.
+        states: counts tasks that should run by their state.
+        error: the newest task error.
+        failure: why a slot that is not started again failed; empty if none did.
+    """
 
     running: int
     desired: int
+    completed: int = 0
+    failure: str = ""
     states: tuple[tuple[str, int], ...] = ()
     update: str = ""
     message: str = ""
@@ -26,7 +35,8 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
     def summary(self) -> str:
         """A one-line summary for the user."""
         states = ", ".join(f"{count} {state}" for state, count in self.states if state != "running")
-        parts = [f"{self.running} of {self.desired} tasks running", *([states] if states else [])]
+        done = [f"{self.completed} complete"] if self.completed else []
+        parts = [f"{self.running} of {self.desired} tasks running", *done, *([states] if states else [])]
         if self.update and not self.converged:
             parts.append(self.update.replace("_", " "))
         if self.error and not self.converged:
@@ -79,10 +89,13 @@ def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) 
     current = _newest_per_slot(tasks)
     running = sum(1 for task in current if task["Status"]["State"] == "running" and task["DesiredState"] == "running")
     desired = _desired_tasks(service, current, eligible_nodes)
+    completed, failure = _ended_slots(service, tasks)
     stopped = state in ("paused", "rollback_paused")
     return ServiceProgress(
         running=running,
         desired=desired,
+        completed=completed,
+        failure=failure,
         states=_state_counts(current),
         update=state if state != "completed" else "",
         message=str(status.get("Message", "")),
@@ -90,9 +103,29 @@ def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) 
         paused=stopped,
         converged=not stopped
         and state not in ("updating", "rollback_started")
-        and running == desired
+        and running <= desired <= running + completed
         and _no_surplus(current, desired),
     )
+
+
+def _ended_slots(service: Item, tasks: Sequence[Item]) -> tuple[int, str]:
+    """How many slots have completed for good, and why one failed for good: by the restart policy neither gets another task."""
+    policy = (service["Spec"].get("TaskTemplate") or {}).get("RestartPolicy") or {}
+    condition, attempts = policy.get("Condition") or "any", int(policy.get("MaxAttempts") or 0)
+    if condition == "any":
+        return 0, ""
+    slots: dict[Any, list[Item]] = {}
+    for task in sorted(tasks, key=lambda item: str(item["CreatedAt"])):
+        slots.setdefault(_slot(task), []).append(task)
+    ended = [items for items in slots.values() if items[-1]["Status"]["State"] in _ENDED]
+    completed = sum(1 for items in ended if items[-1]["Status"]["State"] == "complete")
+    final = [
+        items[-1]
+        for items in ended
+        if items[-1]["Status"]["State"] == "failed" and (condition == "none" or 0 < attempts < len(items))
+    ]
+    failure = str(final[0]["Status"].get("Err") or final[0]["Status"].get("Message") or "failed") if final else ""
+    return completed, failure
 
 
 def _no_surplus(current: Sequence[Item], desired: int) -> bool:

@@ -94,6 +94,10 @@ def _wait_for_service(daemon: DaemonClient, name: str, display: _Display, *, rol
                 click.echo(f"service {service['Spec']['Name']}: rolled back: {progress.message}", err=True)
                 return 1
             return 0
+        if progress.failure and not progress.update:
+            display.close()
+            click.echo(_failed(service["Spec"]["Name"], progress.failure), err=True)
+            return 1
         reason = rejections.reason(tasks, restarts=_restarts(service))
         if reason and not progress.update:
             display.close()
@@ -106,6 +110,12 @@ def _restarts(service: Mapping[str, Any]) -> bool:
     """Whether a rejected task is replaced by another."""
     policy = (service["Spec"].get("TaskTemplate") or {}).get("RestartPolicy") or {}
     return bool(policy.get("Condition", "any") != "none")
+
+
+def _failed(name: str, reason: str) -> str:
+    return (
+        f"service {name}: a task failed and is not started again: {reason}\nSee its tasks with: covey service ps {name}"
+    )
 
 
 def _gave_up(name: str, reason: str) -> str:

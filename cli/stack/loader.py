@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cli.stack.check import findings
 from compose.errors import ComposeFileError
 from compose.nodes import MappingNode, plain
 from compose.project.files import ProjectFiles
@@ -46,6 +47,22 @@ def load_stack_content(
         return load_stack_files(paths, environment, files).content
     except ComposeFileError as refused:
         return stack_of_project(_newer_content(name, paths, environment, files, refused), environment)
+
+
+def check_stack(name: str, paths: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """What a cluster does not honour in Compose files, with places.
+
+    Raises:
+        InvalidArgumentError: the stack cannot be deployed, with path and place.
+    """
+    files = ProjectFiles()
+    try:
+        described = content = load_stack_files(paths, environment, files).content
+    except ComposeFileError as refused:
+        described = _newer_content(name, paths, environment, files, refused)
+        content = stack_of_project(described, environment)
+    stack_objects(name, content, read_object_file)
+    return findings(content, described)
 
 
 def stack_config(paths: Sequence[str], environment: Mapping[str, str], *, interpolated: bool) -> str:

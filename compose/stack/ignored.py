@@ -63,6 +63,11 @@ DEPRECATED = {
 _EMPTY: tuple[object, ...] = (None, "", False, [], {})
 
 
+def has_no_meaning(key: str, value: object) -> bool:
+    """Whether a key of a service with this value has no effect on a cluster."""
+    return value not in _EMPTY and (key in UNSUPPORTED or key in NEWER or key in DEPRECATED)
+
+
 def ignored_keys(services: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
     """The unsupported and the deprecated keys that services use, sorted."""
     used = {key for service in services.values() for key, value in service.items() if value not in _EMPTY}

@@ -249,6 +249,32 @@ def test_stack_deploy_returns_when_all_tasks_run(lab: labs.LabCluster) -> None:
     assert "waited_web: 2 of 2 tasks running" in said
 
 
+def test_stack_deploy_returns_when_one_shot_services_have_ended(lab: labs.LabCluster) -> None:
+    """The first deployment may still see the task running; the second one finds that it has ended."""
+    content = """services:
+  web: {image: 'covey-test:1', command: sleep 1000000, stop_signal: SIGKILL}
+  once: {image: 'covey-test:1', command: 'true', deploy: {restart_policy: {condition: on-failure}}}
+"""
+    failing = content.replace("'true'", "'false'").replace("on-failure", "none")
+    command = [COVEY, "stack", "deploy", "--resolve-image", "never", "-c", "-", "ending"]
+    labs.run(command, env=lab.environment(), stdin=content.encode())
+    _wait_for_state(lab, "complete")
+    said = labs.run(command, env=lab.environment(), stdin=content.encode()).out
+    assert "ending_once: 0 of 1 tasks running; 1 complete" in said
+    labs.run([*command, "--detach"], env=lab.environment(), stdin=failing.encode())
+    _wait_for_state(lab, "failed")
+    said = labs.run(command, env=lab.environment(), stdin=failing.encode(), check=1).err
+    assert "service ending_once: a task failed and is not started again" in said
+
+
+def _wait_for_state(lab: labs.LabCluster, state: str) -> None:
+    def reached() -> bool:
+        tasks = lab.get("/tasks", service=["ending_once"])
+        return any(task["Status"]["State"] == state for task in tasks)
+
+    labs.wait(reached, f"a task that is {state}")
+
+
 def test_a_stack_with_an_error_is_refused_before_anything_is_created(lab: labs.LabCluster) -> None:
     content = "services:\n  web: {image: 'covey-test:1', volumes: [lost:/data]}\nnetworks: {n: {}}\n"
     command = [COVEY, "stack", "deploy", "-c", "-", "refused"]

@@ -36,6 +36,7 @@ OURS_ALONE = {
     ("swarm", "restore"),
     ("lab",),
     ("completion",),
+    ("stack", "check"),
     ("stack", "diff"),
 }
 NAMED_CREATE = {(kind, "create") for kind in ("config", "network", "secret", "service", "volume")}

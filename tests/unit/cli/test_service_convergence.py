@@ -96,3 +96,31 @@ def test_a_slot_that_runs_again_has_not_failed() -> None:
 
 def test_one_rejection_is_final_if_tasks_are_not_restarted() -> None:
     assert RejectionCounter().reason([rejected("a", 1, "no")], restarts=False) == "no"
+
+
+def one_shot(condition: str, attempts: int = 0) -> dict[str, Any]:
+    policy = {"Condition": condition, "MaxAttempts": attempts}
+    return {"Spec": {"Mode": {"Replicated": {"Replicas": 2}}, "TaskTemplate": {"RestartPolicy": policy}}}
+
+
+@pytest.mark.parametrize(
+    ("condition", "attempts", "states", "converged", "fails"),
+    [
+        ("none", 0, ["complete"], True, False),
+        ("on-failure", 0, ["complete"], True, False),
+        ("on-failure", 0, ["failed", "complete"], True, False),
+        ("any", 0, ["complete"], False, False),
+        ("none", 0, ["failed"], False, True),
+        ("on-failure", 0, ["failed", "failed"], False, False),
+        ("on-failure", 1, ["failed"], False, False),
+        ("on-failure", 1, ["failed", "failed"], False, True),
+        ("none", 0, ["preparing"], False, False),
+    ],
+)
+def test_slots_that_are_not_started_again_end_the_wait(
+    condition: str, attempts: int, states: list[str], converged: bool, fails: bool
+) -> None:
+    tasks = [task(1, "running"), *(task(2, state, "shutdown", at=str(at)) for at, state in enumerate(states))]
+    progress = service_progress(one_shot(condition, attempts), tasks, 0)
+    assert progress.converged is converged
+    assert bool(progress.failure) is fails

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cli.stack.loader import load_stack, stack_config
+from cli.stack.loader import check_stack, load_stack, stack_config
 from compose.env_files import parse_env_file
 from compose.errors import ComposeFileError
 from compose.stack.model import Stack
@@ -157,3 +157,24 @@ def test_addresses_of_published_ports_are_named(capsys: pytest.CaptureFixture[st
     spec("ports: ['127.0.0.1:80:81']")
     said = capsys.readouterr().err
     assert said.strip() == "ignoring IP-address (127.0.0.1:80:81/tcp) service will listen on '0.0.0.0'"
+
+
+def test_check_lists_every_key_without_a_meaning_with_its_place() -> None:
+    Path("old.yaml").write_text(
+        "services:\n  a:\n    image: i\n    privileged: true\n    ipc: host\n  b:\n    image: i\n"
+        "    container_name: x\n    restart: always\n    ports: ['127.0.0.1:80:80']\n"
+    )
+    found = [line.partition(": services.") for line in check_stack("s", ("old.yaml",), SHELL)]
+    assert [(place.rpartition("/")[2].split(":")[:2], rest.partition(":")[0]) for place, _, rest in found] == [
+        (["old.yaml", "5"], "a.ipc"),
+        (["old.yaml", "4"], "a.privileged"),
+        (["old.yaml", "8"], "b.container_name"),
+        (["old.yaml", "9"], "b.restart"),
+        (["old.yaml", "10"], "b.ports.0.host_ip"),
+    ]
+    Path("new.yaml").write_text("name: n\nservices:\n  a:\n    image: i\n    scale: 2\n    pull_policy: always\n")
+    (line,) = check_stack("s", ("new.yaml",), SHELL)
+    assert "new.yaml:6:" in line
+    assert "services.a.pull_policy" in line
+    Path("good.yaml").write_text("services: {a: {image: i}}")
+    assert check_stack("s", ("good.yaml",), SHELL) == []
