@@ -8,7 +8,6 @@ from cli.lazy_group import COMMANDS, MANAGEMENT, CommandEntry
 COMMON, SWARM_COMMANDS = "Common Commands", "Swarm Commands"
 SECTIONS = (COMMON, MANAGEMENT, SWARM_COMMANDS, COMMANDS)
 _C = "cli.commands"
-_LOAD = "build the image with another tool, then push it to a registry or load its archive with 'covey load'"
 _NO_MANIFESTS = "push the images of a list with another tool, such as skopeo"
 _NO_PLUGINS = "there are no plugins"
 
@@ -63,7 +62,7 @@ CONTAINER = {
     ),
 }
 IMAGE = {
-    "build": _missing(_LOAD),
+    "build": CommandEntry("Build an image from a Dockerfile", f"{_C}.build:build"),
     "history": CommandEntry("Show the history of an image", f"{_C}.image:history"),
     "import": CommandEntry("Create an image from a tarball of files", f"{_C}.image:import_"),
     "inspect": CommandEntry("Display detailed information on one or more images", f"{_C}.image:inspect"),
@@ -76,6 +75,10 @@ IMAGE = {
     "rm": CommandEntry("Remove one or more images", f"{_C}.image:rm", ("remove",)),
     "save": CommandEntry("Save one or more images to a tar archive", f"{_C}.image:save"),
     "tag": CommandEntry("Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", f"{_C}.image:tag"),
+}
+BUILDER = {
+    "build": IMAGE["build"],
+    "prune": CommandEntry("Remove build cache", f"{_C}.build:prune"),
 }
 NETWORK = {
     "connect": CommandEntry("Connect a container to a network", f"{_C}.network_attach:connect"),
@@ -159,6 +162,7 @@ def _swarm(text: str, children: dict[str, CommandEntry]) -> CommandEntry:
 
 
 _COMMON = {
+    "build": _common(IMAGE["build"]),
     "run": _common(CONTAINER["run"]),
     "exec": _common(CONTAINER["exec"]),
     "ps": _common(CONTAINER["ls"]),
@@ -172,6 +176,7 @@ _COMMON = {
     "info": _common(SYSTEM["info"]),
 }
 _REST = {
+    "builder": CommandEntry("Manage builds", children=BUILDER),
     "container": CommandEntry("Manage containers", children=CONTAINER),
     "image": CommandEntry("Manage images", children=IMAGE),
     "lab": CommandEntry("Manage test clusters of namespaces on this machine", f"{_C}.lab:lab", section=MANAGEMENT),
@@ -197,9 +202,7 @@ _REST = {
     "rmi": IMAGE["rm"]._replace(aliases=()),
     **{name: CONTAINER[name] for name in ("commit", "cp", "create", "diff", "export", "port", "update")},
     # What docker has at the top and Covey lacks.
-    "build": IMAGE["build"],
-    "builder": _missing(_LOAD),
-    "buildx": _missing(_LOAD),
+    "buildx": _missing("build with 'covey build', or with 'docker buildx' and a docker-container builder"),
     "checkpoint": _missing("containers cannot be checkpointed"),
     "compose": _missing("deploy a Compose file with 'covey stack deploy -c FILE STACK'"),
     "context": _missing("choose the daemon with --host or COVEY_HOST"),

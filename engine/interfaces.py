@@ -217,8 +217,8 @@ class Builds(Protocol):
         ...
 
     async def cache(self) -> Sequence[CacheRecord]: ...
-    async def prune(self) -> Sequence[CacheRecord]:
-        """Delete the build cache. Returns what is gone."""
+    async def prune(self, before_ns: int | None = None) -> Sequence[CacheRecord]:
+        """Delete the build cache, or what in it was made before a time. Returns what is gone. Nothing is while a build runs."""
         ...
 
 

@@ -1,6 +1,7 @@
 """Build service: the entry point to builds on this host.
 
-Invariant: at most `BUILD_LIMIT` builds run and `WAITING_LIMIT` wait. Invariant: the cache is not pruned while a build runs.
+Invariant: at most `BUILD_LIMIT` builds run and `WAITING_LIMIT` wait. Invariant: nothing is pruned while a build runs, and no build
+begins meanwhile.
 """
 
 import asyncio
@@ -73,8 +74,7 @@ class BuildService:
 
     async def _build(self, request: BuildRequest, source: AsyncIterator[bytes], report: BuildReport) -> BuiltImage:
         self._number += 1
-        folder = self._storage.tmp / str(self._number)
-        await asyncio.to_thread(folder.mkdir, mode=0o700)
+        folder = await asyncio.to_thread(self._storage.make_folder, str(self._number))
         try:
             if self._needs_cleaning and self._builds == 1:
                 await self._buildah.call(("rm", "--all"), folder)
@@ -90,12 +90,13 @@ class BuildService:
         """The layers of the build cache."""
         return await asyncio.to_thread(self._storage.records)
 
-    async def prune(self) -> tuple[CacheRecord, ...]:
-        """Delete the build cache. Returns what is gone. Raises ConflictError while a build runs."""
-        if self._builds:
-            raise ConflictError("the build cache is in use: a build runs on this host; try again when it has ended")
+    async def prune(self, before_ns: int | None = None) -> tuple[CacheRecord, ...]:
+        """Delete the build cache, or the images in it that were made before a time. Returns the layers that are gone.
+
+        While a build runs, all of it is in use and stays.
+        """
         before = await self.cache()
-        if not before:
+        if not before or self._builds:
             return ()
         self._buildah.require()
         self._pruning = True
@@ -103,7 +104,11 @@ class BuildService:
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o700)
             await self._buildah.call(("rm", "--all"), folder)
-            await self._buildah.call(("rmi", "--all", "--force"), folder)
+            if before_ns is None:
+                await self._buildah.call(("rmi", "--all", "--force"), folder)
+                await asyncio.to_thread(self._storage.remove_cache_mounts)
+            elif old := await asyncio.to_thread(self._storage.images_before, before_ns):
+                await self._buildah.call(("rmi", "--force", *old), folder)
         finally:
             self._pruning = False
             await asyncio.shield(asyncio.to_thread(remove_folder, folder))

@@ -1,12 +1,14 @@
 """buildah's own storage on this host: its folders and configuration, the images in it, and the layers of the build cache.
 
 build/storage   layers and images of buildah, kept across builds: the build cache
+build/mounts    directories of `RUN --mount=type=cache`
 build/home      configuration of buildah's libraries, so that the host's own has no effect
 build/tmp/NAME  files of one build; deleted at its end and at the next start
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +26,7 @@ T = TypeVar("T")
 class _StoredImage(msgspec.Struct):
     id: str
     layer: str = ""
+    created: datetime = datetime.fromtimestamp(0, UTC)
 
 
 class _StoredLayer(msgspec.Struct, rename="kebab"):
@@ -40,6 +43,7 @@ class BuildStorage:
         self.root = root
         self.tmp = root / "tmp"
         self._storage = root / "storage"
+        self._mounts = root / "mounts"
         self._home = root / "home"
         self._run = run_dir / "build"
 
@@ -47,12 +51,24 @@ class BuildStorage:
         """Create the folders and delete what builds of an earlier process left. Blocks."""
         shutil.rmtree(self.tmp, ignore_errors=True)
         configuration = self._home / ".config" / "containers"
-        for folder in (self.root, self.tmp, self._storage, configuration, self._run):
+        for folder in (self.root, self.tmp, self._storage, self._mounts, configuration, self._run):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (configuration / "policy.json").write_bytes(_POLICY)
         (self._home / "registries.conf").write_bytes(_REGISTRIES)
         (self._home / "containers.conf").write_bytes(b"")
         (self._home / "storage.conf").write_bytes(b'[storage]\ndriver = "overlay"\n')
+
+    def make_folder(self, name: str) -> Path:
+        """An empty folder for one build. buildah finds the cache mounts of all builds below its temporary directory. Blocks."""
+        folder = self.tmp / name
+        folder.mkdir(mode=0o700)
+        (folder / "buildah-cache").symlink_to(self._mounts)
+        return folder
+
+    def remove_cache_mounts(self) -> None:
+        """Delete the content of all cache mounts. Blocks."""
+        shutil.rmtree(self._mounts, ignore_errors=True)
+        self._mounts.mkdir(mode=0o700, exist_ok=True)
 
     def environment(self, tmp: Path) -> dict[str, str]:
         """The whole environment of buildah."""
@@ -73,6 +89,13 @@ class BuildStorage:
     def image_ids(self) -> frozenset[str]:
         """The images in the storage, without `sha256:`. Blocks."""
         return frozenset(image.id for image in self._read("overlay-images/images.json", _StoredImage))
+
+    def images_before(self, time_ns: int) -> tuple[str, ...]:
+        """The images that were made before a time, newest first, so that none is removed before those that are based on it. Blocks."""
+        images: Sequence[_StoredImage] = self._read("overlay-images/images.json", _StoredImage)
+        limit = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
+        old = sorted(((image.created, image.id) for image in images if image.created < limit), reverse=True)
+        return tuple(image_id for _, image_id in old)
 
     def records(self) -> tuple[CacheRecord, ...]:
         """The layers of the cache, oldest first. Blocks."""

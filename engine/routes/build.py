@@ -16,11 +16,13 @@ from engine.routes.images import archive_body, publish_image
 from engine.routing import Route
 from engine.translate import build as build_json
 from engine.translate import progress as progress_json
+from engine.translate.times import parse_moment
 
 DOCKERFILE_LIMIT_BYTES = 4 << 20
 _AUTH_HEADER = "X-Registry-Config"
 _SECRETS_HEADER = "X-Covey-Build-Secrets"
 _CACHE_FILTERS = ("description", "id", "inuse", "mutable", "parent", "private", "shared", "type", "until", "unused-for")
+_AGES = ("until", "unused-for")
 _GIT = ("git://", "git@", "github.com/", "ssh://")
 
 
@@ -66,17 +68,17 @@ async def _tell(context: RequestContext, response: ProgressResponse, built: Buil
 
 
 async def prune(context: RequestContext) -> web.Response:
-    """Delete the build cache. A filter can only be one that keeps nothing back."""
-    given = context.filters(*_CACHE_FILTERS)
+    """Delete the build cache, or what in it is older than the filter `until` says."""
+    given, now = context.filters(*_CACHE_FILTERS), context.services.clock()
+    moments = [parse_moment(text, now) for name in _AGES for text in given.get(name, ())]
     for name in given:
-        raise UnsupportedError(
-            f"pruning the build cache by the filter {name} is not supported: its whole cache is pruned"
-        )
+        if name not in _AGES:
+            raise UnsupportedError(f"pruning the build cache by the filter {name} is not supported: use until")
     for name in ("keep-storage", "reserved-space", "max-used-space", "min-free-space"):
         if context.number(name, 0):
             raise UnsupportedError(f"pruning the build cache with {name} is not supported: its whole cache is pruned")
     with pruning(context, BUILDER) as running:
-        records = await context.services.agent.builds.prune()
+        records = await context.services.agent.builds.prune(min(moments) if moments else None)
         running.reclaimed_bytes = sum(record.size_bytes for record in records)
     deleted = [record.id for record in records]
     return json_response({"CachesDeleted": deleted or None, "SpaceReclaimed": running.reclaimed_bytes})

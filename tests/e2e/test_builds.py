@@ -273,6 +273,59 @@ def test_bad_parameters_are_named(lab: LabCluster, query: dict[str, str], status
     assert (answered, message in text) == (status, True), text
 
 
+MOUNTS = f"""FROM {IMAGE} AS tools
+RUN mkdir /t && echo tool > /t/tool
+FROM {IMAGE}
+RUN --mount=type=cache,target=/cache echo again >> /cache/runs && cp /cache/runs /runs
+RUN --mount=type=bind,from=tools,source=/t,target=/mnt cat /mnt/tool > /tool
+RUN --mount=type=tmpfs,target=/scratch touch /scratch/x && grep -q ' /scratch tmpfs' /proc/mounts
+RUN --mount=type=secret,id=token cp /run/secrets/token /copied
+"""
+
+
+def covey(lab: LabCluster, *arguments: str, stdin: bytes = b"", check: int | None = 0, **more: str) -> CommandResult:
+    line = [labs.PYTHON_BIN / "covey", *arguments]
+    return labs.run(line, check=check, stdin=stdin, env={**lab.environment(), **more})
+
+
+def test_covey_builds_with_mounts_and_secrets(lab: LabCluster, tmp_path: Path) -> None:
+    name = unique("mounts")
+    folder = write(tmp_path, {"Dockerfile": MOUNTS, "token": "s3cret"})
+    line = ("build", "--network", "none", "-t", name, "--secret", f"id=token,src={tmp_path / 'token'}", str(folder))
+    covey(lab, *line, "--iidfile", str(tmp_path / "id"))
+    assert (tmp_path / "id").read_text() == inspect(lab, name)["Id"]
+    assert run(lab, name, "cat", "/runs", "/tool", "/copied") == "again\ntool\ns3cret"
+    covey(lab, *line, "--no-cache")
+    assert run(lab, name, "cat", "/runs") == "again\nagain\n"
+
+
+def test_covey_packs_what_the_ignore_file_leaves(lab: LabCluster, tmp_path: Path) -> None:
+    files = {
+        ".dockerignore": "**/*.log\nout\n!out/kept\n",
+        "a.log": "",
+        "d/b.log": "",
+        "d/c": "",
+        "out/x": "",
+        "out/kept": "",
+    }
+    folder = write(tmp_path, files)
+    dockerfile = f"FROM {IMAGE}\nARG WHO\nCOPY . /c\nRUN cd /c && find . -type f | sort; echo by $WHO\n".encode()
+    built = covey(
+        lab, "build", "--network", "none", "-f", "-", "--build-arg", "WHO", str(folder), stdin=dockerfile, WHO="me"
+    )
+    assert "./.dockerignore\n./d/c\n./out/kept\nby me\n" in built.out
+
+
+def test_covey_builds_from_stdin(lab: LabCluster) -> None:
+    built = covey(lab, "build", "-q", "-", stdin=f"FROM {IMAGE}\nLABEL a=stdin\n".encode())
+    assert inspect(lab, built.out.strip())["Config"]["Labels"]["a"] == "stdin"
+    archive = archive_of((entry("sub/Other"), f"FROM {IMAGE}\nLABEL a=tar\n".encode()))
+    built = covey(lab, "build", "-q", "-f", "sub/Other", "-", stdin=archive)
+    assert inspect(lab, built.out.strip())["Config"]["Labels"]["a"] == "tar"
+    refused = covey(lab, "build", "/nonexistent", check=None)
+    assert (refused.code, "path '/nonexistent' not found" in refused.err) == (1, True)
+
+
 def processes(mark: str) -> bool:
     return subprocess.run(["pgrep", "-f", mark], check=False, capture_output=True).returncode == 0
 

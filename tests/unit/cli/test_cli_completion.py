@@ -139,7 +139,7 @@ def test_kinds_that_the_daemon_refuses_are_left_out(host: str, monkeypatch: pyte
 def test_names_of_commands_come_without_importing_them() -> None:
     assert complete("serv") == ["service"]
     assert complete("service ro") == ["rollback"]
-    assert "build" not in complete("")
+    assert "manifest" not in complete("")
     program = (
         "import sys\nfrom click.shell_completion import ShellComplete\nfrom cli.main import root\n"
         "print(len(ShellComplete(root, {}, 'covey', '_X').get_completions([], '')))\n"

@@ -174,7 +174,7 @@ GROUPS = [(), *((name,) for name, entry in command_tree.ROOT.items() if entry.ch
 @pytest.mark.parametrize("group", GROUPS, ids=" ".join)
 def test_no_command_of_docker_is_unknown(group: tuple[str, ...]) -> None:
     theirs = re.findall(r"^ {2}([a-z][\w-]*)\*? {2,}", docker_help(*group).split("Options:")[0], re.MULTILINE)
-    assert len(theirs) > 3
+    assert len(theirs) > 1
     entries = command_tree.ROOT[group[0]].children if group else command_tree.ROOT
     assert set(theirs) <= set(entries)
 
@@ -191,8 +191,8 @@ def test_an_unsupported_command_answers_with_a_sentence(
 
 
 def test_unsupported_commands_are_not_listed() -> None:
-    assert "build" not in covey_help("image")
-    assert "  build" not in covey_help()
+    assert "update" not in covey_help("volume")
+    assert "  manifest" not in covey_help()
 
 
 def test_every_command_that_a_hint_names_exists() -> None:

@@ -1,0 +1,74 @@
+"""The patterns of ``.dockerignore``. Pure.
+
+A path is left out if the last pattern that matches it, or a directory above it, does not begin with ``!``.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterable
+
+from covey.errors import InvalidArgumentError
+
+
+class IgnorePatterns:
+    """The patterns of one file. Raises InvalidArgumentError for a malformed one."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._rules: list[tuple[re.Pattern[str], bool]] = []
+        for number, line in enumerate(lines):
+            text = (line.removeprefix("\ufeff") if number == 0 else line).strip()
+            if not text or line.startswith("#"):
+                continue
+            excepts = text.startswith("!")
+            pattern = posixpath.normpath(text.removeprefix("!").strip()).lstrip("/")
+            if pattern not in {"", "."}:
+                self._rules.append((_compile(pattern), excepts))
+
+    @property
+    def has_exceptions(self) -> bool:
+        """Whether a file inside a directory that is left out may be kept."""
+        return any(excepts for _, excepts in self._rules)
+
+    def excludes(self, path: str) -> bool:
+        """Whether a path, relative to the context and with ``/``, is left out."""
+        parts = path.split("/")
+        candidates = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        excluded = False
+        for pattern, excepts in self._rules:
+            if excepts is excluded and any(pattern.fullmatch(each) for each in candidates):
+                excluded = not excepts
+        return excluded
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    """A regular expression with the meaning of Go's path patterns and of ``**``."""
+    parts, at = list[str](), 0
+    while at < len(pattern):
+        letter = pattern[at]
+        if pattern.startswith("**", at):
+            at += 2
+            if pattern.startswith("/", at):
+                at += 1
+                parts.append("(?:.*/)?")
+            else:
+                parts.append(".*")
+            continue
+        if letter == "[":
+            end = pattern.find("]", at + 2)
+            if end < 0:
+                raise InvalidArgumentError(f".dockerignore: syntax error in pattern {pattern!r}: [ without ]")
+            body = pattern[at + 1 : end]
+            negated, body = body.startswith("^"), body.removeprefix("^")
+            escaped = body.replace("\\", "\\\\").replace("[", "\\[")
+            parts.append(f"[{'^' if negated else ''}{escaped}]")
+            at = end
+        elif letter == "\\" and at + 1 < len(pattern):
+            at += 1
+            parts.append(re.escape(pattern[at]))
+        else:
+            parts.append({"*": "[^/]*", "?": "[^/]"}.get(letter) or re.escape(letter))
+        at += 1
+    try:
+        return re.compile("".join(parts), re.DOTALL)
+    except re.error as error:
+        raise InvalidArgumentError(f".dockerignore: syntax error in pattern {pattern!r}: {error}") from None
