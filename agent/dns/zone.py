@@ -85,7 +85,7 @@ def build_network_zone(
         tasks = [address for endpoint in ready.get(service.service_id, ()) for address in item_addresses(endpoint)]
         vips = item_addresses(service)
         has_vip = service.mode is EndpointMode.VIP and bool(vips)
-        each = _named_hosts(name, ready.get(service.service_id, ()))
+        each = _named_hosts(name, ready.get(service.service_id, ())) if service.ports else []
         whole = [(f"{service.name}.{name}", vips)] if has_vip else each
         for label in (service.name, *service.aliases):
             add(label, vips if has_vip else tasks)
@@ -95,12 +95,16 @@ def build_network_zone(
                 _add_places(places, f"tasks.{label}", service_ports(service), each)
         reverse |= dict.fromkeys(vips, f"{service.name}.{name}".encode())
     for endpoint in ordered:
+        own = item_addresses(endpoint)
         for label in (endpoint.task_name, endpoint.hostname, *endpoint.aliases):
-            add(label, item_addresses(endpoint))
+            if label:
+                add(label, own)
         label = endpoint.task_name or endpoint.hostname
         if label:
-            pointed = [each for each in item_addresses(endpoint) if endpoint.ready or each not in reverse]
-            reverse |= dict.fromkeys(pointed, f"{label}.{name}".encode())
+            pointer = f"{label}.{name}".encode()
+            for address in own:
+                if endpoint.ready or address not in reverse:
+                    reverse[address] = pointer
         for label in shared_labels(endpoint):
             shared.setdefault(label, []).append(endpoint)
     for label, members in shared.items():
@@ -237,7 +241,9 @@ def service_labels(service: VirtualService) -> set[bytes]:
 
 def item_addresses(item: NetworkEndpoint | VirtualService) -> list[str]:
     """The addresses of both families that it has."""
-    return [address for address in (item.address, item.address6) if address]
+    if not item.address6:
+        return [item.address] if item.address else []
+    return [item.address, item.address6] if item.address else [item.address6]
 
 
 @functools.lru_cache(maxsize=65_536)
