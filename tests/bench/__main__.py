@@ -22,10 +22,11 @@ from tests.bench.consensus import KILLS, consensus
 from tests.bench.dispatch import dispatch
 from tests.bench.dns import dns
 from tests.bench.failures import leader_kill, worker_kill
-from tests.bench.figures import Figure, table, with_peer
+from tests.bench.figures import Figure, Target, table, with_peer, with_ratio
 from tests.bench.image_sharing import image_sharing
 from tests.bench.network_state import network_state
 from tests.bench.peer_swarm import swarm_lab
+from tests.bench.propagation import propagation
 from tests.bench.published_ports import published_ports
 from tests.bench.scale import scale
 from tests.bench.services import services
@@ -36,7 +37,7 @@ from tests.bench.throughput import encryption, throughput
 from tests.bench.vips import vips
 from tests.bench.writes import secrets
 
-SECTIONS = ("memory", "services", "secrets", "throughput", "encryption", "worker", "leader")
+SECTIONS = ("memory", "services", "secrets", "throughput", "encryption", "propagation", "worker", "leader")
 COMPONENT_SECTIONS = (
     "store",
     "consensus",
@@ -101,6 +102,7 @@ def measure_cluster(run: Run, subject: Subject, *, rounds: int, kills: int, virt
     run.measure("throughput", lambda: throughput(subject, rounds, virtual=virtual))
     if virtual:
         run.measure("encryption", lambda: encryption(subject, rounds))
+        run.measure("propagation", lambda: propagation(subject, rounds))
     run.measure("worker", lambda: [worker_kill(subject, kills)])
     run.measure("leader", lambda: [leader_kill(subject, kills)])
 
@@ -158,7 +160,7 @@ def main() -> int:
             swarm_lab(lab, IMAGE_BYTES),
             lambda subject: measure_cluster(peer, subject, rounds=rounds, kills=kills, virtual=False),
         )
-    figures = with_peer(run.figures, peer.figures)
+    figures = with_ratio(with_peer(run.figures, peer.figures), "TCP, overlay", Target(1.0, at_least=True))
     print(f"\n{head}\n\n{table(figures)}\n\n{SOURCE}")
     failures = [*run.failures, *(f"Docker Swarm: {failure}" for failure in peer.failures)]
     for failure in failures:

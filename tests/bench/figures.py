@@ -61,6 +61,15 @@ def with_peer(figures: Iterable[Figure], peers: Iterable[Figure]) -> list[Figure
     return [msgspec.structs.replace(figure, peer=found.get(figure.name, ())) for figure in figures]
 
 
+def with_ratio(figures: Sequence[Figure], name: str, target: Target) -> list[Figure]:
+    """Add the ratio of a figure's median to the peer's, if the peer has it. Their labs run one after the other, so rounds make no pairs."""
+    found = next((figure for figure in figures if figure.name == name and figure.peer), None)
+    if found is None:
+        return list(figures)
+    ratio = found.median / statistics.median(found.peer)
+    return [*figures, Figure(f"{name}, Covey / Docker, of the medians", "", (ratio,), target)]
+
+
 def rows(figures: Iterable[Figure]) -> list[tuple[str, ...]]:
     """Cells of the table."""
     return [

@@ -22,9 +22,9 @@ def throughput(subject: Subject, rounds: int, *, virtual: bool = True) -> list[F
     server, client = subject.hosts[-2:]
     target, source = unique_name("iperf-server"), unique_name("iperf-client")
     for name, host in ((target, server), (source, client)):
-        _pin(subject, name, host, "vip" if virtual else "dnsrr")
-    address, to = _container(subject, server, target)
-    _, inside = _container(subject, client, source)
+        pin(subject, name, host, "vip" if virtual else "dnsrr")
+    address, to = container_of(subject, server, target)
+    _, inside = container_of(subject, client, source)
     paths = [("underlay", server.address, [], []), ("overlay", address, inside, to)]
     if virtual:
         paths.append(("virtual address", _virtual_address(subject, target), inside, to))
@@ -56,9 +56,9 @@ def encryption(subject: Subject, rounds: int) -> list[Figure]:
     driver = {"Name": network, "Driver": "overlay", "Options": {"encrypted": "true"}}
     subject.call("POST", "/networks/create", driver)
     for name, host in ((target, server), (source, client)):
-        _pin(subject, name, host, "dnsrr", network)
-    address, to = _container(subject, server, target)
-    _, inside = _container(subject, client, source)
+        pin(subject, name, host, "dnsrr", network)
+    address, to = container_of(subject, server, target)
+    _, inside = container_of(subject, client, source)
     tunnel: list[float] = []
     overlay: list[float] = []
     for _ in range(rounds):
@@ -83,13 +83,13 @@ def _ratio(title: str, above: list[float], below: list[float], swarm: str, targe
     return Figure(title, "", values, target, swarm=swarm, worst_is_least=True)
 
 
-def _pin(subject: Subject, name: str, host: LabHost, mode: str, network: str = NETWORK) -> None:
+def pin(subject: Subject, name: str, host: LabHost, mode: str, network: str = NETWORK) -> None:
     """Create a service with one replica on that host."""
     subject.create_service(name, 1, mode=mode, constraints=[f"node.hostname=={host.name}"], network=network)
     subject.wait_running(name, 1)
 
 
-def _container(subject: Subject, host: LabHost, service: str) -> tuple[str, list[str]]:
+def container_of(subject: Subject, host: LabHost, service: str) -> tuple[str, list[str]]:
     """Address of the service's only container, and the command that enters its network namespace."""
     wanted = json.dumps({"label": [f"com.docker.swarm.service.name={service}"]}).replace(" ", "")
     [found] = subject.call("GET", f"/containers/json?filters={wanted}", at=host)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bench.figures import Figure, Target, table, with_peer
+from tests.bench.figures import Figure, Target, table, with_peer, with_ratio
 
 QUICK = Target(3.0)
 MANY = Target(500, at_least=True)
@@ -57,3 +57,10 @@ def test_a_target_may_bound_the_median_and_the_worst_round_apart() -> None:
     assert Figure("x", "s", (1.2, 1.4, 3.1), target).verdict == "met, median"
     assert Figure("x", "s", (1.2, 1.6, 2.0), target).verdict == "MISSED"
     assert "≤ 1.50 s, 3.00 s" in table([Figure("x", "s", (1.0,), target)])
+
+
+def test_the_ratio_to_the_peer_is_a_figure_of_its_own_when_both_were_measured():
+    own, peer = Figure("TCP, overlay", "Gbit/s", (6.0, 8.0, 1.0)), Figure("TCP, overlay", "Gbit/s", (3.0, 4.0, 90.0))
+    [_, ratio] = with_ratio(with_peer([own], [peer]), "TCP, overlay", Target(1.0, at_least=True))
+    assert (ratio.name, ratio.values, ratio.verdict) == ("TCP, overlay, Covey / Docker, of the medians", (1.5,), "met")
+    assert with_ratio([own], "TCP, overlay", Target(1.0)) == [own]
