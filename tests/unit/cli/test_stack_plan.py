@@ -132,3 +132,8 @@ def test_a_config_with_equal_content_is_not_touched_and_a_different_one_is_refus
 def test_an_external_secret_must_exist() -> None:
     with pytest.raises(NotFoundError, match="secret not found: token"):
         plan.plan_files([StackFile(key="t", name="token", external=True)], [], "secret")
+
+
+def test_defaults_are_filled_in_at_their_section_alone() -> None:
+    spec = {"TaskTemplate": {"ContainerSpec": {"Secrets": [{"SecretName": "s"}]}}}
+    assert plan.comparable(spec)["TaskTemplate"]["ContainerSpec"]["Secrets"] == [{"SecretName": "s"}]
