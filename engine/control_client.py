@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, TypeVar
 
 from agent.network.plan.difference_text import DifferenceText
+from agent.network.plan.dropped_packets import DroppedPackets
 from covey.codec import from_wire, write
 from covey.objects import (
     Cluster,
@@ -59,6 +60,7 @@ class NodeNetworkCheck(Struct, frozen=True, kw_only=True):
     differences: tuple[DifferenceText, ...] = ()
     remaining: tuple[DifferenceText, ...] = ()
     omitted: int = 0
+    dropped: DroppedPackets = DroppedPackets()
 
 
 class NodeNetworkReading(Struct, frozen=True):
@@ -152,6 +154,7 @@ class ControlClient:
                 differences=_differences(node.result.differences),
                 remaining=_differences(node.result.remaining),
                 omitted=node.result.omitted,
+                dropped=DroppedPackets(strangers=node.result.dropped_strangers, unknown=node.result.dropped_unknown),
             )
             for node in answer.nodes
         )

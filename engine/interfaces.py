@@ -29,6 +29,7 @@ from agent.image.model import (
 from agent.image.registry.auth_config import Credentials
 from agent.local_network.model import LocalNetwork, NetworkEvent, NetworkRequirements
 from agent.network.plan.difference_text import DifferenceText
+from agent.network.plan.dropped_packets import DroppedPackets
 from agent.volume.model import VolumeEvent
 from covey.objects import ClusterSpec, Network
 
@@ -365,6 +366,10 @@ class NetworkVerification(Protocol):
 
     async def verify(self) -> Sequence[DifferenceText]:
         """How it differs from what is wanted."""
+        ...
+
+    async def dropped_packets(self) -> DroppedPackets:
+        """What its guard of overlay networks counted."""
         ...
 
     async def repair(self) -> Sequence[DifferenceText]:

@@ -34,6 +34,7 @@ from agent.network.draining import drain_pause, sweep
 from agent.network.firewall_watch import FirewallWatch
 from agent.network.host_networks import HostNetworks
 from agent.network.kernel_thread import KernelThread
+from agent.network.member_counters import read_dropped
 from agent.network.model import (
     VXLAN_PORT,
     Attachment,
@@ -46,6 +47,7 @@ from agent.network.model import (
 from agent.network.namespace_state import HOST
 from agent.network.netns import Namespace
 from agent.network.plan.difference_text import DifferenceText, difference_texts
+from agent.network.plan.dropped_packets import DroppedPackets
 from agent.network.reconciler import Reconciler
 from agent.network.sandbox import Sandbox
 from agent.network.trace.reading import BlockingChain, HostReading, encode
@@ -221,6 +223,11 @@ class NetworkDriver:
     async def repair(self) -> tuple[DifferenceText, ...]:
         """Carry the differences out. Returns those that were found."""
         return (*difference_texts(await self.reconciler.repair()), *await self._dropping_chains())
+
+    async def dropped_packets(self) -> DroppedPackets:
+        """VXLAN packets from hosts that are no members of their network, and of networks that this host does not have."""
+        host = self._started()
+        return await self._thread.run(lambda: read_dropped(host.namespace, self.prefix))
 
     async def read(self, namespaces: Collection[str]) -> bytes:
         """What the kernel of this host holds in these namespaces, for a trace. Those that the host does not have are left out."""

@@ -49,6 +49,11 @@ class NftablesContext:
         with _lock:
             return self._run(command, _JSON | _STATELESS | (_TERSE if terse else 0)).encode()
 
+    def list_counters(self, command: str) -> bytes:
+        """The output of a `list` command as JSON, with counters."""
+        with _lock:
+            return self._run(command, _JSON).encode()
+
     def locate_errors(self, commands: str) -> list[tuple[int, str]]:
         """Run commands as one transaction. Returns the number of each line that was refused, counted from 0, and why.
 

@@ -58,12 +58,13 @@ def interface_key(network_id: str, container_id: str) -> str:
     return f"network/{network_id}/interface/{container_id}"
 
 
-def plan_network(network: OverlayNetwork, tunnel: TunnelEndpoint, mtu: int) -> Overlay:
+def plan_network(network: OverlayNetwork, tunnel: TunnelEndpoint, mtu: int, prefix: str) -> Overlay:
     """The network as this host carries it."""
     gateways = tuple(f"{each.gateway}/{each.subnet.partition('/')[2]}" for each in network.subnets if each.gateway)
     ipv4 = [each.gateway or each.subnet for each in network.subnets if ":" not in each.subnet]
     return Overlay(
         id=network.id,
+        prefix=prefix,
         vni=network.vni,
         mtu=mtu,
         host=tunnel.address,

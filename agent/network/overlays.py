@@ -84,7 +84,7 @@ class Overlays:
                 underlay = mtu.encrypted(underlay, "the WireGuard device")
             size = mtu.choose_mtu(network.name, network.mtu, underlay)
             is_left = is_new and await self._thread.run(lambda: _create(self.path(network.id)))
-            overlay = plan_network(network, self.endpoint, size)
+            overlay = plan_network(network, self.endpoint, size, self._reconciler.prefix)
             self._open[network.id] = overlay
             if is_new:
                 self._reconciler.open_namespace(network_key(network.id), self.path(network.id))

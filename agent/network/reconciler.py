@@ -51,7 +51,7 @@ class Reconciler:
         """Changes nothing before `start`."""
         self.wanted = WantedState()
         self.is_complete = False
-        self._prefix = prefix
+        self.prefix = prefix
         self._open_host = host
         self._threads = KernelThreads()
         self._scratch = NftScratch()
@@ -240,7 +240,7 @@ class Reconciler:
                 worker.request(remake={maker[1]})
 
     def _add(self, key: str, namespace: Namespace) -> NamespaceWorker:
-        target = Target(key, namespace, self._prefix, self._scratch, self._other)
+        target = Target(key, namespace, self.prefix, self._scratch, self._other)
         self._workers[key] = NamespaceWorker(key, NamespaceKernel(target), self)
         return self._workers[key]
 
@@ -304,7 +304,7 @@ class Reconciler:
         self._closing = [(namespace, passes) for namespace, passes in self._closing if passes]
 
     def _is_our_table(self, name: str) -> bool:
-        return name.startswith(f"{self._prefix}-")
+        return name.startswith(f"{self.prefix}-")
 
     def _without_failed(self, found: Iterable[Difference]) -> list[Difference]:
         return [one for one in found if one.item not in self._failures_in(one.namespace)]

@@ -60,6 +60,15 @@ class NetworkDifference(Protocol):
     def found(self) -> str: ...
 
 
+class DroppedPackets(Protocol):
+    """Packets that the host's guard of overlay networks counted, as `agent.network.plan.dropped_packets.DroppedPackets`."""
+
+    @property
+    def strangers(self) -> int: ...
+    @property
+    def unknown(self) -> int: ...
+
+
 class NetworksPort(Protocol):
     """The network state of this host, as the session uses it: `agent.network.NetworkDriver`."""
 
@@ -69,6 +78,10 @@ class NetworksPort(Protocol):
 
     async def repair(self) -> Sequence[NetworkDifference]:
         """Carry the differences out. Returns those that were found."""
+        ...
+
+    async def dropped_packets(self) -> DroppedPackets:
+        """VXLAN packets from hosts that are no members of their network, and of networks that this host does not have."""
         ...
 
     async def read(self, namespaces: Collection[str]) -> bytes:

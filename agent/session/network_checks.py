@@ -6,7 +6,7 @@ Invariant: one check at a time. A result is bounded in number and length, so tha
 import asyncio
 from collections.abc import Sequence
 
-from agent.session.interfaces import NetworkDifference, NetworksPort
+from agent.session.interfaces import DroppedPackets, NetworkDifference, NetworksPort
 from covey.errors import CoveyError
 from coveypb.v1 import dispatcher_pb2
 
@@ -39,22 +39,28 @@ class NetworkCheckQueue:
                     return dispatcher_pb2.NetworkCheckResult(check_id=request.check_id, reading=reading)
                 found = await (self._networks.repair() if request.repair else self._networks.verify())
                 remaining = await self._networks.verify() if request.repair else ()
+                dropped = await self._networks.dropped_packets()
         except TimeoutError:
             error = f"the network state could not be read within {CHECK_SECONDS:.0f} s"
             return dispatcher_pb2.NetworkCheckResult(check_id=request.check_id, error=error)
         except CoveyError as failure:
             return dispatcher_pb2.NetworkCheckResult(check_id=request.check_id, error=str(failure)[:MAX_TEXT])
-        return _result(request.check_id, found, remaining)
+        return _result(request.check_id, found, remaining, dropped)
 
 
 def _result(
-    check_id: str, found: Sequence[NetworkDifference], remaining: Sequence[NetworkDifference]
+    check_id: str,
+    found: Sequence[NetworkDifference],
+    remaining: Sequence[NetworkDifference],
+    dropped: DroppedPackets,
 ) -> dispatcher_pb2.NetworkCheckResult:
     return dispatcher_pb2.NetworkCheckResult(
         check_id=check_id,
         differences=[_wire(one) for one in found[:MAX_DIFFERENCES]],
         remaining=[_wire(one) for one in remaining[:MAX_DIFFERENCES]],
         omitted=max(len(found) - MAX_DIFFERENCES, 0),
+        dropped_strangers=dropped.strangers,
+        dropped_unknown=dropped.unknown,
     )
 
 

@@ -1,5 +1,6 @@
 """``covey network verify``: compares the network state of the nodes with what is wanted."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -47,6 +48,9 @@ def verify(form: str, no_trunc: bool, host: bool, repair: bool) -> int:
         for node, one in left:
             place = f"{node['Hostname']}: " if whole_cluster else ""
             click.echo(f"{place}{one['Namespace']}: {one['Item']} is still {one['Kind']}", err=True)
+    for node in nodes:
+        for text in _dropped(node.get("DroppedPackets") or {}):
+            click.echo(f"{node['Hostname']}: {text}" if whole_cluster else text, err=True)
     for node in silent:
         click.echo(f"node {node['Hostname'] or node['ID']} was not checked: it {node['Error']}", err=True)
     return int(bool(left or silent))
@@ -59,6 +63,13 @@ def _check(daemon: DaemonClient, *, whole_cluster: bool, repair: bool) -> list[d
     if whole_cluster:
         return list(answer["Nodes"])
     return [{"ID": "", "Hostname": "", "Error": "", "Remaining": [], "Omitted": 0, **answer}]
+
+
+def _dropped(packets: dict[str, int]) -> Iterator[str]:
+    if count := packets.get("NotFromMembers"):
+        yield f"{count} VXLAN packets were dropped, because their senders are no members of the network"
+    if count := packets.get("UnknownNetworks"):
+        yield f"{count} VXLAN packets were of networks that this host does not have"
 
 
 def _row(node: dict[str, Any], one: dict[str, Any], *, trunc: bool) -> dict[str, str]:

@@ -8,14 +8,17 @@ from aiohttp import web
 from engine.network_trace import trace_path
 from engine.request_context import RequestContext, json_response
 from engine.routing import Route
-from engine.translate.network_differences import differences_json, node_checks_json
+from engine.translate.network_differences import differences_json, dropped_json, node_checks_json
 from engine.translate.network_trace import read_question, trace_json
 
 
 async def verify(context: RequestContext) -> web.Response:
-    """How the network namespaces of this host differ from what is wanted."""
-    found = await context.services.agent.networks.verify()
-    return json_response({"Differences": differences_json(found)})
+    """How the network namespaces of this host differ from what is wanted, and how many packets its guard of overlay networks dropped."""
+    networks = context.services.agent.networks
+    found = await networks.verify()
+    return json_response(
+        {"Differences": differences_json(found), "DroppedPackets": dropped_json(await networks.dropped_packets())}
+    )
 
 
 async def repair(context: RequestContext) -> web.Response:

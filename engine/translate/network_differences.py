@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from agent.network.plan.difference_text import DifferenceText
+from agent.network.plan.dropped_packets import DroppedPackets
 from engine.control_client import NodeNetworkCheck
 
 
@@ -12,6 +13,10 @@ def differences_json(differences: Iterable[DifferenceText]) -> list[dict[str, An
         {"Namespace": one.namespace, "Kind": one.kind, "Item": one.item, "Wanted": one.wanted, "Found": one.found}
         for one in differences
     ]
+
+
+def dropped_json(dropped: DroppedPackets) -> dict[str, int]:
+    return {"NotFromMembers": dropped.strangers, "UnknownNetworks": dropped.unknown}
 
 
 def node_checks_json(checks: Iterable[NodeNetworkCheck]) -> list[dict[str, Any]]:
@@ -24,6 +29,7 @@ def node_checks_json(checks: Iterable[NodeNetworkCheck]) -> list[dict[str, Any]]
             "Differences": differences_json(one.differences),
             "Remaining": differences_json(one.remaining),
             "Omitted": one.omitted,
+            "DroppedPackets": dropped_json(one.dropped),
         }
         for one in checks
     ]

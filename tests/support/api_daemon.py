@@ -23,6 +23,7 @@ from agent.container.service import ContainerService
 from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
 from agent.local_network.networks import LocalNetworks
+from agent.network.plan.dropped_packets import DroppedPackets
 from agent.volume.local import VolumeStore
 from covey.clock import wall_clock
 from covey.errors import ConflictError, CoveyError, UnavailableError
@@ -134,6 +135,9 @@ class QuietNetworks:
     """The kernel of a host whose networks are as wanted and whose firewall drops nothing."""
 
     warnings: tuple[str, ...] = ()
+
+    async def dropped_packets(self) -> DroppedPackets:
+        return DroppedPackets()
 
     async def verify(self) -> tuple[()]:
         return ()

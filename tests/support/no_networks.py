@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from agent.network.plan.dropped_packets import DroppedPackets
 from agent.session.interfaces import NetworkDifference
 
 
@@ -20,6 +21,9 @@ class NoNetworks:
     async def repair(self) -> Sequence[NetworkDifference]:
         found, self.found = self.found, ()
         return found
+
+    async def dropped_packets(self) -> DroppedPackets:
+        return DroppedPackets(strangers=3, unknown=4)
 
     async def read(self, namespaces: Collection[str]) -> bytes:
         return " ".join(sorted(namespaces)).encode()

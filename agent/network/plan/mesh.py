@@ -29,7 +29,7 @@ from agent.network.namespace_state import (
     NftTable,
     Route,
 )
-from agent.network.plan import encryption, late_replies, mesh_marks
+from agent.network.plan import encryption, late_replies, members, mesh_marks
 from agent.network.plan.balance import balance
 
 _REFUSED = "refused"
@@ -137,7 +137,7 @@ def base(mesh: Mesh) -> Fragment:
             },
             tables={
                 mesh.table: NftTable(chains=_chains(mesh), sets=_sets(snat=sources) | late_replies.sets()),
-                **(sealed if mesh.encrypted else {}),
+                **(sealed if mesh.encrypted else members.network(mesh.prefix, mesh.vni, mesh.port)),
             },
         )
     }
@@ -151,6 +151,8 @@ def node(mesh: Mesh, peer: MeshNode) -> Fragment:
         neighbours=frozenset(Neighbour(device, address, peer.mac) for address in addresses),
         fdb=frozenset({FdbEntry(device, peer.mac, peer.tunnel or peer.host)}),
     )
+    if not mesh.encrypted:
+        state = msgspec.structs.replace(state, tables=members.member(mesh.prefix, mesh.vni, peer.tunnel or peer.host))
     if mesh.snat:
         back = frozenset(
             Route(
@@ -183,7 +185,7 @@ def _marked_way(mesh: Mesh, peer: MeshNode, state: NamespaceState) -> NamespaceS
         state,
         routes=frozenset(routes),
         rules=frozenset(rules),
-        tables={mesh.table: NftTable(sets=sets)},
+        tables={**state.tables, mesh.table: NftTable(sets=sets)},
     )
 
 

@@ -28,6 +28,8 @@ from agent.network.namespace_state import (
     container_key,
     network_key,
 )
+from agent.network.plan import members
+from agent.network.plan.encryption import ANY_SOURCE
 from agent.network.plan.items import REPLICATION_MAC
 from agent.network.plan.names import port_name
 
@@ -39,10 +41,11 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     """A network as this host carries it. `host` and `port` are this end of the tunnels.
 
     `gateways` are addresses with prefix lengths, which the bridge has; `subnets` those without a gateway. `mac` is the bridge's own, the
-    same on all hosts.
+    same on all hosts. `prefix` begins the names of tables in the host's namespace.
     """
 
     id: str
+    prefix: str
     vni: int
     mtu: int
     host: str
@@ -53,6 +56,11 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     multicast: bool = False
     source: str = ""
     """The source of VXLAN packets, if it is another address than `host`."""
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether `encryption` guards it: the route to another host decides the source."""
+        return self.source == ANY_SOURCE
 
     @property
     def has_ipv6(self) -> bool:
@@ -78,7 +86,7 @@ class OverlayInterface(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def network(overlay: Overlay) -> Fragment:
-    """The sandbox with its bridge and its VXLAN device."""
+    """The sandbox with its bridge and its VXLAN device, and the rule that guards it in the host's namespace."""
     tunnel: dict[str, int | str] = {
         "vxlan_id": overlay.vni,
         "vxlan_local": overlay.source or overlay.host,
@@ -112,25 +120,32 @@ def network(overlay: Overlay) -> Fragment:
         ),
         sysctls=sysctls,
     )
-    return {network_key(overlay.id): state}
+    if overlay.is_encrypted:
+        return {network_key(overlay.id): state}
+    guard = NamespaceState(tables=members.network(overlay.prefix, overlay.vni, overlay.port))
+    return {HOST: guard, network_key(overlay.id): state}
 
 
 def remote_endpoint(overlay: Overlay, endpoint: OverlayEndpoint) -> Fragment:
     """An endpoint on another host: its host, and the neighbour entries by which this host answers for it and reaches it.
 
-    All endpoints of a host want the same replication entry, which goes with the last of them.
+    All endpoints of a host want the same replication entry and make it the same member, both of which go with the last of them.
     """
     entries = {FdbEntry(TUNNEL, endpoint.mac, endpoint.host), FdbEntry(TUNNEL, endpoint.mac)}
     if overlay.multicast:
         entries.add(FdbEntry(TUNNEL, REPLICATION_MAC, endpoint.host))
     addresses = [address for address in (endpoint.address, endpoint.address6) if address]
+    member = {
+        HOST: NamespaceState(tables=members.member(overlay.prefix, overlay.vni, endpoint.host)),
+    }
     return {
+        **({} if overlay.is_encrypted else member),
         network_key(overlay.id): NamespaceState(
             fdb=frozenset(entries),
             neighbours=frozenset(
                 Neighbour(device, address, endpoint.mac) for device in (TUNNEL, BRIDGE) for address in addresses
             ),
-        )
+        ),
     }
 
 

@@ -970,6 +970,8 @@ class NetworkCheckResult(_message.Message):
     REMAINING_FIELD_NUMBER: _builtins.int
     OMITTED_FIELD_NUMBER: _builtins.int
     READING_FIELD_NUMBER: _builtins.int
+    DROPPED_STRANGERS_FIELD_NUMBER: _builtins.int
+    DROPPED_UNKNOWN_FIELD_NUMBER: _builtins.int
     check_id: _builtins.str
     error: _builtins.str
     """Why the node could not check; empty on success."""
@@ -977,6 +979,10 @@ class NetworkCheckResult(_message.Message):
     """Number of differences that the node found but left out of this message."""
     reading: _builtins.bytes
     """What the kernel holds in the namespaces that were asked for: compressed JSON of at most 512 KiB."""
+    dropped_strangers: _builtins.int
+    """VXLAN packets that the node dropped because they came from hosts that are no members of the network."""
+    dropped_unknown: _builtins.int
+    """VXLAN packets with the id of no network of the node."""
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkDifference]:
         """At most 1,000."""
@@ -994,10 +1000,12 @@ class NetworkCheckResult(_message.Message):
         remaining: _abc.Iterable[Global___NetworkDifference] | None = ...,
         omitted: _builtins.int = ...,
         reading: _builtins.bytes = ...,
+        dropped_strangers: _builtins.int = ...,
+        dropped_unknown: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_id", b"check_id", "differences", b"differences", "error", b"error", "omitted", b"omitted", "reading", b"reading", "remaining", b"remaining"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_id", b"check_id", "differences", b"differences", "dropped_strangers", b"dropped_strangers", "dropped_unknown", b"dropped_unknown", "error", b"error", "omitted", b"omitted", "reading", b"reading", "remaining", b"remaining"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,7 +11,7 @@ from covey.objects.assignment import NetworkEndpoint, VirtualService
 
 NETWORK = OverlayNetwork("n", "web", 4097, "10.0.1.0/24", "10.0.1.1", more_subnets=(Subnet("fd00::/64", "fd00::1"),))
 HERE = TunnelEndpoint("192.0.2.1")
-OVERLAY = plan_network(NETWORK, HERE, 1450)
+OVERLAY = plan_network(NETWORK, HERE, 1450, "cv")
 
 
 def endpoint(last: int, host: str = "192.0.2.2", **changes) -> NetworkEndpoint:
@@ -34,7 +34,7 @@ def planned(state: NetworkState, delta: OverlayDelta, **attached: str) -> dict[s
 
 def test_the_bridge_has_the_gateways_of_all_subnets_and_the_same_mac_everywhere():
     assert OVERLAY.gateways == ("10.0.1.1/24", "fd00::1/64")
-    assert OVERLAY.mac == plan_network(NETWORK, TunnelEndpoint("192.0.2.9"), 1450).mac == "02:42:0a:00:01:01"
+    assert OVERLAY.mac == plan_network(NETWORK, TunnelEndpoint("192.0.2.9"), 1450, "cv").mac == "02:42:0a:00:01:01"
     assert OVERLAY.has_ipv6
 
 

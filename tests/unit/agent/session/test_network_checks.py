@@ -26,6 +26,7 @@ async def test_a_result_is_bounded() -> None:
     queue = NetworkCheckQueue(NoNetworks([long] * (MAX_DIFFERENCES + 7)))
     queue.add(CheckNetworks(check_id="1"))
     result = await queue.next_result()
+    assert (result.dropped_strangers, result.dropped_unknown) == (3, 4)
     assert (len(result.differences), result.omitted, len(result.differences[0].wanted)) == (
         MAX_DIFFERENCES,
         7,

@@ -19,7 +19,15 @@ MAC = "02:42:0a:00:01:05"
 
 
 def overlay(**changes) -> Overlay:
-    fields = {"id": "n", "vni": 4097, "mtu": 1450, "host": "192.0.2.1", "port": 4789, "mac": "02:42:0a:00:01:01"}
+    fields = {
+        "id": "n",
+        "prefix": "cv",
+        "vni": 4097,
+        "mtu": 1450,
+        "host": "192.0.2.1",
+        "port": 4789,
+        "mac": "02:42:0a:00:01:01",
+    }
     return Overlay(**fields | {"gateways": ("10.0.1.1/24",)} | changes)
 
 
