@@ -119,8 +119,7 @@ def resolve_address(text: str, local: Sequence[LocalAddress]) -> str:
 
 
 def choose_advertise_address(advertise: str, local: Sequence[LocalAddress]) -> str:
-    """The address to advertise: the given one, or else the only one of the host. It must be IPv4, because it is the endpoint of the
-    overlay networks' tunnels.
+    """The address to advertise: the given one, or else the only one of the host. It must be IPv4, over which nodes and managers talk.
 
     Raises:
         InvalidArgumentError: there is none, there are several, or the given one is IPv6 or not of this host.
@@ -130,7 +129,7 @@ def choose_advertise_address(advertise: str, local: Sequence[LocalAddress]) -> s
     candidates = [item for item in local if not item.interface.startswith(_VIRTUAL) and "." in item.address]
     if not candidates:
         raise InvalidArgumentError(
-            "this host has no IPv4 address to advertise, and overlay networks need one: specify one with --advertise-addr"
+            "this host has no IPv4 address to advertise, and nodes and managers talk over IPv4: specify one with --advertise-addr"
         )
     if len(candidates) > 1:
         listed = ", ".join(f"{item.address} on {item.interface}" for item in candidates)
@@ -218,7 +217,7 @@ def _require_ipv4(address: str, text: str) -> str:
     if ":" in address:
         named = address if text == address else f"{text} ({address})"
         raise InvalidArgumentError(
-            f"{named} cannot be advertised: overlay networks need an IPv4 address of this host, and Covey has no IPv6 "
-            "between hosts yet; specify one with --advertise-addr"
+            f"{named} cannot be advertised: nodes and managers talk over IPv4; specify an IPv4 address of this host with "
+            "--advertise-addr, and the IPv6 address with --data-path-addr for the traffic between containers"
         )
     return address

@@ -45,7 +45,9 @@ class SessionStart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MembershipSession:
-    """One membership until it fails or ends. ``joined`` is set once the cluster knows this node and, for a manager, its manager serves."""
+    """One membership until it fails or ends. ``joined`` is set once the cluster knows this node and, for a manager, its manager serves;
+    ``barred`` once the cluster has refused it as it is.
+    """
 
     def __init__(
         self, options: DaemonOptions, agent: Agent, state: MembershipState, record: NodeRecord, start: SessionStart
@@ -54,6 +56,7 @@ class MembershipSession:
         self.peers: Sequence[ManagerPeer] = tuple(ManagerPeer(node_id="", addr=addr) for addr in record.managers)
         self.is_established = start.is_established
         self.joined = asyncio.Event()
+        self.barred = asyncio.Event()
         self.last_error = start.last_error
         self._options = options
         self._agent = agent
@@ -131,6 +134,7 @@ class MembershipSession:
             addr=advertise_addr,
             on_state=self._handle_state,
             on_refused=self.set_error,
+            on_barred=self.barred.set,
         )
         self._agent_session = session
         self._agent.networks.encryption.on_announcement = session.notify_description_changed

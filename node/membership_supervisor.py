@@ -98,13 +98,14 @@ class MembershipSupervisor:
             self.start(record, SessionStart(is_established=True))
 
     async def wait_joined(self, session: MembershipSession) -> str:
-        """Wait until the cluster knows this node. The reason if the session ends first, or a deadline of 40 s passes with an error."""
+        """Wait until the cluster knows this node. The reason if the session ends or the cluster refuses it first, or 40 s pass."""
         assert self._task is not None  # noqa: S101 - start made it
-        waiting = asyncio.ensure_future(session.joined.wait())
+        waiting = {asyncio.ensure_future(event.wait()) for event in (session.joined, session.barred)}
         try:
-            await asyncio.wait({waiting, self._task}, timeout=JOIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*waiting, self._task}, timeout=JOIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            waiting.cancel()
+            for one in waiting:
+                one.cancel()
         return self.error or session.error
 
     async def stop(self) -> None:

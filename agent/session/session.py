@@ -17,7 +17,7 @@ from agent.identity import IdentityStore
 from agent.session.interfaces import ImagesPort, NetworksPort, WorkerPort
 from agent.session.stream import SessionStream
 from agent.session.tls_check import is_untrusted
-from covey.errors import CoveyError, InvalidArgumentError, NodeRemovedError, first_cause
+from covey.errors import CoveyError, InvalidArgumentError, NodeRemovedError, PreconditionError, first_cause
 from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value, raised_by_server
 from covey.objects import NodeDescription, replace
 from coveypb.v1 import dispatcher_pb2
@@ -38,7 +38,8 @@ _STABLE_SESSION_SECONDS = 5.0
 
 class AgentSession:
     """One per agent. ``managers`` are the initial HOST:PORT addresses of mTLS listeners; each SessionState brings the current ones.
-    ``on_refused`` gets the reason when the managers refuse this node, or this node refuses them; the session keeps trying.
+    ``on_refused`` gets the reason when the managers refuse this node, or this node refuses them; the session keeps trying. ``on_barred``
+    is called too when only other addresses of this node, or other nodes, can change that.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class AgentSession:
         addr: str = "",
         on_state: StateCallback | None = None,
         on_refused: Callable[[str], None] | None = None,
+        on_barred: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.managers = tuple(managers)
@@ -69,6 +71,7 @@ class AgentSession:
         self._addr = addr
         self._on_state = on_state
         self._on_refused = on_refused
+        self._on_barred = on_barred
         self._description_changed = asyncio.Event()
         self._tls_check: asyncio.Task[None] | None = None
 
@@ -159,8 +162,10 @@ class AgentSession:
         if isinstance(error, NodeRemovedError):
             raise error
         log.info("session with %s ended: %s %s", addr, failure.code().name, error.message)
-        if isinstance(error, InvalidArgumentError):
+        if isinstance(error, InvalidArgumentError | PreconditionError):
             self._refuse(error.message)
+        if isinstance(error, PreconditionError) and self._on_barred is not None:
+            self._on_barred()
         return metadata_value(metadata, LEADER_METADATA) or ""
 
     def _start_tls_check(self, addr: str, group: asyncio.TaskGroup) -> None:

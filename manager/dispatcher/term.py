@@ -10,7 +10,14 @@ from collections.abc import Iterable
 
 from covey import codec
 from covey.clock import SECOND, Clock
-from covey.errors import CoveyError, InvalidArgumentError, LaggedError, NodeRemovedError, UnavailableError
+from covey.errors import (
+    CoveyError,
+    InvalidArgumentError,
+    LaggedError,
+    NodeRemovedError,
+    PreconditionError,
+    UnavailableError,
+)
 from covey.objects import Cluster, Node, NodeDescription, NodeStatus, replace
 from covey.states import NodeState
 from coveypb.v1 import dispatcher_pb2
@@ -65,7 +72,7 @@ class DispatcherTerm:
 
         Raises:
             NodeRemovedError: the cluster has no such node; InvalidArgumentError: what it says cannot be, or another node that
-                is READY has the address.
+                is READY has the address; PreconditionError: its tunnels cannot reach those of the others.
         """
         _require_valid_description(description, addr)
 
@@ -268,7 +275,7 @@ def _require_same_family(nodes: Iterable[Node], node_id: str, tunnel: str) -> No
             continue
         if (":" in end) != (":" in tunnel):
             family = "IPv6" if ":" in end else "IPv4"
-            raise InvalidArgumentError(
+            raise PreconditionError(
                 f"the data path address {tunnel} of node {node_id} cannot reach {end} of node {other.id} ({other.description.hostname}): "
                 f"leave the cluster and join again with an {family} address for --data-path-addr"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.support.labs import LabCluster, wait
 
 pytestmark = pytest.mark.root
 PORT = "5789"
+REFUSAL_SECONDS = 15.0
 MTUS = {"plain": 1430, "sealed": 1350}
 
 
@@ -42,3 +44,22 @@ def test_containers_of_three_hosts_reach_each_other_with_full_packets(lab: LabCl
             wait(lambda task=task, ping=ping: lab.execute(task, *ping, check=None).code == 0, "an answer")
     for host in lab.hosts:
         wait(lambda host=host: not lab.get("/covey/network/verify", on=host)["Differences"], "nothing differs")
+
+
+def test_a_node_of_the_other_family_is_told_at_once_and_joins_with_the_remedy(lab: LabCluster) -> None:
+    first, last = lab[1], lab[3]
+    token = lab.docker("swarm", "join-token", "-q", "worker", on=first).out.strip()
+    lab.docker("swarm", "leave", on=last)
+    join = ("swarm", "join", "--token", token)
+    for option in ("--advertise-addr", "--listen-addr"):
+        refused = lab.docker(*join, option, last.address6, f"{first.address}:2377", on=last, check=1)
+        assert "IPv4" in refused.err
+        assert option in refused.err
+    began = time.monotonic()
+    refused = lab.docker(*join, f"{first.address}:2377", on=last, check=1)
+    assert f"data path address {last.address} of node" in refused.err
+    assert "an IPv6 address for --data-path-addr" in refused.err
+    assert time.monotonic() - began < REFUSAL_SECONDS
+    assert lab.get("/info", on=last)["Swarm"]["LocalNodeState"] == "inactive"
+    lab.docker(*join, "--data-path-addr", last.address6, f"{first.address}:2377", on=last)
+    assert lab.get("/info", on=last)["Swarm"]["LocalNodeState"] == "active"

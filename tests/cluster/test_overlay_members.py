@@ -112,6 +112,17 @@ def test_unknown_networks_and_the_mesh_are_counted_too_and_told(lab: LabCluster)
     assert f"{here.name}: {dropped(lab, here)['NotFromMembers']} VXLAN packets were dropped" in told.err
 
 
+def reaches_first(lab: LabCluster) -> None:
+    """Wait until the task on the third host reaches that on the first."""
+
+    def answered() -> bool:
+        tasks = {lab.host_of(task).name: task for task in lab.running("plain", 3)}
+        ping = ("ping", "-c1", "-W1", own(tasks[lab[1].name]))
+        return lab.execute(tasks[lab[3].name], *ping, check=None).code == 0
+
+    wait(answered, "an answer")
+
+
 def test_a_host_is_a_member_while_it_has_a_task_and_a_lost_element_is_repaired(lab: LabCluster) -> None:
     first = tasks_of(lab, "plain")[0]
     here = lab.host_of(first)
@@ -124,13 +135,10 @@ def test_a_host_is_a_member_while_it_has_a_task_and_a_lost_element_is_repaired(l
 
     assert members() == {lab[2].address}
     lab.docker("service", "update", "-q", "-d", "--constraint-rm", f"node.hostname!={lab[3].name}", "plain")
-    third = next(task for task in lab.running("plain", 3) if lab.host_of(task) == lab[3])
     wait(lambda: members() == {lab[2].address, lab[3].address}, "the third host")
-    wait(lambda: lab.execute(third, "ping", "-c1", "-W1", own(first), check=None).code == 0, "an answer")
+    reaches_first(lab)
     lab.inside(here, "nft", "flush", "set", "inet", table, "members4")
     wait(lambda: members() == {lab[2].address, lab[3].address}, "the repair", seconds=5)
-    wait(
-        lambda: lab.execute(third, "ping", "-c1", "-W1", own(first), check=None).code == 0, "an answer after the repair"
-    )
+    reaches_first(lab)
     lab.docker("service", "update", "-q", "-d", "--constraint-add", f"node.hostname!={lab[3].name}", "plain")
     wait(lambda: members() == {lab[2].address}, "the third host to leave")

@@ -34,7 +34,9 @@ def test_a_host_without_addresses_gets_an_error_with_the_remedy() -> None:
 @pytest.mark.parametrize("word", ["2001:db8::5", "::1", "eth6"])
 def test_an_ipv6_address_is_refused_with_the_reason(word: str) -> None:
     known = (*ONE, LocalAddress("eth6", "2001:db8::6"))
-    with pytest.raises(InvalidArgumentError, match=f"{word}.* overlay networks need an IPv4 address"):
+    with pytest.raises(
+        InvalidArgumentError, match=f"{word}.* specify an IPv4 address of this host with --advertise-addr"
+    ):
         choose_advertise_address(word, known)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from covey.errors import InvalidArgumentError
+from covey.errors import InvalidArgumentError, PreconditionError
 from covey.objects import Cluster, EngineDescription, Node, NodeDescription, replace
 from covey.states import NodeState
 from manager.dispatcher.term import MAX_DESCRIPTION_BYTES, DispatcherTerm
@@ -57,7 +57,7 @@ async def test_tunnels_of_all_nodes_end_at_addresses_of_one_family() -> None:
     store, term = await leading()
     await store.update(lambda tx: tx.create(Node(id="n2")))
     await term.register_node("n1", NodeDescription(hostname="east", data_path_addr="fd00::1"), "10.0.2.15")
-    with pytest.raises(InvalidArgumentError, match=r"fd00::1 of node n1 \(east\).*with an IPv6 address"):
+    with pytest.raises(PreconditionError, match=r"fd00::1 of node n1 \(east\).*with an IPv6 address"):
         await term.register_node("n2", NodeDescription(), "10.0.2.16")
     await term.register_node("n2", NodeDescription(data_path_addr="fd00::2"), "10.0.2.16")
 
