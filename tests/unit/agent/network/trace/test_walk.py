@@ -47,6 +47,7 @@ QUESTION = Question(source="caller", target="web-service", port=80)
 def shop(host: str) -> overlay.Overlay:
     return overlay.Overlay(
         id=SHOP.id,
+        prefix="cv",
         vni=SHOP.vni,
         mtu=1450,
         host=HOSTS[host],
