@@ -42,7 +42,7 @@ def plan_service(view: View, service_id: str, now_ns: int, new_id: IdSource, dep
     by_count = service.spec.mode is ServiceMode.REPLICATED
     scaled = replicated.scale_replicated(context, slots) if by_count else global_.scale_global(context, slots)
     if any(step.updates for step in scaled.steps) and _ends_later(view, service.spec.annotations.name, dependants):
-        return EMPTY
+        scaled = replace(scaled, steps=())
     reconciled = {slot.key: slot_reconciler.reconcile_slot(context, slot) for slot in scaled.remaining}
     busy = {key for key, plan in reconciled.items() if plan.steps}
     updated = rolling_update.plan_update(context, scaled.remaining, busy)
@@ -96,7 +96,9 @@ class ServicePlanner(KeyedPlanner[str]):
     def plan(self, view: View, now_ns: int) -> Plan:
         if self._changed_nodes:
             for node_id in self._changed_nodes:
-                self._dirty |= dict.fromkeys(task.service_id for task in view.tasks.by_node(node_id) if task.service_id)
+                for task in view.tasks.by_node(node_id):
+                    if task.service_id:
+                        self._dirty |= dict.fromkeys((task.service_id, *self._dependencies.related(task)))
             global_services = [service for service in view.services if service.spec.mode is ServiceMode.GLOBAL]
             self._dirty |= dict.fromkeys(service.id for service in global_services)
             self._changed_nodes.clear()

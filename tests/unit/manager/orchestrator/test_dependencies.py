@@ -8,8 +8,8 @@ import pytest
 
 from covey.objects import Annotations, Object, RestartPolicy, Service, Task, replace
 from covey.service_dependencies import DEPENDS_ON_LABEL, format_dependencies, parse_dependencies
-from covey.states import RestartCondition, TaskState, UpdateState
-from manager.orchestrator.service_planner import ServicePlanner
+from covey.states import NodeState, RestartCondition, TaskState, UpdateState
+from manager.orchestrator.service_planner import ServicePlanner, plan_service
 from manager.scheduler.planner import SchedulerPlanner
 from manager.store.view import View
 from tests.support.planning import (
@@ -172,6 +172,33 @@ def test_a_dependency_is_scaled_down_after_those_that_end() -> None:
     planner.observe(ending, None)
     steps = planner.plan(removed(view, ending), NOW).steps
     assert [step.updates[0].id for step in steps if isinstance(step.updates[0], Task)] == ["db-1"]
+
+
+def test_a_lost_node_does_not_hold_the_end_of_a_dependency() -> None:
+    db, web = service("db"), depending("web", "db")
+    ending = replace(task(web, 1, node_id="n2"), desired_state=TaskState.REMOVE)
+    planner = ServicePlanner(Ids())
+    host = node("n2")
+    view = removed(view_of(node("n1"), host, db, web, task(db, 1), ending), db, web)
+    planner.reset(view)
+    assert not planner.plan(view, NOW).steps
+    stored = view.nodes.get("n2")
+    lost = replace(stored, status=replace(stored.status, state=NodeState.DOWN))
+    view = changed(view, lost)
+    planner.observe(stored, lost)
+    (step,) = planner.plan(view, NOW).steps
+    assert step.updates[0].id == "db-1"
+
+
+def test_a_dependency_that_waits_with_its_end_still_replaces_failed_tasks() -> None:
+    db, web = service("db", replicas=2), depending("web", "db", replicas=0)
+    ending = replace(task(web, 1), desired_state=TaskState.REMOVE)
+    failed = task(db, 2, state=TaskState.FAILED)
+    surplus = task(db, 3, state=TaskState.FAILED)
+    view = view_of(node("n1"), db, web, task(db, 1), failed, surplus, ending)
+    view = applied(view, plan_service(view, "db", NOW, Ids(), ["web"]))
+    assert sorted(item.slot for item in desired_tasks(view, "db")) == [1, 2, 3]
+    assert view.tasks.get("db-2").desired_state is TaskState.SHUTDOWN
 
 
 def test_only_services_that_depend_on_a_changed_one_are_looked_at() -> None:
