@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from covey.objects import Annotations, Object, RestartPolicy, Service, Task, replace
+from covey.objects import Annotations, Object, RestartPolicy, Service, Task, UpdateStatus, replace
 from covey.service_dependencies import DEPENDS_ON_LABEL, format_dependencies, parse_dependencies
 from covey.states import NodeState, RestartCondition, TaskState, UpdateState
 from manager.orchestrator.service_planner import ServicePlanner, plan_service
@@ -143,6 +143,24 @@ def test_an_update_of_a_dependency_replaces_the_tasks_if_asked(restart: bool) ->
     assert (after.id != before.id) is restart
     assert view.services.get("web").spec.task.force_update == restart
     assert view.services.get("db").update_status.state is UpdateState.COMPLETED
+
+
+@pytest.mark.parametrize(("state", "waits"), [(UpdateState.UPDATING, True), (UpdateState.PAUSED, False)])
+def test_old_tasks_of_an_updated_dependency_count_only_while_its_update_is_paused(
+    state: UpdateState, *, waits: bool
+) -> None:
+    db = replace(service("db", image="two"), update_status=UpdateStatus(state=state))
+    old = task(db, 1, spec=service("db", image="one").spec.task)
+    (found,) = desired_tasks(after_planning(view_of(node("n1"), db, old, depending("web", "db:service_healthy"))))
+    assert (found.desired_state is TaskState.PENDING) is waits
+
+
+@pytest.mark.parametrize(("state", "restarted"), [(UpdateState.UPDATING, 0), (UpdateState.COMPLETED, 1)])
+def test_tasks_are_replaced_only_once_the_update_of_the_dependency_is_over(state: UpdateState, restarted: int) -> None:
+    db = replace(service("db"), spec_version=7, update_status=UpdateStatus(state=state))
+    web = replace(depending("web", "db,restart"), dependency_versions={"db": "db:1"})
+    view = after_planning(view_of(node("n1"), db, web, task(db, 1), task(web, 1)))
+    assert view.services.get("web").spec.task.force_update == restarted
 
 
 def test_a_removed_service_ends_after_those_that_depend_on_it() -> None:
