@@ -199,7 +199,9 @@ DIFFERENCES: tuple[Difference, ...] = (
         "Names with a newline are looked up like others.",
         ("bad-input: GET /containers/a%0Ab/json (newline in a name)",),
     ),
-    Difference("Builds are not served, and neither are their sessions.", ("system: POST /session (not an upgrade)",)),
+    Difference(
+        "Sessions serve only builds with BuildKit, which are not done.", ("system: POST /session (not an upgrade)",)
+    ),
     Difference(
         "A disconnect from a network that the container is not on is a conflict.",
         (
