@@ -3,6 +3,7 @@
 Descriptions follow docker's. To add a command, add a row here and a function in ``cli.commands``.
 """
 
+from cli.compose.commands import COMPOSE
 from cli.lazy_group import COMMANDS, MANAGEMENT, CommandEntry
 
 COMMON, SWARM_COMMANDS = "Common Commands", "Swarm Commands"
@@ -204,7 +205,6 @@ _REST = {
     # What docker has at the top and Covey lacks.
     "buildx": _missing("build with 'covey build', or with 'docker buildx' and a docker-container builder"),
     "checkpoint": _missing("containers cannot be checkpointed"),
-    "compose": _missing("deploy a Compose file with 'covey stack deploy -c FILE STACK'"),
     "context": _missing("choose the daemon with --host or COVEY_HOST"),
     "manifest": _missing(_NO_MANIFESTS),
     "plugin": _missing(_NO_PLUGINS),

@@ -26,8 +26,9 @@ MANAGEMENT, COMMANDS = "Management Commands", "Commands"
 class CommandEntry(NamedTuple):
     """One row of the command table.
 
-    ``target`` is ``module:attribute`` of a command; ``children`` is the table of a group. ``instead`` marks a command that docker has
-    and Covey lacks, and says what to use instead; such commands are not listed.
+    ``target`` is ``module:attribute`` of a command; ``children`` is the table of a group, and ``options`` is ``module:attribute`` of the
+    group's own options. ``instead`` marks a command that docker has and Covey lacks, and says what to use instead; such commands are not
+    listed.
     """
 
     help: str
@@ -36,6 +37,7 @@ class CommandEntry(NamedTuple):
     children: Mapping[str, "CommandEntry"] = {}
     section: str = ""
     instead: str = ""
+    options: str = ""
 
 
 class LazyGroup(click.Group):
@@ -72,12 +74,18 @@ class LazyGroup(click.Group):
         if entry.instead:
             return not_supported(f"{ctx.command_path} {name}", name, entry.instead)
         if entry.children:
-            return LazyGroup(entry.children, name=name, help=entry.help, no_args_is_help=True, paths=self.paths)
+            return LazyGroup(
+                entry.children,
+                name=name,
+                help=entry.help,
+                no_args_is_help=True,
+                paths=self.paths,
+                params=[*_attribute(entry.options)] if entry.options else [],
+            )
         return self._load(ctx, entry)
 
     def _load(self, ctx: click.Context, entry: CommandEntry) -> click.Command:
-        module, attribute = entry.target.split(":")
-        command = getattr(import_module(module), attribute)
+        command = _attribute(entry.target)
         if not isinstance(command, click.Command):
             raise TypeError(f"{entry.target} is not a command")
         if isinstance(command, Command):
@@ -123,6 +131,11 @@ class LazyGroup(click.Group):
 
     def _options(self) -> list[Option]:
         return [param for param in self.params if isinstance(param, Option)]
+
+
+def _attribute(target: str) -> Any:
+    module, attribute = target.split(":")
+    return getattr(import_module(module), attribute)
 
 
 def command_paths(entries: Mapping[str, CommandEntry]) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,78 @@
+"""A project and its state on a host, as the planner sees them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A project in plain values.
+
+    Attributes:
+        name: the project's name.
+        directory: the absolute project directory.
+        files: absolute paths of the Compose files.
+        env_files: absolute paths of the files of variables.
+        services: canonical services by name.
+        networks: canonical networks by key.
+        volumes: canonical volumes by key.
+        secrets: canonical secrets by key.
+        configs: canonical configs by key.
+        disabled: services of profiles that are not enabled.
+        environment: the variables of the project.
+    """
+
+    name: str
+    directory: str = ""
+    files: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    services: Mapping[str, Values] = field(default_factory=dict)
+    networks: Mapping[str, Values] = field(default_factory=dict)
+    volumes: Mapping[str, Values] = field(default_factory=dict)
+    secrets: Mapping[str, Values] = field(default_factory=dict)
+    configs: Mapping[str, Values] = field(default_factory=dict)
+    disabled: Mapping[str, Values] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingContainer:
+    """A container of the project on the host. ``state`` is docker's word, such as ``running``; ``image`` the id of its image."""
+
+    id: str
+    name: str
+    service: str
+    number: int
+    state: str
+    config_hash: str = ""
+    image: str = ""
+    one_off: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    networks: frozenset[str] = frozenset()
+    volumes: frozenset[str] = frozenset()
+
+    @property
+    def running(self) -> bool:
+        return self.state in ("running", "restarting", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingObject:
+    """A network or volume of the host, by name."""
+
+    name: str
+    id: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """What the host has of a project. ``images`` are ids by the names that services use; a missing image has none."""
+
+    containers: tuple[ExistingContainer, ...] = ()
+    networks: Mapping[str, ExistingObject] = field(default_factory=dict)
+    volumes: Mapping[str, ExistingObject] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
