@@ -40,7 +40,8 @@ OURS_ALONE = {
     ("stack", "diff"),
 }
 NAMED_CREATE = {(kind, "create") for kind in ("config", "network", "secret", "service", "volume")}
-SHARED = [path for path in COMMANDS if path not in OURS_ALONE]
+# The docker client has Compose as a plugin, which is a program of its own.
+SHARED = [path for path in COMMANDS if path not in OURS_ALONE and path[0] != "compose"]
 
 
 def docker_help(*path: str) -> str:
