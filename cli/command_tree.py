@@ -178,6 +178,12 @@ _COMMON = {
 }
 _REST = {
     "builder": CommandEntry("Manage builds", children=BUILDER),
+    "compose": CommandEntry(
+        "Run applications of Compose files on this host",
+        children=COMPOSE,
+        section=MANAGEMENT,
+        options="cli.compose.options:GROUP_OPTIONS",
+    ),
     "container": CommandEntry("Manage containers", children=CONTAINER),
     "image": CommandEntry("Manage images", children=IMAGE),
     "lab": CommandEntry("Manage test clusters of namespaces on this machine", f"{_C}.lab:lab", section=MANAGEMENT),

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
-from cli.command import command, option
+from cli.command import option
+from cli.compose.command import compose_command
 from cli.compose.options import services_argument
 from cli.compose.session import Session, application_of
 
 
-@command()
+@compose_command()
 @services_argument
 @option("--environment", is_flag=True, help="Print environment used for interpolation")
 @option("--format", "form", type=click.Choice(["", "yaml", "json"]), default="", help="Format the output")
@@ -44,7 +45,7 @@ def config(services: tuple[str, ...], form: str, output: str, quiet: bool, no_in
         click.echo(text, nl=False)
 
 
-@command()
+@compose_command()
 @option("-f", "--format", "form", type=click.Choice(["pretty", "json"]), default="pretty", help="Format the output")
 @option("--short", is_flag=True, help="Shows only the version number")
 def version(form: str, short: bool) -> None:

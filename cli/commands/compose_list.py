@@ -3,8 +3,9 @@
 import click
 
 from cli import options, output
-from cli.command import command, option
+from cli.command import option
 from cli.compose import labels
+from cli.compose.command import compose_command
 from cli.compose.options import services_argument
 from cli.compose.session import Session
 from cli.compose.state import existing_container
@@ -22,7 +23,7 @@ _HEADERS = {
 _TABLE = "{{.Name}}\t{{.Image}}\t{{.Command}}\t{{.Service}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}"
 
 
-@command()
+@compose_command()
 @services_argument
 @option(
     "-a", "--all", "all_", is_flag=True, help="Show all stopped containers (including those created by the run command)"

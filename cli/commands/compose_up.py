@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from cli.command import command, option
+from cli.command import option
+from cli.compose.command import compose_command
 from cli.compose.options import services_argument, timeout_option
 from cli.compose.session import Session
 from covey.errors import InvalidArgumentError
@@ -32,7 +33,7 @@ def _creation_options(function: Any) -> Any:
     return function
 
 
-@command()
+@compose_command()
 @services_argument
 @_creation_options
 @option("--abort-on-container-exit", is_flag=True, help="Stops all containers if any container was stopped")
@@ -62,7 +63,7 @@ def up(services: tuple[str, ...], **flags: Any) -> int:
     return bring_up(Session.current(), services, flags)
 
 
-@command()
+@compose_command()
 @services_argument
 @_creation_options
 def create(services: tuple[str, ...], **flags: Any) -> int:
@@ -72,7 +73,7 @@ def create(services: tuple[str, ...], **flags: Any) -> int:
     return bring_up(Session.current(), services, {**flags, "no_start": True, "detach": True})
 
 
-@command()
+@compose_command()
 @services_argument
 @option("--remove-orphans", is_flag=True, help="Remove containers for services not in the Compose file")
 @option("--rmi", type=click.Choice(["", "all", "local"]), default="", help="Remove images used by services")

@@ -5,12 +5,32 @@ from cli.lazy_group import CommandEntry
 _C = "cli.commands.compose"
 
 COMPOSE = {
+    "attach": CommandEntry(
+        "Attach local standard input, output, and error streams to a service's running container", f"{_C}_output:attach"
+    ),
     "config": CommandEntry(
         "Parse, resolve and render compose file in canonical format", f"{_C}_config:config", ("convert",)
     ),
+    "cp": CommandEntry("Copy files/folders between a service container and the local filesystem", f"{_C}_run:cp"),
     "create": CommandEntry("Create containers for a service", f"{_C}_up:create"),
     "down": CommandEntry("Stop and remove containers, networks", f"{_C}_up:down"),
+    "events": CommandEntry("Receive real time events from containers", f"{_C}_output:events"),
+    "exec": CommandEntry("Execute a command in a running container", f"{_C}_run:exec_"),
+    "kill": CommandEntry("Force stop service containers", f"{_C}_lifecycle:kill"),
+    "logs": CommandEntry("View output from containers", f"{_C}_output:logs"),
+    "pause": CommandEntry("Pause services", f"{_C}_lifecycle:pause"),
+    "port": CommandEntry("Print the public port for a port binding", f"{_C}_run:port"),
     "ps": CommandEntry("List containers", f"{_C}_list:ps"),
+    "restart": CommandEntry("Restart service containers", f"{_C}_lifecycle:restart"),
+    "rm": CommandEntry("Remove stopped service containers", f"{_C}_lifecycle:rm"),
+    "run": CommandEntry("Run a one-off command on a service", f"{_C}_run:run"),
+    "scale": CommandEntry("Scale services", f"{_C}_lifecycle:scale"),
+    "start": CommandEntry("Start services", f"{_C}_lifecycle:start"),
+    "stats": CommandEntry("Display a live stream of container(s) resource usage statistics", f"{_C}_output:stats"),
+    "stop": CommandEntry("Stop services", f"{_C}_lifecycle:stop"),
+    "top": CommandEntry("Display the running processes", f"{_C}_run:top"),
+    "unpause": CommandEntry("Unpause services", f"{_C}_lifecycle:unpause"),
     "up": CommandEntry("Create and start containers", f"{_C}_up:up"),
     "version": CommandEntry("Show the version information", f"{_C}_config:version"),
+    "wait": CommandEntry("Block until containers of all (or specified) services stop", f"{_C}_lifecycle:wait"),
 }

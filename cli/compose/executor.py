@@ -1,7 +1,7 @@
 """Does the steps of a plan over the Engine API and reports their progress."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cli.client import DaemonClient, DaemonError, path_segment
@@ -95,6 +95,11 @@ class Executor:
         """The ids of a service's containers by name."""
         with self._lock:
             return dict(self._containers.get(service, {}))
+
+    def await_conditions(self, conditions: Iterable[tuple[str, str]]) -> None:
+        """Wait until the containers of services have reached conditions."""
+        for service, condition in conditions:
+            self._wait(Step(f"wait {service}", Action.WAIT, service, service=service, condition=condition))
 
     def _do(self, step: Step) -> None:
         match step.action:

@@ -17,7 +17,6 @@ from cli.compose.run_steps import run_steps
 from cli.compose.state import read_containers, read_state
 from cli.compose.steps import Plan
 from compose.nodes import MappingNode, plain
-from compose.project.loader import load_project
 from compose.project.model import Project, ProjectOptions
 from covey.errors import InvalidArgumentError, NotFoundError
 
@@ -40,6 +39,8 @@ class Session:
 
     def load(self, *, profiles: tuple[str, ...] = (), interpolated: bool = True) -> Project:
         """The project of the files."""
+        from compose.project.loader import load_project
+
         flags = self.flags
         return load_project(
             ProjectOptions(

@@ -60,6 +60,10 @@ class Plan:
     steps: tuple[Step, ...] = ()
     notices: tuple[str, ...] = ()
 
+    def runnable(self) -> tuple[Step, ...]:
+        """The steps without conditions on steps that are not in the plan."""
+        return without_missing(self.steps)
+
 
 def in_dependency_order(names: Iterable[str], dependencies: Mapping[str, Iterable[str]]) -> list[str]:
     """Names with each after those that it depends on; otherwise in the given order. Names outside the list are left out."""

@@ -1,0 +1,160 @@
+"""``covey compose`` commands that run programs: run, exec, cp."""
+
+import sys
+from typing import Any
+
+import click
+
+from cli.command import option
+from cli.compose.command import compose_command
+from cli.compose.session import Session
+from covey.errors import InvalidArgumentError
+
+_PROGRAM = {"allow_interspersed_args": False}
+
+
+@compose_command("exec", context_settings=_PROGRAM)
+@click.argument("service")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGS...]")
+@option("-d", "--detach", is_flag=True, help="Detached mode: Run command in the background")
+@option("-e", "--env", multiple=True, metavar="stringArray", help="Set environment variables")
+@option("--index", type=int, default=0, help="Index of the container if service has multiple replicas")
+@option("-T", "--no-tty", is_flag=True, help="Disable pseudo-TTY allocation; there is none without a terminal")
+@option("--privileged", is_flag=True, help="Give extended privileges to the process")
+@option("-u", "--user", default="", help="Run the command as this user")
+@option("-w", "--workdir", default="", help="Path to workdir directory for this command")
+def exec_(*, service: str, command: tuple[str, ...], detach: bool, index: int, no_tty: bool, **flags: Any) -> int:
+    """Execute a command in a running container."""
+    from cli.commands.exec import exec_ as container_exec
+
+    session = Session.current()
+    container = session.container(service, index)
+    if session.dry_run:
+        session.progress.report(f"Container {container.name}", "Exec", " ".join(command))
+        return 0
+    terminal = not no_tty and not detach and sys.stdin.isatty() and sys.stdout.isatty()
+    return int(
+        click.get_current_context().invoke(
+            container_exec,
+            container=container.id,
+            command=command,
+            detach=detach,
+            interactive=not detach,
+            tty=terminal,
+            detach_keys="",
+            env_files=(),
+            **flags,
+        )
+        or 0
+    )
+
+
+@compose_command(context_settings=_PROGRAM)
+@click.argument("service")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARGS...]")
+@option("--build", is_flag=True, help="Build image before starting container")
+@option("--cap-add", multiple=True, help="Add Linux capabilities")
+@option("--cap-drop", multiple=True, help="Drop Linux capabilities")
+@option("-d", "--detach", is_flag=True, help="Run container in background and print container ID")
+@option("--entrypoint", default=None, help="Override the entrypoint of the image")
+@option("-e", "--env", multiple=True, metavar="stringArray", help="Set environment variables")
+@option(
+    "--env-from-file", "env_files", multiple=True, metavar="stringArray", help="Set environment variables from file"
+)
+@option("-i", "--interactive/--no-interactive", default=True, negation=False, help="Keep STDIN open")
+@option("-l", "--label", "labels", multiple=True, metavar="stringArray", help="Add or override a label")
+@option("--name", default="", help="Assign a name to the container")
+@option("--no-deps", is_flag=True, help="Don't start linked services")
+@option("-T", "--no-tty", is_flag=True, help="Disable pseudo-TTY allocation; there is none without a terminal")
+@option("-p", "--publish", multiple=True, metavar="stringArray", help="Publish a container's port(s) to the host")
+@option(
+    "--pull",
+    type=click.Choice(["always", "missing", "never", "policy"]),
+    default="policy",
+    help="Pull image before running",
+)
+@option("-q", "--quiet", is_flag=True, help="Don't print anything to STDOUT")
+@option("--quiet-pull", is_flag=True, help="Pull without printing progress information")
+@option("--remove-orphans", is_flag=True, help="Remove containers for services not in the Compose file")
+@option("--rm", "remove", is_flag=True, help="Automatically remove the container when it exits")
+@option(
+    "-P", "--service-ports", is_flag=True, help="Run command with all service's ports enabled and mapped to the host"
+)
+@option(
+    "--use-aliases", is_flag=True, help="Use the service's network aliases in the networks the container connects to"
+)
+@option("-u", "--user", default=None, help="Run as specified username or uid")
+@option("-v", "--volume", "volumes", multiple=True, metavar="stringArray", help="Bind mount a volume")
+@option("-w", "--workdir", default=None, help="Working directory inside the container")
+def run(service: str, command: tuple[str, ...], **flags: Any) -> int:
+    """Run a one-off command on a service."""
+    from cli.compose.one_off import run_one_off
+
+    return run_one_off(Session.current(), service, command, flags)
+
+
+@compose_command()
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DEST")
+@option("--all", "all_", is_flag=True, help="Include containers created by the run command")
+@option("-a", "--archive", is_flag=True, help="Archive mode (copy all uid/gid information)")
+@option("-L", "--follow-link", is_flag=True, help="Always follow symbol link in SRC_PATH")
+@option("--index", type=int, default=0, help="Index of the container if service has multiple replicas")
+def cp(*, source: str, target: str, all_: bool, archive: bool, follow_link: bool, index: int) -> None:
+    """Copy files/folders between a service container and the local filesystem."""
+    from cli.container.copy import Transfer
+    from cli.container.copy_paths import check_endpoints, parse_endpoint
+
+    session = Session.current()
+    origin, destination = parse_endpoint(source), parse_endpoint(target)
+    check_endpoints(origin, destination)
+    found = session.containers((origin.container or destination.container,), one_off=all_, index=index)
+    if not found:
+        raise InvalidArgumentError(f'no container found for service "{origin.container or destination.container}"')
+    transfer = Transfer(session.daemon, archive=archive, follow_link=follow_link, quiet=True)
+    for item in found[:1] if origin.container or not (all_ or not index) else found:
+        subject = f"{item.name} copy {source} to {target}"
+        session.progress.report(subject, "Copying")
+        if not session.dry_run:
+            if origin.container:
+                transfer.from_container(origin._replace(container=item.id), destination.path)
+            else:
+                transfer.to_container(origin.path, destination._replace(container=item.id))
+        session.progress.report(subject, "Copied")
+
+
+@compose_command()
+@click.argument("service")
+@click.argument("private_port", metavar="PRIVATE_PORT")
+@option("--index", type=int, default=0, help="Index of the container if service has multiple replicas")
+@option("--protocol", type=click.Choice(["tcp", "udp", "sctp"]), default="tcp", help="Protocol of the port")
+def port(service: str, private_port: str, index: int, protocol: str) -> None:
+    """Print the public port for a port binding."""
+    from cli.rows import container as rows
+
+    session = Session.current()
+    item = session.container(service, index)
+    found = session.daemon.get(f"/containers/{item.id}/json")["NetworkSettings"].get("Ports") or {}
+    bindings = found.get(f"{private_port.partition('/')[0]}/{protocol}")
+    if not bindings:
+        raise InvalidArgumentError(f"no port {private_port}/{protocol} for container {item.name}")
+    click.echo(rows.published(bindings)[0])
+
+
+@compose_command()
+@click.argument("services", nargs=-1, metavar="[SERVICES...]")
+def top(services: tuple[str, ...]) -> None:
+    """Display the running processes."""
+    from cli.format.table import align
+
+    session = Session.current()
+    lines: list[str] = []
+    for item in session.containers(services):
+        if item.state != "running":
+            continue
+        found = session.daemon.get(f"/containers/{item.id}/top")
+        if not lines:
+            lines.append("\t".join(("SERVICE", "#", *found["Titles"])))
+        lines += ["\t".join((item.service, str(item.number), *row)) for row in found["Processes"]]
+    if lines:
+        click.echo(align(lines), nl=False)
