@@ -8,6 +8,7 @@ COMPOSE = {
     "attach": CommandEntry(
         "Attach local standard input, output, and error streams to a service's running container", f"{_C}_output:attach"
     ),
+    "build": CommandEntry("Build or rebuild services", f"{_C}_images:build"),
     "config": CommandEntry(
         "Parse, resolve and render compose file in canonical format", f"{_C}_config:config", ("convert",)
     ),
@@ -16,11 +17,15 @@ COMPOSE = {
     "down": CommandEntry("Stop and remove containers, networks", f"{_C}_up:down"),
     "events": CommandEntry("Receive real time events from containers", f"{_C}_output:events"),
     "exec": CommandEntry("Execute a command in a running container", f"{_C}_run:exec_"),
+    "images": CommandEntry("List images used by the created containers", f"{_C}_images:images"),
     "kill": CommandEntry("Force stop service containers", f"{_C}_lifecycle:kill"),
     "logs": CommandEntry("View output from containers", f"{_C}_output:logs"),
+    "ls": CommandEntry("List running compose projects", f"{_C}_images:ls"),
     "pause": CommandEntry("Pause services", f"{_C}_lifecycle:pause"),
     "port": CommandEntry("Print the public port for a port binding", f"{_C}_run:port"),
     "ps": CommandEntry("List containers", f"{_C}_list:ps"),
+    "pull": CommandEntry("Pull service images", f"{_C}_images:pull"),
+    "push": CommandEntry("Push service images", f"{_C}_images:push"),
     "restart": CommandEntry("Restart service containers", f"{_C}_lifecycle:restart"),
     "rm": CommandEntry("Remove stopped service containers", f"{_C}_lifecycle:rm"),
     "run": CommandEntry("Run a one-off command on a service", f"{_C}_run:run"),
@@ -32,5 +37,6 @@ COMPOSE = {
     "unpause": CommandEntry("Unpause services", f"{_C}_lifecycle:unpause"),
     "up": CommandEntry("Create and start containers", f"{_C}_up:up"),
     "version": CommandEntry("Show the version information", f"{_C}_config:version"),
+    "volumes": CommandEntry("List volumes", f"{_C}_images:volumes"),
     "wait": CommandEntry("Block until containers of all (or specified) services stop", f"{_C}_lifecycle:wait"),
 }

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from cli.client import DaemonClient, DaemonError, path_segment
 from cli.compose import labels
+from cli.compose.builds import build_images
 from cli.compose.model import Application, Values
 from cli.compose.session import Session
 from cli.parse.platform import platform_text
 from cli.registry.credentials import CredentialStore
 from cli.registry.reference import parse_reference
-from covey.errors import CoveyError, NotFoundError, UnsupportedError
+from covey.errors import CoveyError, NotFoundError
 from covey.quantities import parse_duration
 
 BUILD, PULL = "build", "pull"
@@ -116,8 +117,7 @@ def prepare_images(
         no_build=bool(flags.get("no_build")),
     )
     pull_all(session, application, [step for step in steps if step.action == PULL])
-    if builds := [step.service for step in steps if step.action == BUILD]:
-        raise UnsupportedError(f"services.{builds[0]}.build: images cannot be built yet: give the service an image")
+    build_images(session, application, [step.service for step in steps if step.action == BUILD], {})
     return bool(steps) and not session.dry_run
 
 

@@ -1,4 +1,4 @@
-"""The real Docker Compose 5 drives a Covey host with all of its commands."""
+"""The real Docker Compose 5 and ``covey compose`` drive a host with all of their commands, by the same tests."""
 
 import json
 from collections.abc import Iterator
@@ -44,17 +44,18 @@ configs: {settings: {content: "from the file"}}
 
 
 class Project:
-    """A project of the real Compose on a host without a cluster."""
+    """A project on a host without a cluster. ``program`` is the client: ``docker`` for the real Compose, or ``covey``."""
 
-    def __init__(self, lab: LabCluster, folder: Path) -> None:
+    def __init__(self, lab: LabCluster, folder: Path, program: str) -> None:
         self.lab, self.folder = lab, folder
+        self.program = [compose_program()] if program == "docker" else [labs.PYTHON_BIN / "covey", "compose"]
         (folder / "compose.yaml").write_text(COMPOSE_FILE)
         (folder / "password.txt").write_text("sesame")
         (folder / "site").mkdir()
         (folder / "site" / "page").write_text("a page")
 
     def compose(self, *arguments: str, check: int | None = 0) -> CommandResult:
-        command = [compose_program(), "--ansi", "never", "--progress", "plain", "--project-name", "real", *arguments]
+        command = [*self.program, "--ansi", "never", "--progress", "plain", "--project-name", "real", *arguments]
         return labs.run(command, check=check, env=self.lab.environment(), cwd=self.folder)
 
     def states(self) -> dict[str, str]:
@@ -73,9 +74,9 @@ def lab(images: Path) -> Iterator[LabCluster]:
         yield found
 
 
-@pytest.fixture
-def project(lab: LabCluster, tmp_path: Path) -> Iterator[Project]:
-    made = Project(lab, tmp_path)
+@pytest.fixture(params=["docker", "covey"])
+def project(lab: LabCluster, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Project]:
+    made = Project(lab, tmp_path, request.param)
     made.compose("up", "--detach", "--wait")
     yield made
     made.compose("--profile", "tools", "down", "--volumes", "--timeout", "0")
@@ -151,3 +152,47 @@ def test_images_are_pulled_and_missing_ones_are_named(project: Project) -> None:
     said = project.compose("pull", "web", check=1).err
     assert "covey-test:1" in said
     assert project.compose("events", "--json", "--since", "1h", "--until", "0s", check=None).code in (0, 1)
+
+
+def test_both_clients_see_and_take_over_each_others_projects(lab: LabCluster, tmp_path: Path) -> None:
+    covey, docker = Project(lab, tmp_path, "covey"), None
+    covey.compose("up", "--detach", "--wait")
+    docker = Project.__new__(Project)
+    docker.lab, docker.folder, docker.program = lab, tmp_path, [compose_program()]
+    assert docker.states() == covey.states() == {"real-db-1": "running", "real-web-1": "running"}
+    docker.compose("stop", "--timeout", "0", "web")
+    covey.compose("start", "web")
+    assert docker.states()["real-web-1"] == "running"
+    docker.compose("down", "--volumes", "--timeout", "0")
+    assert not covey.states()
+
+
+BUILD_FILE = """
+services:
+  app:
+    build:
+      context: ./app
+      args: {WORD: built}
+      target: final
+    image: built-app:1
+    command: cat /word
+"""
+DOCKERFILE = """FROM covey-test:1 AS first
+ARG WORD
+RUN echo "$WORD" > /word
+FROM covey-test:1 AS final
+COPY --from=first /word /word
+"""
+
+
+def test_services_are_built(lab: LabCluster, tmp_path: Path) -> None:
+    project = Project(lab, tmp_path, "covey")
+    (tmp_path / "compose.yaml").write_text(BUILD_FILE)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "Dockerfile").write_text(DOCKERFILE)
+    project.compose("up", "--build", "--detach")
+    project.compose("wait", "app", check=None)
+    assert project.compose("logs", "--no-log-prefix", "app").out.strip() == "built"
+    project.compose("build", "app")
+    assert project.compose("push", check=1).err.count("built-app:1")
+    project.compose("down", "--timeout", "0")

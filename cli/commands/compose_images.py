@@ -1,0 +1,231 @@
+"""``covey compose`` commands about images and projects: build, pull, push, images, ls, volumes."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from cli import options, output
+from cli.client import path_segment
+from cli.command import option
+from cli.compose import labels
+from cli.compose.command import compose_command
+from cli.compose.options import services_argument
+from cli.compose.session import Session
+from cli.format.units import human_size, short_id
+from covey.errors import CoveyError, NotFoundError
+
+_IMAGES = "{{.ContainerName}}\t{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.Size}}"
+_IMAGE_HEADERS = {
+    "ContainerName": "CONTAINER",
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "ID": "IMAGE ID",
+    "Size": "SIZE",
+}
+_PROJECTS = "{{.Name}}\t{{.Status}}\t{{.ConfigFiles}}"
+_PROJECT_HEADERS = {"Name": "NAME", "Status": "STATUS", "ConfigFiles": "CONFIG FILES"}
+_VOLUMES = "{{.Driver}}\t{{.Name}}"
+_VOLUME_HEADERS = {"Driver": "DRIVER", "Name": "VOLUME NAME"}
+
+
+def _named(session: Session, services: tuple[str, ...]) -> list[str]:
+    """The services of a command: those that are named, or all.
+
+    Raises:
+        NotFoundError: an unknown service.
+    """
+    application = session.with_services(services)
+    for name in services:
+        if name not in application.services:
+            raise NotFoundError(f"no such service: {name}")
+    return list(services or application.services)
+
+
+@compose_command()
+@services_argument
+@option("--build-arg", "build_args", multiple=True, metavar="stringArray", help="Set build-time variables for services")
+@option("--no-cache", is_flag=True, help="Do not use cache when building the image")
+@option("--pull", is_flag=True, help="Always attempt to pull a newer version of the image")
+@option("--push", is_flag=True, help="Push service images")
+@option("-q", "--quiet", is_flag=True, help="Suppress the build output")
+def build(
+    *, services: tuple[str, ...], build_args: tuple[str, ...], no_cache: bool, pull: bool, push: bool, quiet: bool
+) -> None:
+    """Build or rebuild services."""
+    from cli.build.parameters import build_arguments
+    from cli.compose.builds import build_images
+    from cli.compose.images import push_image
+
+    session = Session.current()
+    names = [name for name in _named(session, services) if session.application.services[name].get("build")]
+    flags = {
+        "build_args": build_arguments(build_args, os.environ),
+        "no_cache": no_cache,
+        "pull": pull,
+        "quiet": quiet,
+    }
+    build_images(session, session.application, names, flags)
+    for name in names if push else ():
+        push_image(session, labels.image_name(session.application.name, session.application.services[name], name))
+
+
+@compose_command()
+@services_argument
+@option("--ignore-buildable", is_flag=True, help="Ignore images that can be built")
+@option("--ignore-pull-failures", is_flag=True, help="Pull what it can and ignores images with pull failures")
+@option("--include-deps", is_flag=True, help="Also pull services declared as dependencies")
+@option("--policy", type=click.Choice(["missing", "always"]), default="always", help="Apply pull policy")
+@option("-q", "--quiet", is_flag=True, help="Pull without printing progress information")
+def pull(
+    *,
+    services: tuple[str, ...],
+    ignore_buildable: bool,
+    ignore_pull_failures: bool,
+    include_deps: bool,
+    policy: str,
+    quiet: bool,
+) -> None:
+    """Pull service images."""
+    from cli.compose.images import PULL, ImageStep, pull_all
+    from cli.compose.progress import Progress, Style
+
+    session = Session.current()
+    if quiet:
+        session.progress = Progress(Style.QUIET)
+    names = _named(session, services)
+    application = session.application
+    if include_deps:
+        names = _with_dependencies(application.services, names)
+    present = session.state(application).images if policy == "missing" else {}
+    steps: dict[str, ImageStep] = {}
+    for name in names:
+        service = application.services[name]
+        image = labels.image_name(application.name, service, name)
+        buildable = bool(service.get("build")) and (ignore_buildable or not service.get("image"))
+        if buildable or image in present:
+            session.progress.report(f"Image {image}", "Skipped")
+        else:
+            steps.setdefault(image, ImageStep(name, image, PULL))
+    pull_all(session, application, steps.values(), ignore=ignore_pull_failures)
+
+
+def _with_dependencies(services: Mapping[str, Any], names: list[str]) -> list[str]:
+    """The services and all that they depend on."""
+    found: dict[str, None] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in found and name in services:
+            found[name] = None
+            waiting += services[name].get("depends_on") or {}
+    return list(found)
+
+
+@compose_command()
+@services_argument
+@option("--ignore-push-failures", is_flag=True, help="Push what it can and ignores images with push failures")
+@option("--include-deps", is_flag=True, help="Also push images of services declared as dependencies")
+@option("-q", "--quiet", is_flag=True, help="Push without printing progress information")
+def push(*, services: tuple[str, ...], ignore_push_failures: bool, include_deps: bool, quiet: bool) -> None:
+    """Push service images."""
+    from cli.compose.images import push_image
+    from cli.compose.progress import Progress, Style
+
+    session = Session.current()
+    if quiet:
+        session.progress = Progress(Style.QUIET)
+    names = _named(session, services)
+    application = session.application
+    for name in _with_dependencies(application.services, names) if include_deps else names:
+        service = application.services[name]
+        if not service.get("build") or not service.get("image"):
+            session.progress.report(name, "Skipped")
+            continue
+        try:
+            push_image(session, labels.image_name(application.name, service, name))
+        except CoveyError:
+            if not ignore_push_failures:
+                raise
+
+
+@compose_command()
+@services_argument
+@options.format_option
+@options.quiet_option("IDs")
+def images(*, services: tuple[str, ...], form: str, quiet: bool) -> None:
+    """List images used by the created containers."""
+    session = Session.current()
+    rows: list[dict[str, Any]] = []
+    for container in session.containers(services, one_off=True):
+        inspected = session.daemon.get(f"/containers/{container.id}/json")
+        image = session.daemon.get(f"/images/{path_segment(inspected['Image'])}/json")
+        name = str(inspected["Config"]["Image"])
+        repository, _, tag = name.partition("@")[0].rpartition(":")
+        row = {
+            "ContainerName": container.name,
+            "Repository": repository or name,
+            "Tag": tag if repository else "latest",
+        }
+        rows.append({**row, "ID": short_id(image["Id"]), "Size": human_size(image["Size"])})
+    if quiet:
+        click.echo("".join(f"{identity}\n" for identity in dict.fromkeys(row["ID"] for row in rows)), nl=False)
+        return
+    output.print_rows(rows, _IMAGE_HEADERS, _IMAGES, form)
+
+
+@compose_command()
+@option("-a", "--all", "all_", is_flag=True, help="Show all stopped Compose projects")
+@options.format_option
+@option("--filter", "filters", multiple=True, metavar="filter", help="Filter output based on conditions provided")
+@options.quiet_option("project names")
+def ls(*, all_: bool, form: str, filters: tuple[str, ...], quiet: bool) -> None:
+    """List running compose projects."""
+    names = options.parse_filters(filters).get("name", [])
+    query = {"all": all_, "filters": {"label": [labels.PROJECT]}}
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for item in Session.current().daemon.get("/containers/json", query):
+        if item["Labels"].get(labels.ONE_OFF) != "True":
+            found.setdefault(item["Labels"][labels.PROJECT], []).append(item)
+    rows = [
+        {"Name": name, "Status": _states(items), "ConfigFiles": items[0]["Labels"].get(labels.CONFIG_FILES, "")}
+        for name, items in sorted(found.items())
+        if not names or name in names
+    ]
+    if quiet:
+        click.echo("".join(f"{row['Name']}\n" for row in rows), nl=False)
+        return
+    output.print_rows(rows, _PROJECT_HEADERS, _PROJECTS, form)
+
+
+def _states(items: list[Mapping[str, Any]]) -> str:
+    """``exited(1), running(2)``."""
+    states = [str(item["State"]) for item in items]
+    return ", ".join(f"{state}({states.count(state)})" for state in sorted(set(states)))
+
+
+@compose_command()
+@services_argument
+@options.format_option
+@options.quiet_option("volume names")
+def volumes(*, services: tuple[str, ...], form: str, quiet: bool) -> None:
+    """List volumes."""
+    session = Session.current()
+    application = session.known
+    used = {
+        item["source"]
+        for name in services
+        for item in (application.services.get(name) or {}).get("volumes") or ()
+        if item["type"] == "volume" and item.get("source")
+    }
+    found = session.daemon.get("/volumes", {"filters": labels.project_filter(application.name)})["Volumes"] or []
+    rows = [
+        {"Driver": item["Driver"], "Name": item["Name"]}
+        for item in found
+        if not services or (item.get("Labels") or {}).get(labels.VOLUME) in used
+    ]
+    if quiet:
+        click.echo("".join(f"{row['Name']}\n" for row in rows), nl=False)
+        return
+    output.print_rows(rows, _VOLUME_HEADERS, _VOLUMES, form)
