@@ -108,8 +108,10 @@ def plan_changes(
         changes[interface_key(overlay.id, container_id)] = (
             None if attachment is None else _interface_fragment(overlay, container_id, attachment)
         )
-    local = {attachment.ip for attachment in attached.values()} if delta.addresses else set()
-    for address in delta.addresses:
+    # A remote endpoint's fragment names the tunnel's id, which is part of the configuration.
+    addresses = state.addresses(overlay.id) | delta.addresses if delta.configuration else delta.addresses
+    local = {attachment.ip for attachment in attached.values()} if addresses else set()
+    for address in addresses:
         endpoint = None if address in local else state.owner(overlay.id, address)
         changes[f"{prefix}/address/{address}"] = (
             overlays.remote_endpoint(overlay, _remote(endpoint))

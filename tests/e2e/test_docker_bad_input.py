@@ -140,7 +140,7 @@ BAD_REQUESTS: list[tuple[str, str, Any, int, str]] = [
         400,
         "covey.mesh.snat must be true or false",
     ),
-    ("POST /build", "", None, 501, "building images"),
+    ("POST /build", "", None, 400, "invalid tar header"),
     ("GET /nothing/at/all", "", None, 404, "page not found"),
     ("PUT /services/create", "a method that is none", None, 404, "page not found"),
     ("GET /services?filters=nonsense", "filters that are none", None, 400, "filter"),

@@ -146,13 +146,16 @@ async def test_plaintext_for_an_encrypted_network_is_dropped_and_counted(tmp_pat
                 lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5))
             )
             listening[name].setblocking(False)
+        to = (net.hosts[0].address, 4789)
         with net.switch.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as attacker:
-            to = (net.hosts[0].address, 4789)
             for _ in range(3):
                 attacker.sendto(vxlan_frame(VNI, ethernet), to)
+        await net.run_task(net.hosts[1], 6, network="plain")
+        await net.apply()
+        with net.hosts[1].namespace.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as member:
 
             def reaches_the_plain_network() -> bool:
-                attacker.sendto(vxlan_frame(VNI + 1, bytes.fromhex("02420a000205") + ethernet[6:]), to)
+                member.sendto(vxlan_frame(VNI + 1, bytes.fromhex("02420a000205") + ethernet[6:]), to)
                 return SECRET in captured(listening["plain"])
 
             await eventually(reaches_the_plain_network)
