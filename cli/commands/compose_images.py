@@ -1,5 +1,6 @@
 """``covey compose`` commands about images and projects: build, pull, push, images, ls, volumes."""
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -172,7 +173,7 @@ def images(*, services: tuple[str, ...], form: str, quiet: bool) -> None:
     if quiet:
         click.echo("".join(f"{identity}\n" for identity in dict.fromkeys(row["ID"] for row in rows)), nl=False)
         return
-    output.print_rows(rows, _IMAGE_HEADERS, _IMAGES, form)
+    _print(rows, _IMAGE_HEADERS, _IMAGES, form)
 
 
 @compose_command()
@@ -196,7 +197,15 @@ def ls(*, all_: bool, form: str, filters: tuple[str, ...], quiet: bool) -> None:
     if quiet:
         click.echo("".join(f"{row['Name']}\n" for row in rows), nl=False)
         return
-    output.print_rows(rows, _PROJECT_HEADERS, _PROJECTS, form)
+    _print(rows, _PROJECT_HEADERS, _PROJECTS, form)
+
+
+def _print(rows: list[dict[str, Any]], headers: Mapping[str, str], table: str, form: str) -> None:
+    """Print rows; as JSON they are one list, as Docker Compose prints them."""
+    if form == "json":
+        click.echo(json.dumps(rows))
+    else:
+        output.print_rows(rows, headers, table, form)
 
 
 def _states(items: list[Mapping[str, Any]]) -> str:

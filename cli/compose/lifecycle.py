@@ -5,6 +5,8 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_jobs
 from typing import Any
 
+import click
+
 from cli.compose.down_plan import DownOptions, container_steps, dependencies_of, plan_down
 from cli.compose.executor import Executor
 from cli.compose.lifecycle_plan import action_steps, restarted_services
@@ -91,7 +93,7 @@ def wait_for_exit(session: Session, services: tuple[str, ...], *, first: bool) -
     def code(item: ExistingContainer) -> int:
         answer = session.daemon.call("POST", f"/containers/{item.id}/wait", {"condition": "not-running"}, patient=True)
         result = int(answer["StatusCode"])
-        session.progress.notice(f'container "{item.name}" exited with status code {result}')
+        click.echo(f'container "{item.id}" exited with status code {result}')
         return result
 
     pool = ThreadPoolExecutor(min(len(found), _MAX_PARALLEL))
