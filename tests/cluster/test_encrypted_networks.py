@@ -88,11 +88,12 @@ def test_inspection_says_what_encrypts_on_each_node(lab: LabCluster, tasks: list
 
 def test_a_crash_of_the_daemon_loses_no_packet(lab: LabCluster, tasks: list[dict[str, Any]]) -> None:
     one, other = tasks[0], tasks[1]
-    host = lab.host_of(other)
+    host, pinging_host = lab.host_of(other), lab.host_of(one)  # before the crash: the crashed host may be the one that is asked
     pings: list[str] = []
 
     def ping() -> None:
-        said = lab.execute(one, "ping", "-c", "60", "-i", "0.1", "-W", "2", address_of(other), check=None).out
+        command = ("ping", "-c", "60", "-i", "0.1", "-W", "2", address_of(other))
+        said = lab.execute(one, *command, check=None, on=pinging_host).out
         pings.append(said)
 
     pinging = threading.Thread(target=ping)
