@@ -88,7 +88,10 @@ def test_inspection_says_what_encrypts_on_each_node(lab: LabCluster, tasks: list
 
 def test_a_crash_of_the_daemon_loses_no_packet(lab: LabCluster, tasks: list[dict[str, Any]]) -> None:
     one, other = tasks[0], tasks[1]
-    host, pinging_host = lab.host_of(other), lab.host_of(one)  # before the crash: the crashed host may be the one that is asked
+    host, pinging_host = (
+        lab.host_of(other),
+        lab.host_of(one),
+    )  # before the crash: the crashed host may be the one that is asked
     pings: list[str] = []
 
     def ping() -> None:
