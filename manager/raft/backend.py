@@ -12,7 +12,7 @@ import contextlib
 import errno
 import logging
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +107,9 @@ class RaftBackend:
             member = next((m for m in node.members() if m.raft_id == own.raft_id), None)
             if member is not None and member.addr == self._config.addr:
                 return
-            leader_id = node.leadership.leader_id
-            others = [m.addr for m in node.members() if m.raft_id != own.raft_id]
-            others.sort(key=lambda addr: addr != next((m.addr for m in node.members() if m.raft_id == leader_id), ""))
+            others = announcement_targets(
+                node.members(), own.raft_id, node.leadership.leader_id, self._config.join_addrs, self._config.addr
+            )
             try:
                 if node.leadership.is_leader:
                     await node.add_member(own.node_id, self._config.addr, own.raft_id)
@@ -142,6 +142,18 @@ class RaftBackend:
                     keep_old_snapshots=cluster.spec.raft.keep_old_snapshots,
                 )
             await asyncio.sleep(_TUNE_SECONDS)
+
+
+def announcement_targets(
+    members: Sequence[Member], own_raft_id: int, leader_id: int, join_addrs: Sequence[str], own_addr: str
+) -> list[str]:
+    """The addresses to which a manager announces its own, each once, the likely ones first. Pure.
+
+    The addresses that it was given to join go before those of the membership: after all managers have moved, only they may be right.
+    """
+    leader = [member.addr for member in members if member.raft_id == leader_id]
+    others = [member.addr for member in members if member.raft_id != own_raft_id]
+    return [addr for addr in dict.fromkeys((*join_addrs, *leader, *others)) if addr != own_addr]
 
 
 def _require_free_space(folder: Path) -> None:
