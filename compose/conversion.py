@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from compose.nodes import ListNode, MappingNode, Node, child_path, is_null, plain
+from compose.nodes import ListNode, MappingNode, Node, child_path, is_null, node_of, plain
 from compose.schema import Field, Kind, ListOf, OneOf, Table
 
 Form = Callable[[Node, str], Node]
@@ -33,6 +33,28 @@ class TableConverter:
             if known.keep_empty or plain(converted) not in _EMPTY:
                 items[key] = converted
         return node.with_items(items | (extensions(node) if self._keep_extensions else {}))
+
+    def named_tables(self, node: Node, path: str, table: Table) -> MappingNode:
+        """A mapping of sections by name, from a mapping or a list of names; a section without content is null."""
+        if isinstance(node, ListNode):
+            return MappingNode({str(plain(item)): node_of(None, item.location) for item in node.items}, node.location)
+        mapping = as_mapping(node)
+        return mapping.with_items(
+            {
+                key: self.table(item, child_path(path, key), table) if isinstance(item, MappingNode) else item
+                for key, item in mapping.items.items()
+            }
+        )
+
+    def listed_tables(self, node: Node, path: str, table: Table, short: Form) -> ListNode:
+        """A list of sections; ``short`` is the long form of an entry that is not a section."""
+        items = [
+            self.table(item, child_path(path, index), table)
+            if isinstance(item, MappingNode)
+            else short(item, child_path(path, index))
+            for index, item in enumerate(list_items(node))
+        ]
+        return ListNode(tuple(items), node.location)
 
     def value(self, node: Node, path: str, known: Field) -> Node:
         return self._forms[known.form](node, path) if known.form else self.nested(node, path, known.kind)
@@ -70,3 +92,8 @@ def as_mapping(node: Node) -> MappingNode:
     """A validated mapping."""
     assert isinstance(node, MappingNode)  # noqa: S101 — validated
     return node
+
+
+def named_source(node: Node, _: str) -> Node:
+    """The long form of a reference by name."""
+    return node_of({"source": plain(node)}, node.location)

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from cli.build.ignore import IgnorePatterns
+from cli.tar_content import file_content
 from covey.errors import InvalidArgumentError
 
-READ_BYTES = 1 << 20
 IGNORE_FILE = ".dockerignore"
 OUTSIDE_NAME = ".dockerfile.covey"
 """Name in the context of a Dockerfile that is not in the folder."""
@@ -62,7 +62,7 @@ def pack(plan: ContextPlan) -> Iterator[bytes]:
             entry.uname = entry.gname = ""
             yield entry.tobuf(tarfile.PAX_FORMAT)
             if entry.isreg():
-                yield from _content(path, entry.size)
+                yield from file_content(path, entry.size)
     if plan.text is not None:
         entry = tarfile.TarInfo(plan.dockerfile)
         entry.size = len(plan.text)
@@ -111,18 +111,3 @@ def _walk(plan: ContextPlan, kept: set[str]) -> Iterator[tuple[Path, str]]:
             except OSError as error:
                 raise InvalidArgumentError(f"cannot read {path}: {error.strerror}") from error
             pending += [f"{name}/{each}" if name else each for each in inside]
-
-
-def _content(path: Path, size: int) -> Iterator[bytes]:
-    left = size
-    try:
-        with path.open("rb") as opened:
-            while left:
-                data = opened.read(min(left, READ_BYTES))
-                if not data:
-                    raise InvalidArgumentError(f"{path} became shorter while it was read")
-                left -= len(data)
-                yield data
-    except OSError as error:
-        raise InvalidArgumentError(f"cannot read {path}: {error.strerror}") from error
-    yield bytes(-size % tarfile.BLOCKSIZE)

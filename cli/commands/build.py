@@ -18,6 +18,7 @@ from cli.parse import container_values
 from cli.parse.key_values import parse_key_values
 from cli.parse.param_types import BYTES
 from cli.registry.credentials import CredentialStore, encode
+from cli.tar_content import READ_BYTES
 from cli.terminal.transfer_output import show_messages
 from covey.errors import InvalidArgumentError
 from covey.quantities import parse_bytes
@@ -183,7 +184,7 @@ def _stdin_context(dockerfile: str) -> tuple[str, Iterator[bytes], str]:
     source: BinaryIO = sys.stdin.buffer
     head = source.read(_HEAD_BYTES)
     if context.is_archive(head):
-        return dockerfile, itertools.chain([head], iter(lambda: source.read(context.READ_BYTES), b"")), ""
+        return dockerfile, itertools.chain([head], iter(lambda: source.read(READ_BYTES), b"")), ""
     return "", iter([context.single_file("Dockerfile", head + source.read())]), ""
 
 

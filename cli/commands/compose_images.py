@@ -90,11 +90,8 @@ def pull(
 ) -> None:
     """Pull service images."""
     from cli.compose.images import PULL, ImageStep, pull_all
-    from cli.compose.progress import Progress, Style
 
     session = Session.current()
-    if quiet:
-        session.progress = Progress(Style.QUIET)
     names = _named(session, services)
     application = session.application
     if include_deps:
@@ -109,7 +106,7 @@ def pull(
             session.progress.report(f"Image {image}", "Skipped")
         else:
             steps.setdefault(image, ImageStep(name, image, PULL))
-    pull_all(session, application, steps.values(), ignore=ignore_pull_failures)
+    pull_all(session, application, steps.values(), ignore=ignore_pull_failures, quiet=quiet)
 
 
 def _with_dependencies(services: Mapping[str, Any], names: list[str]) -> list[str]:

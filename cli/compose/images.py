@@ -10,6 +10,7 @@ from cli.client import DaemonClient, DaemonError, path_segment
 from cli.compose import labels
 from cli.compose.builds import build_images
 from cli.compose.model import Application, Values
+from cli.compose.progress import Progress, Style
 from cli.compose.session import Session
 from cli.parse.platform import platform_text
 from cli.registry.credentials import CredentialStore
@@ -116,13 +117,21 @@ def prepare_images(
         build=bool(flags.get("build")),
         no_build=bool(flags.get("no_build")),
     )
-    pull_all(session, application, [step for step in steps if step.action == PULL])
+    pulls = [step for step in steps if step.action == PULL]
+    pull_all(session, application, pulls, quiet=bool(flags.get("quiet_pull")))
     build_images(session, application, [step.service for step in steps if step.action == BUILD], {})
     return bool(steps) and not session.dry_run
 
 
-def pull_all(session: Session, application: Application, steps: Iterable[ImageStep], *, ignore: bool = False) -> None:
-    """Pull images, several at a time. ``ignore`` goes on after a failure.
+def pull_all(
+    session: Session,
+    application: Application,
+    steps: Iterable[ImageStep],
+    *,
+    ignore: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Pull images, several at a time. ``ignore`` goes on after a failure, ``quiet`` shows no progress.
 
     Raises:
         CoveyError: the first failure.
@@ -131,7 +140,10 @@ def pull_all(session: Session, application: Application, steps: Iterable[ImageSt
     if not listed:
         return
     with ThreadPoolExecutor(session.parallel if session.parallel > 0 else MAX_PARALLEL) as pool:
-        jobs = [pool.submit(_pull, session, application.services[step.service], step.image) for step in listed]
+        progress = Progress(Style.QUIET) if quiet else session.progress
+        jobs = [
+            pool.submit(_pull, session, progress, application.services[step.service], step.image) for step in listed
+        ]
     failures = [error for job in jobs if isinstance(error := job.exception(), CoveyError)]
     for job in jobs:
         if job.exception() is not None and not isinstance(job.exception(), CoveyError):
@@ -140,9 +152,9 @@ def pull_all(session: Session, application: Application, steps: Iterable[ImageSt
         raise failures[0]
 
 
-def _pull(session: Session, service: Values, image: str) -> None:
+def _pull(session: Session, progress: Progress, service: Values, image: str) -> None:
     subject = f"Image {image}"
-    session.progress.report(subject, "Pulling")
+    progress.report(subject, "Pulling")
     if not session.dry_run:
         try:
             reference = parse_reference(image)
@@ -155,9 +167,9 @@ def _pull(session: Session, service: Values, image: str) -> None:
             for _ in session.daemon.lines("POST", "/images/create", query, headers=headers):
                 pass
         except CoveyError as error:
-            session.progress.report(subject, "Error", error.message)
+            progress.report(subject, "Error", error.message)
             raise
-    session.progress.report(subject, "Pulled")
+    progress.report(subject, "Pulled")
 
 
 def push_image(session: Session, image: str) -> None:

@@ -7,9 +7,9 @@ import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cli.tar_content import file_content
 from covey.errors import InvalidArgumentError
 
-READ_BYTES = 1 << 20
 BLOCK = tarfile.BLOCKSIZE
 END = b"\0" * (2 * BLOCK)
 
@@ -31,7 +31,7 @@ def pack(path: str, base: str, rename: Callable[[str], str], *, follow_link: boo
                 raise InvalidArgumentError(f"cannot read {file}: {error.strerror}") from error
             yield info.tobuf(tarfile.PAX_FORMAT)
             if info.isreg():
-                yield from _content(file, info.size)
+                yield from file_content(file, info.size)
     yield END
 
 
@@ -47,18 +47,3 @@ def _walk(top: Path, base: str) -> Iterator[tuple[Path, str]]:
             except OSError as error:
                 raise InvalidArgumentError(f"cannot read {file}: {error.strerror}") from error
             pending += [(file / entry, f"{name}/{entry}") for entry in inside]
-
-
-def _content(file: Path, size: int) -> Iterator[bytes]:
-    left = size
-    try:
-        with file.open("rb") as opened:
-            while left:
-                data = opened.read(min(left, READ_BYTES))
-                if not data:
-                    raise InvalidArgumentError(f"{file} became shorter while it was copied")
-                left -= len(data)
-                yield data
-    except OSError as error:
-        raise InvalidArgumentError(f"cannot read {file}: {error.strerror}") from error
-    yield b"\0" * (-size % BLOCK)

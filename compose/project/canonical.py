@@ -1,6 +1,6 @@
 """Sections of a Compose file in canonical form: long forms, typed values, absolute paths. Pure."""
 
-from compose.conversion import TableConverter, as_mapping, extensions, list_items
+from compose.conversion import TableConverter, as_mapping, extensions, list_items, named_source
 from compose.errors import ComposeFileError
 from compose.nodes import ListNode, MappingNode, Node, ScalarNode, child_path, is_null, node_of, plain
 from compose.project import format as project_format
@@ -166,26 +166,12 @@ class CanonicalProject:
         return volume.with_items(items)
 
     def _attachments(self, node: Node, path: str) -> Node:
-        if isinstance(node, ListNode):
-            return MappingNode({str(plain(item)): node_of(None, item.location) for item in node.items}, node.location)
-        mapping = as_mapping(node)
-        return mapping.with_items(
-            {
-                key: self._tables.table(item, child_path(path, key), project_format.ATTACHMENT)
-                if isinstance(item, MappingNode)
-                else item
-                for key, item in mapping.items.items()
-            }
-        )
+        return self._tables.named_tables(node, path, project_format.ATTACHMENT)
 
     def _references(self, node: Node, path: str) -> Node:
-        items = [
-            self._tables.table(item, child_path(path, index), project_format.FILE_REFERENCE)
-            if isinstance(item, MappingNode)
-            else node_of({"source": plain(item)}, item.location)
-            for index, item in enumerate(list_items(node))
-        ]
-        return distinct_entries(path.rpartition(".")[2], ListNode(tuple(items), node.location))
+        return distinct_entries(
+            path.rpartition(".")[2], self._tables.listed_tables(node, path, project_format.FILE_REFERENCE, named_source)
+        )
 
     def _env_files(self, node: Node, path: str) -> Node:
         """Mappings with an absolute path, and whether the file is required."""

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from compose.conversion import TableConverter, as_mapping, extensions, list_items, without_extensions
+from compose.conversion import TableConverter, as_mapping, extensions, list_items, named_source, without_extensions
 from compose.errors import ComposeFileError
 from compose.nodes import ListNode, MappingNode, Node, ScalarNode, child_path, is_null, node_of, plain
 from compose.schema import Table
@@ -138,26 +138,10 @@ class CanonicalStack:
         return volume.with_items({**volume.items, "source": node_of(path, source.location)})
 
     def _attachments(self, node: Node, path: str) -> Node:
-        if isinstance(node, ListNode):
-            return MappingNode({str(plain(item)): node_of(None, item.location) for item in node.items}, node.location)
-        mapping = as_mapping(node)
-        return mapping.with_items(
-            {
-                key: self._tables.table(item, child_path(path, key), stack_format.ATTACHMENT)
-                if isinstance(item, MappingNode)
-                else item
-                for key, item in mapping.items.items()
-            }
-        )
+        return self._tables.named_tables(node, path, stack_format.ATTACHMENT)
 
     def _references(self, node: Node, path: str) -> Node:
-        items = [
-            self._tables.table(item, child_path(path, index), stack_format.FILE_REFERENCE)
-            if isinstance(item, MappingNode)
-            else node_of({"source": plain(item)}, item.location)
-            for index, item in enumerate(list_items(node))
-        ]
-        return ListNode(tuple(items), node.location)
+        return self._tables.listed_tables(node, path, stack_format.FILE_REFERENCE, named_source)
 
     def _named(self, node: Node, word: str, key: str, table: Table) -> MappingNode:
         """A network, volume, secret or config; an external one has its name, and ``external`` is true or left out."""

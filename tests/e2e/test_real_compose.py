@@ -157,11 +157,14 @@ def test_images_are_pulled_and_missing_ones_are_named(project: Project) -> None:
 
 
 def test_both_clients_see_and_take_over_each_others_projects(lab: LabCluster, tmp_path: Path) -> None:
-    covey, docker = Project(lab, tmp_path, "covey"), None
+    covey = Project(lab, tmp_path, "covey")
     covey.compose("up", "--detach", "--wait")
     docker = Project.__new__(Project)
     docker.lab, docker.folder, docker.program = lab, tmp_path, [compose_program()]
     assert docker.states() == covey.states() == {"real-db-1": "running", "real-web-1": "running"}
+    started = covey.inspect("real-web-1")["State"]["StartedAt"]
+    docker.compose("up", "--detach")
+    assert covey.inspect("real-web-1")["State"]["StartedAt"] == started
     docker.compose("stop", "--timeout", "0", "web")
     covey.compose("start", "web")
     assert docker.states()["real-web-1"] == "running"

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from cli.compose.config_hash import service_hash
 from compose.errors import ComposeFileError
+from compose.nodes import plain
 from compose.project.files import ProjectFiles
 from compose.project.loader import load_project
 from compose.project.model import ProjectOptions
@@ -120,3 +122,20 @@ def test_two_files_are_merged_as_by_compose(first: str, second: str, directory: 
 @pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_file_has_the_values_that_compose_gives_it(path: Path) -> None:
     compare([path])
+
+
+# Sections without a key that means something: Compose hashes that they are there.
+EMPTY = ("deploy: {}", "healthcheck: {test: []}", 'volumes: ["a"]')
+
+
+@pytest.mark.parametrize("body", [body for body in BODIES if "x-a" not in body and body not in EMPTY])
+def test_an_unchanged_service_is_recognised_across_both_clients(body: str, directory: Path) -> None:
+    files = written(directory, service(body))
+    named = [part for file in files for part in ("-f", str(file))]
+    command = [str(compose_program()), *named, "config", "--hash", "a"]
+    run = subprocess.run(command, env=ENVIRONMENT, cwd=directory, capture_output=True, text=True, check=False)
+    if run.returncode:
+        return
+    options = ProjectOptions(files=(str(files[0]),), environment=ENVIRONMENT)
+    content = plain(load_project(options, ProjectFiles(directory)).content)
+    assert run.stdout.split() == ["a", service_hash(content["services"]["a"])]
