@@ -4,6 +4,7 @@ Invariant: everything on the stream is bounded and has a deadline. Any failure e
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -52,6 +53,7 @@ class SessionStream:
         self._assembler = AssignmentAssembler()
         self._updates: asyncio.Queue[AssignmentUpdate] = asyncio.Queue(MAX_QUEUED_UPDATES)
         self._period_seconds = _DEFAULT_PERIOD_SECONDS
+        self._period_changed = asyncio.Event()
         self._sequence = 0
         self._fetches = 0
         self._acknowledged = asyncio.Event()
@@ -94,6 +96,7 @@ class SessionStream:
     def _handle_state(self, state: dispatcher_pb2.SessionState) -> None:
         if state.heartbeat_period_ns > 0:
             self._period_seconds = state.heartbeat_period_ns / SECOND
+            self._period_changed.set()
         self._on_state(state)
 
     async def _receive(self, publisher: LogPublisher, group: asyncio.TaskGroup) -> None:
@@ -131,7 +134,10 @@ class SessionStream:
     async def _send_heartbeats(self) -> None:
         while True:
             await self._write(dispatcher_pb2.AgentMessage(heartbeat=dispatcher_pb2.Heartbeat()))
-            await asyncio.sleep(self._period_seconds)
+            self._period_changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._period_seconds):
+                    await self._period_changed.wait()
 
     async def _send_descriptions(self) -> None:
         while True:

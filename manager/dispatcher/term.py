@@ -129,7 +129,8 @@ class DispatcherTerm:
 
     def record_heartbeat(self, node_id: str) -> None:
         """Records that a message of the node arrived."""
-        self._heartbeats.record_heartbeat(node_id, self._clock())
+        period_ns = self._store.view().cluster.spec.heartbeat_period_ns
+        self._heartbeats.record_heartbeat(node_id, self._clock(), period_ns)
 
     async def update_description(self, node_id: str, description: NodeDescription) -> None:
         """Stores the description that a node sent within its session."""

@@ -17,17 +17,19 @@ STALL_THRESHOLD_NS = 3 * CHECK_INTERVAL_NS
 class HeartbeatTracker:
     """All times are in nanoseconds. ``leading_since_ns`` counts as the last heartbeat of nodes not heard of yet."""
 
-    __slots__ = ("_disconnected", "_last_check_ns", "_last_heartbeat", "leading_since_ns")
+    __slots__ = ("_disconnected", "_last_check_ns", "_last_heartbeat", "_periods", "leading_since_ns")
 
     def __init__(self, leading_since_ns: int) -> None:
         self.leading_since_ns = leading_since_ns
         self._last_heartbeat: dict[str, int] = {}
         self._disconnected: dict[str, int] = {}
+        self._periods: dict[str, int] = {}
         self._last_check_ns = 0
 
-    def record_heartbeat(self, node_id: str, now_ns: int) -> None:
-        """Records a heartbeat, any other message, or the beginning of a session."""
+    def record_heartbeat(self, node_id: str, now_ns: int, period_ns: int = 0) -> None:
+        """Records a heartbeat, any other message, or the beginning of a session, and the period that applied then."""
         self._last_heartbeat[node_id] = now_ns
+        self._periods[node_id] = period_ns
         self._disconnected.pop(node_id, None)
 
     def record_disconnect(self, node_id: str, now_ns: int) -> None:
@@ -54,6 +56,7 @@ class HeartbeatTracker:
     def forget(self, node_id: str) -> None:
         """Forgets a node that was removed."""
         self._last_heartbeat.pop(node_id, None)
+        self._periods.pop(node_id, None)
         self._disconnected.pop(node_id, None)
 
     def has_heartbeat(self, node_id: str) -> bool:
@@ -63,6 +66,10 @@ class HeartbeatTracker:
     def last_heartbeat_ns(self, node_id: str) -> int:
         """Time of the last heartbeat; ``leading_since_ns`` for a node not heard of yet."""
         return self._last_heartbeat.get(node_id, self.leading_since_ns)
+
+    def period_ns(self, node_id: str) -> int:
+        """The period that applied when the node was last heard of; 0 if unknown."""
+        return self._periods.get(node_id, 0)
 
     def disconnected_since_ns(self, node_id: str) -> int:
         """When the node's stream ended; 0 while it is connected, or if it never was under this leader."""

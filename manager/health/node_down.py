@@ -30,7 +30,11 @@ def plan_node_states(view: View, heartbeats: HeartbeatTracker, now_ns: int) -> P
 
 
 def judge_node(node: Node, heartbeats: HeartbeatTracker, period_ns: int, now_ns: int) -> tuple[NodeState, str, int]:
-    """State and message of a node that is not DOWN, and when to judge it again (0 for never)."""
+    """State and message of a node that is not DOWN, and when to judge it again (0 for never).
+
+    A shorter period applies to a node once it has been heard of under it: until then the node may not know of it.
+    """
+    period_ns = max(period_ns, heartbeats.period_ns(node.id))
     heartbeat_due_ns = heartbeats.last_heartbeat_ns(node.id) + HEARTBEAT_TIMEOUT_PERIODS * period_ns
     if now_ns >= heartbeat_due_ns:
         return NodeState.DOWN, f"heartbeat failure: no heartbeat for {HEARTBEAT_TIMEOUT_PERIODS} periods", 0

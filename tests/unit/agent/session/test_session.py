@@ -39,10 +39,10 @@ class Stream:
         self.statuses: asyncio.Queue[dispatcher_pb2.StatusBatch] = asyncio.Queue()
         self.descriptions: asyncio.Queue[Any] = asyncio.Queue()
 
-    async def open(self, *managers: str) -> None:
+    async def open(self, *managers: str, period_ns: int = PERIOD_NS) -> None:
         """Reads hello and accepts the session."""
         self.hello = (await self._context.read()).hello
-        state = dispatcher_pb2.SessionState(session_id="s", heartbeat_period_ns=PERIOD_NS)
+        state = dispatcher_pb2.SessionState(session_id="s", heartbeat_period_ns=period_ns)
         for addr in managers:
             state.managers.add(node_id=addr, addr=addr)
         await self.send(session=state)
@@ -179,6 +179,19 @@ async def test_a_session_says_hello_sends_heartbeats_and_counts_as_connected(fol
         assert stream.hello.description.tls.trust_root == b"root"
         for _ in range(3):
             await stream.heartbeats.get()
+
+
+async def test_a_shorter_heartbeat_period_is_followed_at_once(folder: Path) -> None:
+    async def accept_slow(stream: Stream) -> None:
+        await stream.open(period_ns=3_600_000_000_000)
+        await stream.serve()
+
+    manager = Manager(folder, "m", accept_slow)
+    async with running(manager):
+        stream = await manager.streams.get()
+        await asyncio.wait_for(stream.heartbeats.get(), 5)  # the next one is an hour away
+        await stream.send(session=dispatcher_pb2.SessionState(session_id="s", heartbeat_period_ns=PERIOD_NS))
+        await asyncio.wait_for(stream.heartbeats.get(), 5)
 
 
 async def test_a_changed_description_is_sent_within_the_session(folder: Path) -> None:

@@ -30,6 +30,14 @@ def test_a_node_with_heartbeats_stays_ready() -> None:
     assert (plan.steps, plan.wake_at_ns) == ((), NOW + 3 * SECOND)
 
 
+def test_a_shorter_period_applies_to_a_node_once_it_was_heard_of_under_it() -> None:
+    heartbeats = HeartbeatTracker(NOW)
+    heartbeats.record_heartbeat("n1", NOW, 10 * SECOND)
+    assert not plan_node_states(view_of(node("n1")), heartbeats, NOW + 9 * SECOND).steps  # the period is 1 s now
+    heartbeats.record_heartbeat("n1", NOW + 9 * SECOND, SECOND)
+    assert status_after(view_of(node("n1")), heartbeats, NOW + 12 * SECOND).state is NodeState.DOWN
+
+
 def test_a_node_without_heartbeats_for_three_periods_is_down() -> None:
     status = status_after(view_of(node("n1")), tracker(), NOW + 3 * SECOND)
     assert (status.state, status.changed_at_ns) == (NodeState.DOWN, NOW + 3 * SECOND)
