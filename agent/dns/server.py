@@ -111,7 +111,9 @@ class ContainerResolver:
         self._spawn_owned(self._accept())
 
     async def stop(self) -> None:
-        """Stop serving and close the sockets."""
+        """Stop serving and close the sockets. Stopping again does nothing."""
+        if self._sockets.udp.fileno() < 0:
+            return
         asyncio.get_running_loop().remove_reader(self._sockets.udp.fileno())
         tasks = tuple(self._tasks)
         for task in tasks:

@@ -136,8 +136,11 @@ class EndpointOwner:
         for item in config.networks if not config.task_id else ():
             if item.network_id and not is_local(item):
                 self.attachments.hold(held_attachment(config.id, item))
-        await self.local.adopt(config, [item for item in config.networks if is_local(item)])
-        await self.local.settle(config, config.networks)
+        try:
+            await self.local.adopt(config, [item for item in config.networks if is_local(item)])
+            await self.local.settle(config, config.networks)
+        except CoveyError as error:  # what stays wanted is tried again; a container that ended meanwhile is released
+            log.warning("container %s: its networks could not be settled: %s", config.id[:12], error)
         connection = self._remember(config, config.networks, netns_path=path)
         try:
             await self._published(config, connection)

@@ -269,7 +269,14 @@ class Worker:
             if container.state.running or is_prepared:
                 kept.add(container.id)
                 await self._endpoints.adopt(container.config)
-        for container_id in await self._networks.clean_sandboxes(kept):
+        living = {
+            container.id
+            for container in self._containers.list()
+            if container.state.active or container.state.status is RunStatus.CREATED
+        }
+        for container_id in kept - living:  # its exit was recorded while its sandbox was adopted
+            await self._endpoints.release(container_id)
+        for container_id in await self._networks.clean_sandboxes(kept & living):
             log.info("removed the network namespace of container %s, which has ended", container_id[:12])
 
     async def _remove_unassigned(self) -> None:

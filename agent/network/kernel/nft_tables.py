@@ -18,7 +18,7 @@ from agent.network.netns import Namespace, anonymous_namespace
 from agent.network.nftables import NftablesContext
 from agent.network.plan.diff import Difference, DifferenceKind
 from agent.network.plan.items import Item, Items, Value
-from covey.errors import CoveyError
+from covey.errors import CoveyError, UnsupportedError
 
 _REMEMBERED = 8192
 _MAX_ATTEMPTS = 32
@@ -106,10 +106,18 @@ class NftTables:
             if item[0] in {"chain", "set"}:
                 by_table.setdefault(item[1], {})[item] = value
         for table in sorted(parse_tables(self._context.list_json("list tables"))):
-            if is_ours(table) or ("table", table) in wanted:
-                listed = parse_table(self._context.list_json(f"list table {table}"))
+            if (is_ours(table) or ("table", table) in wanted) and (listed := self._list(table)) is not None:
                 found |= self._table(table, listed, by_table.get(table, {}))
         return found
+
+    def _list(self, table: str) -> ListedTable | None:
+        """The content of a table; None if another program has removed it since the tables were listed."""
+        try:
+            return parse_table(self._context.list_json(f"list table {table}"))
+        except UnsupportedError:
+            if table in parse_tables(self._context.list_json("list tables")):
+                raise
+            return None
 
     def apply(self, differences: Sequence[Difference], owners: Owners) -> dict[Item, str]:
         """Carry out differences in one transaction. Returns the items that were not, and the kernel's reasons.
