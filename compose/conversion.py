@@ -82,15 +82,20 @@ def without_extensions(node: MappingNode) -> MappingNode:
     return node.with_items({key: item for key, item in node.items.items() if not key.startswith("x-")})
 
 
+def as_list(node: Node) -> ListNode:
+    """A validated list."""
+    assert isinstance(node, ListNode)  # noqa: S101 — the file was checked against the format
+    return node
+
+
 def list_items(node: Node) -> tuple[Node, ...]:
     """The items of a validated list."""
-    assert isinstance(node, ListNode)  # noqa: S101 — validated
-    return node.items
+    return as_list(node).items
 
 
 def as_mapping(node: Node) -> MappingNode:
     """A validated mapping."""
-    assert isinstance(node, MappingNode)  # noqa: S101 — validated
+    assert isinstance(node, MappingNode)  # noqa: S101 — the file was checked against the format
     return node
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 
-from compose.conversion import Form
+from compose.conversion import Form, as_list
 from compose.errors import ComposeFileError
 from compose.nodes import ListNode, MappingNode, Node, ScalarNode, is_null, node_of, plain
 from compose.yaml_writer import go_float
@@ -40,7 +40,7 @@ def texts(node: Node, _: str) -> Node:
     """The values of a list or mapping as texts."""
     if isinstance(node, MappingNode):
         return node.with_items({key: _as_text(item) for key, item in node.items.items()})
-    assert isinstance(node, ListNode)  # noqa: S101 — validated
+    node = as_list(node)
     return ListNode(tuple(_as_text(item) for item in node.items), node.location)
 
 
@@ -79,7 +79,7 @@ def _pairs(node: Node, missing: str | None) -> Node:
                 for key, item in node.items.items()
             }
         )
-    assert isinstance(node, ListNode)  # noqa: S101 — validated
+    node = as_list(node)
     items: dict[str, Node] = {}
     for item in node.items:
         key, separator, value = str(plain(item)).partition("=")

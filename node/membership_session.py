@@ -46,7 +46,7 @@ class SessionStart(msgspec.Struct, frozen=True, kw_only=True):
 
 class MembershipSession:
     """One membership until it fails or ends. ``joined`` is set once the cluster knows this node and, for a manager, its manager serves;
-    ``barred`` once the cluster has refused it as it is.
+    ``rejected`` once the cluster has refused this node with its present addresses.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class MembershipSession:
         self.peers: Sequence[ManagerPeer] = tuple(ManagerPeer(node_id="", addr=addr) for addr in record.managers)
         self.is_established = start.is_established
         self.joined = asyncio.Event()
-        self.barred = asyncio.Event()
+        self.rejected = asyncio.Event()
         self.last_error = start.last_error
         self._options = options
         self._agent = agent
@@ -134,7 +134,7 @@ class MembershipSession:
             addr=advertise_addr,
             on_state=self._handle_state,
             on_refused=self.set_error,
-            on_barred=self.barred.set,
+            on_rejected=self.rejected.set,
         )
         self._agent_session = session
         self._agent.networks.encryption.on_announcement = session.notify_description_changed

@@ -100,7 +100,7 @@ class MembershipSupervisor:
     async def wait_joined(self, session: MembershipSession) -> str:
         """Wait until the cluster knows this node. The reason if the session ends or the cluster refuses it first, or 40 s pass."""
         assert self._task is not None  # noqa: S101 - start made it
-        waiting = {asyncio.ensure_future(event.wait()) for event in (session.joined, session.barred)}
+        waiting = {asyncio.ensure_future(event.wait()) for event in (session.joined, session.rejected)}
         try:
             await asyncio.wait({*waiting, self._task}, timeout=JOIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:

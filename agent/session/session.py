@@ -38,8 +38,8 @@ _STABLE_SESSION_SECONDS = 5.0
 
 class AgentSession:
     """One per agent. ``managers`` are the initial HOST:PORT addresses of mTLS listeners; each SessionState brings the current ones.
-    ``on_refused`` gets the reason when the managers refuse this node, or this node refuses them; the session keeps trying. ``on_barred``
-    is called too when only other addresses of this node, or other nodes, can change that.
+    ``on_refused`` gets the reason when the managers refuse this node, or this node refuses them; the session keeps trying. ``on_rejected``
+    is called as well when trying again is of no use: the node's addresses or the cluster must change first.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class AgentSession:
         addr: str = "",
         on_state: StateCallback | None = None,
         on_refused: Callable[[str], None] | None = None,
-        on_barred: Callable[[], None] | None = None,
+        on_rejected: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.managers = tuple(managers)
@@ -71,7 +71,7 @@ class AgentSession:
         self._addr = addr
         self._on_state = on_state
         self._on_refused = on_refused
-        self._on_barred = on_barred
+        self._on_rejected = on_rejected
         self._description_changed = asyncio.Event()
         self._tls_check: asyncio.Task[None] | None = None
 
@@ -164,8 +164,8 @@ class AgentSession:
         log.info("session with %s ended: %s %s", addr, failure.code().name, error.message)
         if isinstance(error, InvalidArgumentError | PreconditionError):
             self._refuse(error.message)
-        if isinstance(error, PreconditionError) and self._on_barred is not None:
-            self._on_barred()
+        if isinstance(error, PreconditionError) and self._on_rejected is not None:
+            self._on_rejected()
         return metadata_value(metadata, LEADER_METADATA) or ""
 
     def _start_tls_check(self, addr: str, group: asyncio.TaskGroup) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from compose.conversion import as_mapping
 from compose.errors import ComposeFileError
 from compose.nodes import MappingNode, Node, plain
 
@@ -33,7 +34,7 @@ def check_project(content: MappingNode, disabled: Mapping[str, Node]) -> None:
 def dependencies(service: Node) -> dict[str, bool]:
     """The services that a service needs, and whether each must exist."""
     result: dict[str, bool] = {}
-    assert isinstance(service, MappingNode)  # noqa: S101 — canonical
+    service = as_mapping(service)
     declared = service.get("depends_on")
     for name, item in declared.items.items() if isinstance(declared, MappingNode) else ():
         result[name] = bool(plain(item).get("required", True))

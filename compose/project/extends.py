@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from compose.conversion import as_mapping
 from compose.errors import ComposeFileError
 from compose.nodes import MappingNode, Node, child_path, plain
 from compose.project.merge import merge_mappings
@@ -47,13 +48,13 @@ class ExtendsResolver:
         if link in self._resolved:
             return self._resolved[link]
         service = services[link.service]
-        assert isinstance(service, MappingNode)  # noqa: S101 — canonical
+        service = as_mapping(service)
         extends = service.get("extends")
         if extends is None:
             return service
         if link in chain or len(chain) > MAX_LEVELS:
             raise _cycle((*chain, link), extends)
-        assert isinstance(extends, MappingNode)  # noqa: S101 — canonical
+        extends = as_mapping(extends)
         base_name = str(plain(extends.items["service"]))
         file = extends.get("file")
         path = str(plain(file)) if file else link.file

@@ -2,7 +2,7 @@
 
 import re
 
-from compose.conversion import Form
+from compose.conversion import Form, as_list, as_mapping
 from compose.forms import COMMON_FORMS, decoding_error, go_text
 from compose.interpolation import cast_scalar
 from compose.nodes import ListNode, MappingNode, Node, ScalarNode, is_null, node_of, plain
@@ -48,7 +48,7 @@ def duration(node: Node, path: str) -> Node:
 
 def unique(node: Node, _: str) -> Node:
     """The texts of a list, each once."""
-    assert isinstance(node, ListNode)  # noqa: S101 — validated
+    node = as_list(node)
     texts: dict[str, Node] = {}
     for item in node.items:
         value = go_text(plain(item))
@@ -142,7 +142,7 @@ def dependencies(node: Node, _: str) -> Node:
     if isinstance(node, ListNode):
         started = {"condition": "service_started", "required": True}
         return MappingNode({str(plain(item)): node_of(started, item.location) for item in node.items}, node.location)
-    assert isinstance(node, MappingNode)  # noqa: S101 — validated
+    node = as_mapping(node)
     items = {}
     for key, item in node.items.items():
         assert isinstance(item, MappingNode)  # noqa: S101 — validated
@@ -154,7 +154,7 @@ def dependencies(node: Node, _: str) -> Node:
 
 def devices(node: Node, _: str) -> Node:
     """Mappings of devices with source, target and permissions."""
-    assert isinstance(node, ListNode)  # noqa: S101 — validated
+    node = as_list(node)
     items: list[Node] = []
     for item in node.items:
         if isinstance(item, ScalarNode):
@@ -176,7 +176,7 @@ def ssh(node: Node, _: str) -> Node:
     """``ID[=PATH]`` lines."""
     if isinstance(node, ListNode):
         return node
-    assert isinstance(node, MappingNode)  # noqa: S101 — validated
+    node = as_mapping(node)
     return node_of(
         [key if is_null(item) else f"{key}={go_text(plain(item))}" for key, item in node.items.items()], node.location
     )
@@ -184,7 +184,7 @@ def ssh(node: Node, _: str) -> Node:
 
 def ulimits(node: Node, path: str) -> Node:
     """One number, or soft and hard."""
-    assert isinstance(node, MappingNode)  # noqa: S101 — validated
+    node = as_mapping(node)
     items: dict[str, Node] = {}
     for key, item in node.items.items():
         if isinstance(item, MappingNode):

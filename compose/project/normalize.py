@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from compose.conversion import as_mapping
 from compose.nodes import ListNode, MappingNode, Node, is_null, node_of, plain
 from compose.project.checks import implied_dependencies
 
@@ -62,7 +63,7 @@ def with_names(content: MappingNode, project: str) -> MappingNode:
 
 
 def _named(key: str, node: Node, project: str) -> Node:
-    assert isinstance(node, MappingNode)  # noqa: S101 — canonical
+    node = as_mapping(node)
     if "name" in node.items and plain(node.items["name"]):
         return node
     name = key if "external" in node.items else f"{project}_{key}"
@@ -124,7 +125,7 @@ def _build(build: MappingNode, variables: Mapping[str, str], directory: str) -> 
 
 
 def _secret(node: Node) -> Node:
-    assert isinstance(node, MappingNode)  # noqa: S101 — canonical
+    node = as_mapping(node)
     if "target" in node.items:
         return node
     target = node_of(f"/run/secrets/{plain(node.items['source'])}", node.location)

@@ -71,7 +71,7 @@ class CanonicalStack:
         return root.with_items(items | extensions(root))
 
     def service(self, node: Node, key: str) -> Node:
-        assert isinstance(node, MappingNode)  # noqa: S101 — validated
+        node = as_mapping(node)
         service = self._tables.table(node, f"services.{key}", stack_format.SERVICE)
         items = dict(service.items)
         if environment := self._environment(service):

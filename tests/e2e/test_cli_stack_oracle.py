@@ -106,9 +106,12 @@ def test_each_client_can_update_and_remove_a_stack_of_the_other(lab: labs.LabClu
     assert {item["ID"] for item in lab.get("/services")} == ids
     for command in ("ls", "services", "ps"):
         arguments = ["stack", command, *([] if command == "ls" else ["mixed"]), "--format", "{{.Name}}"]
-        by_docker = sorted(lab.docker(*arguments).lines)
-        assert sorted(covey(lab, *arguments).lines) == by_docker
-        assert by_docker
+
+        def both_agree(arguments: list[str] = arguments) -> bool:
+            by_docker = sorted(lab.docker(*arguments).lines)
+            return bool(by_docker) and sorted(covey(lab, *arguments).lines) == by_docker
+
+        labs.wait(both_agree, f"both clients to list the same by stack {command}")  # tasks may be replaced meanwhile
     lab.running("mixed_web", 2)
     if second == "docker":
         lab.docker("stack", "rm", "--detach=false", "mixed")

@@ -92,10 +92,9 @@ class Place:
     def state(self) -> NamespaceState:
         return self.reading.state
 
-    def passed(self, step: str, read: str, found: str) -> None:
-        self.trail.hops.append(Hop(host=self.host, namespace=self.key, step=step, read=read, found=found))
-
-    def note(self, step: str, read: str, found: str, reason: str) -> None:
+    def _add(
+        self, step: str, read: str, found: str, *, state: State = State.PASSED, reason: str = "", remedy: str = ""
+    ) -> None:
         self.trail.hops.append(
             Hop(
                 host=self.host,
@@ -103,25 +102,21 @@ class Place:
                 step=step,
                 read=read,
                 found=found,
-                state=State.NOTE,
-                reason=reason,
-            )
-        )
-
-    def broken(self, step: str, read: str, found: str, reason: str, remedy: str = REPAIR) -> PathEndsError:
-        """Record the end of the way. The caller raises what this returns."""
-        self.trail.hops.append(
-            Hop(
-                host=self.host,
-                namespace=self.key,
-                step=step,
-                read=read,
-                found=found,
-                state=State.BROKEN,
+                state=state,
                 reason=reason,
                 remedy=remedy,
             )
         )
+
+    def passed(self, step: str, read: str, found: str) -> None:
+        self._add(step, read, found)
+
+    def note(self, step: str, read: str, found: str, reason: str) -> None:
+        self._add(step, read, found, state=State.NOTE, reason=reason)
+
+    def broken(self, step: str, read: str, found: str, reason: str, remedy: str = REPAIR) -> PathEndsError:
+        """Record the end of the way. The caller raises what this returns."""
+        self._add(step, read, found, state=State.BROKEN, reason=reason, remedy=remedy)
         return PathEndsError()
 
     def link(self, step: str, name: str, *, master: str = "", what: str = "") -> Link:

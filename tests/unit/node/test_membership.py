@@ -78,7 +78,7 @@ class ScriptedSession:
         self.is_established = start.is_established
         self.error = start.last_error
         self.joined = asyncio.Event()
-        self.barred = asyncio.Event()
+        self.rejected = asyncio.Event()
         self.added: list[str] = []
         self.state = state
         self.started.append((record, start))
