@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -18,9 +19,12 @@ from covey.errors import CoveyError
 from node.lab import cluster
 from node.lab.layout import Lab
 from tests.bench import computer, memory
+from tests.bench.builds import builds
+from tests.bench.compose_projects import loading, projects
 from tests.bench.consensus import KILLS, consensus
 from tests.bench.dispatch import dispatch
 from tests.bench.dns import dns
+from tests.bench.engine_pair import Pair, both_engines
 from tests.bench.failures import leader_kill, worker_kill
 from tests.bench.figures import Figure, Target, table, with_peer, with_ratio
 from tests.bench.image_sharing import image_sharing
@@ -30,14 +34,16 @@ from tests.bench.propagation import propagation
 from tests.bench.published_ports import published_ports
 from tests.bench.scale import scale
 from tests.bench.services import services
-from tests.bench.single_host import both_engines, single_host
+from tests.bench.single_host import single_host
+from tests.bench.stacks import BY_DOCKER, DEPLOYED, stacks
 from tests.bench.store import store
 from tests.bench.subject import Subject
 from tests.bench.throughput import encryption, throughput
 from tests.bench.vips import vips
 from tests.bench.writes import secrets
 
-SECTIONS = ("memory", "services", "secrets", "throughput", "encryption", "propagation", "worker", "leader")
+SECTIONS = ("memory", "services", "stacks", "secrets", "throughput", "encryption", "propagation", "worker", "leader")
+HOST_SECTIONS = ("host", "builds", "compose")
 COMPONENT_SECTIONS = (
     "store",
     "consensus",
@@ -47,10 +53,13 @@ COMPONENT_SECTIONS = (
     "vips",
     "ports",
     "dns",
-    "host",
+    *HOST_SECTIONS,
     "images",
 )
+RATIOS = {"TCP, overlay": Target(1.0, at_least=True), DEPLOYED: Target(0.4), BY_DOCKER: Target(0.4)}
+"""Targets of figures as multiples of Docker Swarm's in the same run."""
 IMAGE_BYTES = 100 * 1000 * 1000
+T = TypeVar("T")
 SOURCE = "* measured once on a machine of this kind (Docker Engine 20.10.24): see docs/benchmarks.md"
 
 
@@ -97,6 +106,7 @@ def measure_cluster(run: Run, subject: Subject, *, rounds: int, kills: int, virt
     """All measurements that need a cluster. Kills come last, because they leave traces."""
     run.measure("memory", lambda: memory.with_tasks(subject))
     run.measure("services", lambda: services(subject, rounds))
+    run.measure("stacks", lambda: stacks(subject, rounds, covey=virtual))
     run.measure("memory", lambda: memory.current(subject, "after services were created and removed"))
     run.measure("secrets", lambda: secrets(subject, rounds))
     run.measure("throughput", lambda: throughput(subject, rounds, virtual=virtual))
@@ -107,17 +117,18 @@ def measure_cluster(run: Run, subject: Subject, *, rounds: int, kills: int, virt
     run.measure("leader", lambda: [leader_kill(subject, kills)])
 
 
-def beside_docker(name: str, rounds: int) -> list[Figure]:
-    """Figures of one host, with Docker's engine beside it."""
-    with both_engines(f"{name}-one") as pair:
-        return single_host(pair, rounds)
+def measure_host(run: Run, pair: Pair, rounds: int) -> None:
+    """All measurements of one host that has Docker's engine beside it."""
+    run.measure("host", lambda: single_host(pair, rounds))
+    run.measure("builds", lambda: builds(pair, rounds))
+    run.measure("compose", lambda: projects(pair, rounds))
 
 
-def in_lab(run: Run, lab: contextlib.AbstractContextManager[Subject], work: Callable[[Subject], None]) -> None:
+def in_lab(run: Run, lab: contextlib.AbstractContextManager[T], work: Callable[[T], None]) -> None:
     """Run the work in a lab. A lab that does not start or stop is a failure."""
     try:
-        with lab as subject:
-            work(subject)
+        with lab as found:
+            work(found)
     except (CoveyError, OSError, subprocess.SubprocessError) as error:
         run.failures.append(f"the lab: {error}")
 
@@ -151,7 +162,9 @@ def main() -> int:
     run.measure("vips", lambda: vips(rounds))
     run.measure("ports", lambda: published_ports(options.name, rounds))
     run.measure("dns", lambda: dns(rounds))
-    run.measure("host", lambda: beside_docker(options.name, rounds))
+    run.measure("compose", lambda: loading(rounds))
+    if run.wants(*HOST_SECTIONS):
+        in_lab(run, both_engines(f"{options.name}-one"), lambda pair: measure_host(run, pair, rounds))
     run.measure("images", lambda: image_sharing(options.name, rounds))
     if options.peer:
         print("\nDocker Swarm", flush=True)
@@ -160,7 +173,9 @@ def main() -> int:
             swarm_lab(lab, IMAGE_BYTES),
             lambda subject: measure_cluster(peer, subject, rounds=rounds, kills=kills, virtual=False),
         )
-    figures = with_ratio(with_peer(run.figures, peer.figures), "TCP, overlay", Target(1.0, at_least=True))
+    figures = with_peer(run.figures, peer.figures)
+    for name, target in RATIOS.items():
+        figures = with_ratio(figures, name, target)
     print(f"\n{head}\n\n{table(figures)}\n\n{SOURCE}")
     failures = [*run.failures, *(f"Docker Swarm: {failure}" for failure in peer.failures)]
     for failure in failures:

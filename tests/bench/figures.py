@@ -70,6 +70,12 @@ def with_ratio(figures: Sequence[Figure], name: str, target: Target) -> list[Fig
     return [*figures, Figure(f"{name}, Covey / Docker, of the medians", "", (ratio,), target)]
 
 
+def ratio_of(name: str, bound: float, ours: Sequence[float], theirs: Sequence[float]) -> Figure:
+    """The ratio of the medians of two series of seconds, with both in its name; at most ``bound`` meets the target."""
+    own, other = statistics.median(ours), statistics.median(theirs)
+    return Figure(f"{name} ({own:.2f} s : {other:.2f} s)", "", (own / other,), Target(bound))
+
+
 def rows(figures: Iterable[Figure]) -> list[tuple[str, ...]]:
     """Cells of the table."""
     return [
