@@ -16,7 +16,9 @@ from agent.container.model import FileMount
 from agent.secret.tmpfs import ensure_tmpfs
 from covey.errors import InvalidArgumentError, NotFoundError
 from covey.ids import is_id
-from covey.objects import Config, FileTarget, Secret, Task
+from covey.objects import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, FileTarget, Secret, Task
+from covey.payload_template import expand_payload, is_templated
+from covey.placeholders import NodeFacts
 
 
 class TaskFiles(msgspec.Struct, frozen=True):
@@ -58,10 +60,12 @@ class SecretStore:
         configs = [f"config {ref.config_name}" for ref in spec.configs if ref.config_id not in self._configs]
         return (*secrets, *configs)
 
-    def write_task_files(self, task: Task) -> TaskFiles:
-        """Write the task's files and return their mounts. Raises NotFoundError that names what is missing.
+    def write_task_files(self, task: Task, node: NodeFacts) -> TaskFiles:
+        """Write the task's files, with their templates filled in, and return their mounts. No file stays after an error.
 
-        No file stays after an error.
+        Raises:
+            NotFoundError: names what is missing.
+            InvalidArgumentError: names what cannot be filled in, or has an owner that is no number.
         """
         missing = self.missing_for(task)
         if missing:
@@ -75,17 +79,42 @@ class SecretStore:
         folder.mkdir(mode=0o700)
         try:
             secrets = [
-                _write(folder / f"s{number}", self._secrets[ref.secret_id], ref.secret_name, ref.file)
+                _write(
+                    folder / f"s{number}",
+                    self._payload(task, self._secrets[ref.secret_id], node),
+                    ref.secret_name,
+                    ref.file,
+                )
                 for number, ref in enumerate(spec.secrets)
             ]
             configs = [
-                _write(folder / f"c{number}", self._configs[ref.config_id], ref.config_name, ref.file)
+                _write(
+                    folder / f"c{number}",
+                    self._payload(task, self._configs[ref.config_id], node),
+                    ref.config_name,
+                    ref.file,
+                )
                 for number, ref in enumerate(spec.configs)
             ]
         except BaseException:
             self.remove_task_files(task.id)
             raise
         return TaskFiles(tuple(secrets), tuple(configs))
+
+    def _payload(self, task: Task, item: Secret | Config, node: NodeFacts) -> bytes:
+        """The data of a secret or config as the task gets it."""
+        if not is_templated(item.spec.templating):
+            return item.spec.data
+        spec = task.spec.container
+        return expand_payload(
+            f"{type(item).__name__.lower()} {item.spec.annotations.name}",
+            item.spec.data,
+            task,
+            node,
+            secrets={ref.file.name: self._secrets[ref.secret_id].spec.data for ref in spec.secrets},
+            configs={ref.file.name: self._configs[ref.config_id].spec.data for ref in spec.configs},
+            max_bytes=MAX_SECRET_BYTES if isinstance(item, Secret) else MAX_CONFIG_BYTES,
+        )
 
     def remove_task_files(self, task_id: str) -> None:
         """Delete the task's files. No error if there are none."""
@@ -104,12 +133,12 @@ class SecretStore:
         return self._folder / task_id
 
 
-def _write(path: Path, item: Secret | Config, name: str, target: FileTarget) -> FileMount:
+def _write(path: Path, data: bytes, name: str, target: FileTarget) -> FileMount:
     uid, gid = _numeric_id(target.uid, name, "uid"), _numeric_id(target.gid, name, "gid")
     mode = target.mode & 0o7777
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(item.spec.data)
+        file.write(data)
         os.fchown(descriptor, uid, gid)
         os.fchmod(descriptor, mode)
     return FileMount(source_path=str(path), target=target.name or name, uid=uid, gid=gid, mode=mode)

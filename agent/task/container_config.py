@@ -6,6 +6,7 @@ What Covey does not support yet is refused by name.
 Called by ``agent.worker.executor``, which adds the network namespace and the files of secrets.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -28,7 +29,7 @@ from covey.clock import SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import ContainerSpec, Driver, HealthConfig, PortConfig, Task
 from covey.objects import Mount as MountSpec
-from covey.placeholders import NodeFacts, expand, task_name
+from covey.placeholders import NodeFacts, expand, expand_entry, expand_mount, task_name
 from covey.states import MountType, PublishMode
 
 DEFAULT_LOG_BYTES = 32 << 20
@@ -54,6 +55,7 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
             f"service {task.service_annotations.name}: no command: neither the service nor the image {spec.image} has one"
         )
     dns = spec.dns
+    mounts = tuple(expand_mount(mount, task, node) for mount in spec.mounts)
     return ContainerConfig(
         id=container_id,
         name=task_name(task),
@@ -62,7 +64,7 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         args=args,
         entrypoint=entrypoint,
         command=command,
-        env=image_defaults.environment(tuple(expand(entry, task, node) for entry in spec.env), image.config.env),
+        env=image_defaults.environment(tuple(expand_entry(entry, task, node) for entry in spec.env), image.config.env),
         working_dir=spec.dir or image.config.working_dir or "/",
         user=spec.user or image.config.user,
         groups=spec.groups,
@@ -72,7 +74,7 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         open_stdin=spec.open_stdin,
         stop_signal=spec.stop_signal or image.config.stop_signal or "SIGTERM",
         stop_grace_seconds=None if spec.stop_grace_ns is None else spec.stop_grace_ns / SECOND,
-        mounts=(*_mounts(task, node), *_image_volumes(spec, image)),
+        mounts=(*(_mount(mount) for mount in mounts), *_image_volumes(mounts, image)),
         resources=_resources(task),
         ulimits=tuple(ContainerUlimit(name=limit.name, soft=limit.soft, hard=limit.hard) for limit in spec.ulimits),
         cap_add=spec.capability_add,
@@ -197,23 +199,19 @@ def _security(spec: ContainerSpec) -> dict[str, Any]:
     return values
 
 
-def _mounts(task: Task, node: NodeFacts) -> tuple[ContainerMount, ...]:
-    return tuple(_mount(mount, expand(mount.source, task, node)) for mount in task.spec.container.mounts)
-
-
 def mounted_images(task: Task, node: NodeFacts) -> tuple[str, ...]:
     """The images that a task mounts, beside the one that it runs."""
     mounts = (mount for mount in task.spec.container.mounts if mount.type is MountType.IMAGE and mount.source)
     return tuple(dict.fromkeys(expand(mount.source, task, node) for mount in mounts))
 
 
-def _mount(mount: MountSpec, source: str) -> ContainerMount:
-    _require_paths(mount, source)
+def _mount(mount: MountSpec) -> ContainerMount:
+    _require_paths(mount)
     if mount.type is MountType.BIND:
         return ContainerMount(
             kind=MountKind.BIND,
             target=mount.target,
-            source=source,
+            source=mount.source,
             read_only=mount.read_only,
             propagation=mount.propagation or "rprivate",
             non_recursive=mount.bind_non_recursive,
@@ -225,7 +223,7 @@ def _mount(mount: MountSpec, source: str) -> ContainerMount:
         return ContainerMount(
             kind=MountKind.VOLUME,
             target=mount.target,
-            source=source,
+            source=mount.source,
             read_only=mount.read_only,
             no_copy=mount.volume_no_copy,
             subpath=mount.volume_subpath,
@@ -246,7 +244,7 @@ def _mount(mount: MountSpec, source: str) -> ContainerMount:
         return ContainerMount(
             kind=MountKind.IMAGE,
             target=mount.target,
-            source=source,
+            source=mount.source,
             read_only=mount.read_only,
             subpath=mount.image_subpath,
         )
@@ -255,7 +253,7 @@ def _mount(mount: MountSpec, source: str) -> ContainerMount:
     )
 
 
-def _require_paths(mount: MountSpec, source: str) -> None:
+def _require_paths(mount: MountSpec) -> None:
     """Refuses paths that cannot be mounted, in Docker's words; the task is then rejected with them."""
     kind = mount.type.name.lower()
     prefix = f'invalid mount config for type "{kind}": '
@@ -269,17 +267,17 @@ def _require_paths(mount: MountSpec, source: str) -> None:
             raise InvalidArgumentError(f"{prefix}field {name} must not be specified")
     if mount.propagation and mount.type is not MountType.BIND:
         raise InvalidArgumentError(f"{prefix}field BindOptions must not be specified")
-    if mount.type is MountType.BIND and not source.startswith("/"):
-        raise InvalidArgumentError(f"{prefix}invalid mount path: '{source}' mount path must be absolute")
-    if mount.type is MountType.IMAGE and not source:
+    if mount.type is MountType.BIND and not mount.source.startswith("/"):
+        raise InvalidArgumentError(f"{prefix}invalid mount path: '{mount.source}' mount path must be absolute")
+    if mount.type is MountType.IMAGE and not mount.source:
         raise InvalidArgumentError(f"{prefix}field Source must not be empty")
-    if mount.type is MountType.TMPFS and source:
+    if mount.type is MountType.TMPFS and mount.source:
         raise InvalidArgumentError(f"{prefix}field Source must not be specified")
 
 
-def _image_volumes(spec: ContainerSpec, image: Image) -> tuple[ContainerMount, ...]:
+def _image_volumes(mounts: Sequence[MountSpec], image: Image) -> tuple[ContainerMount, ...]:
     """Anonymous volumes for paths that the image declares and the service does not mount."""
-    mounted = {mount.target.rstrip("/") for mount in spec.mounts}
+    mounted = {mount.target.rstrip("/") for mount in mounts}
     return tuple(
         ContainerMount(kind=MountKind.VOLUME, target=path)
         for path in image.config.volumes

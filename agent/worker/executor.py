@@ -94,7 +94,7 @@ class Executor:
         async with self._start_slots, asyncio.timeout(_PREPARE_SECONDS):
             await self._remove_leftovers(record)
             config = container_config(record.task, image, self._node(), record.container_id, self._clock())
-            files = self._secrets.write_task_files(record.task)
+            files = self._secrets.write_task_files(record.task, self._node())
             config = _replace(config, secrets=files.secrets, configs=files.configs)
             connection = await self._endpoints.connect(config)
             if connection.netns_path == HOST_NETWORK:

@@ -24,7 +24,7 @@ def _create(kind: str) -> Any:
     @click.argument("file", required=False, metavar="[file|-]")
     @option("-l", "--label", "labels", multiple=True, help=f"{kind.capitalize()} labels")
     @option("-d", "--driver", default="", hidden=kind == "config", supported=False, help="Secret driver")
-    @option("--template-driver", default="", supported=False, help="Template driver")
+    @option("--template-driver", default="", help="Template driver")
     def create(name: str, file: str | None, labels: tuple[str, ...], driver: str, template_driver: str) -> None:
         body: dict[str, Any] = {"Name": name, "Labels": dict(parse_key_values(labels))}
         if driver:

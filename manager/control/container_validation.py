@@ -10,6 +10,7 @@ import ipaddress
 from covey import image_reference, placeholders
 from covey.errors import InvalidArgumentError, TooLargeError, UnsupportedError
 from covey.objects import (
+    Annotations,
     ConfigReference,
     ContainerSpec,
     DNSConfig,
@@ -17,8 +18,10 @@ from covey.objects import (
     HealthConfig,
     Mount,
     SecretReference,
+    Task,
     replace,
 )
+from covey.payload_template import check_references
 from covey.states import MountType
 from manager.store import View
 
@@ -27,12 +30,12 @@ _MIN_HEALTH_NS = 1_000_000
 _HEALTH_KINDS = frozenset({"NONE", "CMD", "CMD-SHELL"})
 
 
-def resolve_container(view: View, spec: ContainerSpec) -> ContainerSpec:
-    """The valid spec, with the ids and names of its secrets and configs filled in."""
+def resolve_container(view: View, spec: ContainerSpec, service: Annotations) -> ContainerSpec:
+    """The valid spec, with the ids and names of its secrets and configs filled in. ``service`` is what templates may use of the service."""
     if not spec.image:
         raise InvalidArgumentError("ContainerSpec: image reference must be provided")
     _require_image_name(spec.image)
-    _require_known_placeholders(spec)
+    _require_valid_templates(spec, service)
     _require_mounts(spec.mounts)
     _require_healthcheck(spec.healthcheck)
     _require_dns(spec.dns)
@@ -44,7 +47,17 @@ def resolve_container(view: View, spec: ContainerSpec) -> ContainerSpec:
     configs = tuple(_resolved_config(view, reference) for reference in spec.configs)
     _require_distinct("secret", [(reference.secret_name, reference.file.name) for reference in secrets])
     _require_distinct("config", [(reference.config_name, reference.file.name) for reference in configs])
-    return replace(spec, secrets=secrets, configs=configs)
+    resolved = replace(spec, secrets=secrets, configs=configs)
+    _require_payload_references(view, resolved)
+    return resolved
+
+
+def _require_payload_references(view: View, spec: ContainerSpec) -> None:
+    """Refuses templated secrets and configs that need others which the service does not have."""
+    for secret in filter(None, (view.secrets.get(reference.secret_id) for reference in spec.secrets)):
+        check_references(f"secret {secret.spec.annotations.name}", secret.spec.templating, secret.spec.data, spec)
+    for config in filter(None, (view.configs.get(reference.config_id) for reference in spec.configs)):
+        check_references(f"config {config.spec.annotations.name}", config.spec.templating, config.spec.data, spec)
 
 
 def _require_image_name(image: str) -> None:
@@ -56,9 +69,14 @@ def _require_image_name(image: str) -> None:
         raise InvalidArgumentError(f'ContainerSpec: "{image}" is not a valid repository/tag; {error.message}') from None
 
 
-def _require_known_placeholders(spec: ContainerSpec) -> None:
-    for text in (spec.hostname, *spec.env, *(mount.source for mount in spec.mounts)):
-        placeholders.check(text)
+def _require_valid_templates(spec: ContainerSpec, service: Annotations) -> None:
+    sample = Task(id="", service_annotations=service)
+    placeholders.check("Hostname", spec.hostname, sample)
+    for entry in spec.env:
+        placeholders.check("Env", entry.partition("=")[2], sample)
+    for mount in spec.mounts:
+        for field, text in placeholders.mount_texts(mount):
+            placeholders.check(field, text, sample)
 
 
 def _require_mounts(mounts: tuple[Mount, ...]) -> None:

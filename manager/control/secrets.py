@@ -3,7 +3,7 @@
 Invariant: the control API never returns the data of a secret.
 """
 
-from covey.errors import AlreadyExistsError, InvalidArgumentError, StaleVersionError, UnsupportedError
+from covey.errors import AlreadyExistsError, InvalidArgumentError, StaleVersionError
 from covey.ids import IdSource
 from covey.objects import (
     MAX_CONFIG_BYTES,
@@ -15,6 +15,7 @@ from covey.objects import (
     Service,
     replace,
 )
+from covey.payload_template import check_payload
 from manager.control.name_validation import require_labels, require_secret_name
 from manager.control.version_check import OUT_OF_SEQUENCE
 from manager.store import Tx
@@ -76,22 +77,17 @@ def redact_secret(secret: Secret) -> Secret:
 
 
 def _require_data(kind: str, spec: SecretSpec | ConfigSpec, bound: int) -> None:
-    _refuse_templating(spec)
     if not 0 < len(spec.data) <= bound:
         raise InvalidArgumentError(f"{kind} data must be larger than 0 and less than {bound + 1} bytes")
-
-
-def _refuse_templating(spec: SecretSpec | ConfigSpec) -> None:
-    if spec.templating is not None and spec.templating.name:
-        raise UnsupportedError(f"Templating (driver {spec.templating.name!r}) is not supported by Covey yet; remove it")
+    check_payload(f"{kind} {spec.annotations.name}", spec.templating, spec.data)
 
 
 def _require_labels_alone(version: int, stored: Secret | Config, spec: SecretSpec | ConfigSpec) -> None:
     if stored.meta.version != version:
         raise StaleVersionError(OUT_OF_SEQUENCE)
-    _refuse_templating(spec)
     renamed = spec.annotations.name != stored.spec.annotations.name
-    if renamed or (spec.data and spec.data != stored.spec.data):
+    templated = spec.templating is not None and spec.templating != stored.spec.templating
+    if renamed or templated or (spec.data and spec.data != stored.spec.data):
         raise InvalidArgumentError("only updates to Labels are allowed")
     require_labels(spec.annotations)
 

@@ -42,7 +42,7 @@ def resolve_service(view: View, spec: ServiceSpec, service_id: str = "") -> Serv
     _require_update("update", spec.update)
     _require_update("rollback", spec.rollback)
     depends_on = resolved_dependencies(view, spec)
-    resolved = replace(spec, task=_resolved_task(view, spec.task), depends_on=depends_on)
+    resolved = replace(spec, task=_resolved_task(view, spec), depends_on=depends_on)
     require_valid_ports(view, resolved)
     require_free_ports(view, resolved, service_id)
     require_fixed_addresses(view, resolved, service_id)
@@ -73,14 +73,14 @@ def _require_update(name: str, update: UpdateConfig | None) -> None:
         raise InvalidArgumentError(f"TaskSpec: {name}-maxfailureratio cannot be less than 0 or bigger than 1")
 
 
-def _resolved_task(view: View, task: TaskSpec) -> TaskSpec:
+def _resolved_task(view: View, spec: ServiceSpec) -> TaskSpec:
+    task = spec.task
     _require_resources(task.resources)
     _require_restart(task.restart)
     _require_placement(task.placement)
     check_log_driver(task.log_driver, "TaskTemplate.LogDriver")
-    return replace(
-        task, container=resolve_container(view, task.container), networks=resolved_networks(view, task.networks)
-    )
+    container = resolve_container(view, task.container, spec.annotations)
+    return replace(task, container=container, networks=resolved_networks(view, task.networks))
 
 
 def _require_resources(resources: ResourceRequirements | None) -> None:

@@ -243,12 +243,8 @@ DIFFERENCES: tuple[Difference, ...] = (
         ("system: GET /v1.1/info (API version too old)",),
     ),
     Difference(
-        "The content of secrets and configs is not a template: `Templating` is refused.",
-        tuple(
-            f"secrets: POST /{kind}/create ({note})"
-            for kind in ("secrets", "configs")
-            for note in ("template", "unknown template")
-        ),
+        "A template driver other than `golang` is refused; Docker stores it, and every task fails.",
+        tuple(f"secrets: POST /{kind}/create (unknown template)" for kind in ("secrets", "configs")),
     ),
     Difference("The filter `names` works for configs as it does for secrets.", ("secrets: GET /configs (names)",)),
     Difference(
@@ -275,7 +271,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
-        "A placeholder that is unknown is named with those that are known; Docker's words are those of Go's templates.",
+        "A field of a template that is unknown is named with those that are known; Docker's words are those of Go's templates.",
         ("services: POST /services/create (bad template)",),
     ),
 )

@@ -23,10 +23,12 @@ from covey.objects import (
     Task,
     TaskSpec,
 )
+from covey.placeholders import NodeFacts
 
 pytestmark = pytest.mark.root
 
 TASK = "t" * 25
+NODE = NodeFacts("n" * 25, "east")
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_files_have_the_owner_and_mode_of_the_reference(store: SecretStore) -> N
     store.put(Config(id="k", spec=ConfigSpec(data=b"conf")))
     config = ConfigReference(config_id="k", config_name="conf", file=FileTarget(name="/etc/app.conf"))
     files = store.write_task_files(
-        task(reference("a", name="password", uid="7", gid="8", mode=0o440), configs=(config,))
+        task(reference("a", name="password", uid="7", gid="8", mode=0o440), configs=(config,)), NODE
     )
     (mount,) = files.secrets
     found = Path(mount.source_path).stat()
@@ -79,20 +81,20 @@ def test_files_have_the_owner_and_mode_of_the_reference(store: SecretStore) -> N
 
 def test_a_target_without_a_name_takes_the_secrets_name(store: SecretStore) -> None:
     store.put(secret("a", b"1"))
-    assert store.write_task_files(task(reference("a"))).secrets[0].target == "name-a"
+    assert store.write_task_files(task(reference("a")), NODE).secrets[0].target == "name-a"
 
 
 def test_a_missing_secret_is_named_and_nothing_is_written(store: SecretStore, tmp_path: Path) -> None:
     store.put(secret("a", b"1"))
     with pytest.raises(NotFoundError, match="secret name-b"):
-        store.write_task_files(task(reference("a"), reference("b")))
+        store.write_task_files(task(reference("a"), reference("b")), NODE)
     assert not list((tmp_path / "secrets").iterdir())
 
 
 def test_an_error_leaves_no_half_written_set(store: SecretStore, tmp_path: Path) -> None:
     store.put(secret("a", b"1"))
     with pytest.raises(InvalidArgumentError, match="postgres"):
-        store.write_task_files(task(reference("a"), reference("a", uid="postgres")))
+        store.write_task_files(task(reference("a"), reference("a", uid="postgres")), NODE)
     assert not list((tmp_path / "secrets").iterdir())
 
 
@@ -107,7 +109,7 @@ def test_withdrawn_secrets_are_dropped(store: SecretStore) -> None:
 
 def test_files_outlive_the_daemon_and_are_deleted_when_no_task_has_them(store: SecretStore, tmp_path: Path) -> None:
     store.put(secret("a", b"1"))
-    path = Path(store.write_task_files(task(reference("a"))).secrets[0].source_path)
+    path = Path(store.write_task_files(task(reference("a")), NODE).secrets[0].source_path)
     again = SecretStore(tmp_path)
     again.open()
     assert again.remove_orphaned_files({TASK}) == ()

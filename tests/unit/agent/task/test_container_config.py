@@ -113,17 +113,19 @@ def test_templates_fill_hostname_environment_and_sources() -> None:
         task(
             hostname="{{.Service.Name}}-{{.Task.Slot}}",
             env=('ZONE={{index .Node.Labels "zone"}}', "T={{ .Service.Labels.tier }}", "N={{.Node.Hostname}}"),
-            mounts=(MountSpec(type=MountType.VOLUME, source="data-{{.Task.Slot}}", target="/d"),),
+            mounts=(MountSpec(type=MountType.VOLUME, source="data-{{.Task.Slot}}", target="/d/{{.Task.Slot}}", volume_labels={"of": "{{.Service.Name}}"}, volume_driver=Driver(name="local", options={"o": "size={{.Task.Slot}}m"})),),
         ),
         image(cmd=("x",)), NODE, CONTAINER, 9,
     )  # fmt: skip
     assert made.hostname == "web-3"
     assert made.env == ("ZONE=a", "T=front", "N=lab-4")
-    assert made.mounts[0].source == "data-3"
+    (mount,) = made.mounts
+    assert (mount.source, mount.target) == ("data-3", "/d/3")
+    assert (mount.driver_labels, mount.driver_options) == ({"of": "web"}, {"o": "size=3m"})
 
 
-def test_an_unknown_placeholder_is_refused_by_name() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"\{\{.Task.Colour\}\}"):
+def test_an_unknown_field_is_refused_by_name() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"can't evaluate field Colour in \.Task\.Colour"):
         expand("{{.Task.Colour}}", task(), NODE)
 
 

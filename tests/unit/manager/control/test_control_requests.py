@@ -226,10 +226,10 @@ REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
         "the nameserver 'nope' is not an IP address",
     ),
     (
-        "open placeholder",
+        "open template",
         service_spec(container=ContainerSpec(image="i", env=("A={{.Node.ID",))),
         InvalidArgumentError,
-        "a placeholder is not closed",
+        "Env .*unclosed action",
     ),
 ]
 
