@@ -1,7 +1,8 @@
 """The Dockerfile that buildah reads: images named by their ids, and here-documents written without them. Pure.
 
 buildah 1.28 does not know here-documents. Those of RUN become a command in exec form; those of COPY and ADD become files of
-a build context of their own, which `CONTEXT_NAME` names.
+a build context of their own, which `CONTEXT_NAME` names. Its cache compares instructions before their variables are replaced, so another
+build argument would not change an ENV or LABEL; such variables are replaced here.
 
 Invariant: buildah finds every image by its id in its own storage, so a tag that moves meanwhile changes nothing.
 """
@@ -14,10 +15,12 @@ import msgspec
 
 from agent.build.dockerfile import Dockerfile, Instruction
 from agent.build.expansion import expand
-from agent.build.stages import SCRATCH, Stage, StagePlan, declared_values, split_words, used_stages
+from agent.build.stages import SCRATCH, Stage, StagePlan, argument_names, declared_values, split_words, used_stages
 from covey.errors import InvalidArgumentError, UnsupportedError
 
 CONTEXT_NAME = "covey-heredocs"
+_EXPANDED = frozenset({"ADD", "COPY", "ENV", "EXPOSE", "LABEL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"})
+_REFERENCE = re.compile(r"\$(?:(\w+)|\{(\w+))")
 _DEFAULT_SHELL = ("/bin/sh", "-c")
 
 
@@ -51,6 +54,7 @@ class _Scope(msgspec.Struct):
 
     variables: dict[str, str]
     shell: tuple[str, ...]
+    given: frozenset[str] = frozenset()  # arguments whose values come from outside of the stage
 
 
 class _Rewriter:
@@ -102,7 +106,7 @@ class _Rewriter:
     def _scope(self, stage: Stage, earlier: Stage | None) -> _Scope:
         if earlier is not None:
             above = self._scopes[earlier.number]
-            return _Scope(dict(above.variables), above.shell)
+            return _Scope(dict(above.variables), above.shell, above.given)
         image = self._images.get(stage.base)
         if image is None:
             return _Scope({}, _DEFAULT_SHELL)
@@ -114,9 +118,13 @@ class _Rewriter:
         if instruction.keyword == "ARG":
             given = {**self._plan.globals, **self._build_args}
             known = {word: given[word] for word in split_words(instruction.arguments, self._escape) if word in given}
+            names = argument_names(instruction, self._escape)
+            scope.given |= {name for name in names if name in known or name in self._build_args}
             scope.variables |= known | declared_values(instruction, scope.variables, self._build_args, self._escape)
         elif instruction.keyword == "ENV":
-            scope.variables |= self._environment(instruction, scope)
+            environment = self._environment(instruction, scope)
+            scope.variables |= environment
+            scope.given -= environment.keys()
         elif instruction.keyword == "SHELL":
             scope.shell = _read_shell(instruction)
 
@@ -156,10 +164,32 @@ class _Rewriter:
 
     def _lines_of(self, instruction: Instruction, scope: _Scope) -> list[str]:
         if not instruction.heredocs:
-            return [instruction.text]
+            return [self._with_given_values(instruction, scope).text]
         if instruction.keyword == "RUN":
             return [self._command(instruction, scope)]
         return self._copies(instruction, scope)
+
+    def _with_given_values(self, instruction: Instruction, scope: _Scope) -> Instruction:
+        """The instruction with its variables replaced, if one of them is an argument whose value comes from outside of the stage."""
+        used = {name for names in _REFERENCE.findall(instruction.arguments) for name in names}
+        if instruction.keyword not in _EXPANDED or instruction.arguments.startswith("[") or not used & scope.given:
+            return instruction
+        if instruction.keyword == "ENV":
+            words = [f"{name}={self._quoted(value)}" for name, value in self._environment(instruction, scope).items()]
+        else:
+            words = []
+            for word in split_words(instruction.arguments, self._escape):
+                name, equals, value = word.partition("=") if instruction.keyword == "LABEL" else ("", "", word)
+                words.append(f"{name}{equals}{self._quoted(expand(value, scope.variables, self._escape))}")
+        arguments = " ".join(words)
+        return instruction if "\n" in arguments else msgspec.structs.replace(instruction, arguments=arguments)
+
+    def _quoted(self, value: str) -> str:
+        """A value as one word of an instruction."""
+        if re.fullmatch(r"[\w./:@+=,-]+", value):
+            return value
+        escaped = re.sub(f'[{re.escape(self._escape)}"$]', lambda found: self._escape + found[0], value)
+        return f'"{escaped}"'
 
     def _command(self, instruction: Instruction, scope: _Scope) -> str:
         """RUN with here-documents: the shell reads them as a part of its command, or gets the only one as its script."""

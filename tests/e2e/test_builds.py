@@ -80,6 +80,17 @@ def test_a_compiled_program_is_copied_into_a_small_image(lab: LabCluster, tmp_pa
     assert "Using cache" not in build(lab, folder, "--no-cache").out
 
 
+def test_another_argument_changes_what_uses_it_in_spite_of_the_cache(lab: LabCluster, tmp_path: Path) -> None:
+    source = f"ARG G=1\nFROM {IMAGE}\nARG G\nARG VERSION=1\nENV V=$VERSION G=$G\nLABEL v=$VERSION\n"
+    folder = write(tmp_path, {"Dockerfile": source})
+    name = unique("arguments")
+    for version in ("1", "2", 'a "quoted $one"', "1"):
+        build(lab, folder, "-t", name, "--build-arg", f"VERSION={version}", "--build-arg", f"G={version}")
+        config = inspect(lab, name)["Config"]
+        assert {f"V={version}", f"G={version}"} <= set(config["Env"])
+        assert config["Labels"]["v"] == version
+
+
 def test_a_site_is_copied_into_a_web_server_and_served(lab: LabCluster, tmp_path: Path) -> None:
     source = f"""FROM {IMAGE} AS site
 WORKDIR /site
@@ -323,7 +334,7 @@ def test_covey_builds_from_stdin(lab: LabCluster) -> None:
     built = covey(lab, "build", "-q", "-f", "sub/Other", "-", stdin=archive)
     assert inspect(lab, built.out.strip())["Config"]["Labels"]["a"] == "tar"
     refused = covey(lab, "build", "/nonexistent", check=None)
-    assert (refused.code, "path '/nonexistent' not found" in refused.err) == (1, True)
+    assert (refused.code, "/nonexistent/Dockerfile: No such file" in refused.err) == (1, True)
 
 
 def processes(mark: str) -> bool:

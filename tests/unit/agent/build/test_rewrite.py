@@ -64,6 +64,24 @@ def test_files_of_here_documents_are_expanded_unless_their_name_is_quoted() -> N
     assert found.text.splitlines()[-2:] == ["COPY --from=covey-heredocs /0/x /0/y /d/", "COPY ctx /d/"]
 
 
+def test_values_from_outside_of_a_stage_are_written_out_because_the_cache_compares_texts() -> None:
+    source = (
+        "ARG G=1\nFROM base\nARG G\nARG A=1 B=2\n"
+        "ENV E=$A-$HOME F='$A' H=${B}\nENV X=$B\nLABEL v=\"$G x\"\nCOPY $A /d/\nENV A=3\nENV I=$A\nRUN echo $G\n"
+    )
+    lines = rewritten(source, {"A": 'a "$b"'}).text.splitlines()[4:]
+    assert lines == [
+        'ENV E="a \\"\\$b\\"-/root" F="\\$A" H=2',
+        "ENV X=$B",
+        'LABEL v="1 x"',
+        'COPY "a \\"\\$b\\"" /d/',
+        "ENV A=3",
+        "ENV I=$A",
+        "RUN echo $G",
+    ]
+    assert rewritten(source, {"A": "x"}).shown["COPY x /d/"] == "COPY $A /d/"
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
