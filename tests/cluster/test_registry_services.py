@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from node.lab import cluster
-from node.lab.layout import GATEWAY
 from tests.support import labs
+from tests.support.lab_registry import REGISTRY, registry
 from tests.support.labs import IMAGE, SLEEP, LabCluster
 from tests.support.registry import PASSWORD, USER
 
 pytestmark = pytest.mark.root
 
-REGISTRY = f"{GATEWAY}:5000"
 APP = f"{REGISTRY}/private/app"
 
 
@@ -33,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two(images: Path, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
     """A manager and a worker, and a registry with a password on their network. Only the registry has the images."""
     folder = tmp_path_factory.mktemp("registry")
-    with labs.running_lab("private", 1, 1) as lab, registry(lab, folder):
+    with labs.running_lab("private", 1, 1) as lab, registry(lab.lab, folder, credentials=(USER, PASSWORD)):
         lab.lab.registries_file.write_text(f'insecure-registries = ["{REGISTRY}"]\n')
         for host in lab.hosts:
             cluster.crash(host)
@@ -52,36 +48,6 @@ def two(images: Path, home: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         for host in lab.hosts:
             assert "Traceback" not in host.log.read_text()
             assert PASSWORD not in host.log.read_text()
-
-
-@contextlib.contextmanager
-def registry(lab: LabCluster, folder: Path) -> Iterator[None]:
-    """A registry with a password on the lab's network."""
-    (folder / "htpasswd").write_text(labs.run(["htpasswd", "-Bbn", USER, PASSWORD]).out)
-    config = {
-        "version": "0.1",
-        "log": {"level": "warn"},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-        "auth": {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}},
-        "http": {"addr": REGISTRY},
-    }
-    (folder / "registry.yml").write_text(json.dumps(config))
-    command = [
-        "nsenter",
-        f"--net=/run/netns/{lab.lab.switch}",
-        "docker-registry",
-        "serve",
-        str(folder / "registry.yml"),
-    ]
-    environment = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
-    ):
-        try:
-            yield
-        finally:
-            process.kill()
 
 
 def rejected(lab: LabCluster, service: str) -> str:
