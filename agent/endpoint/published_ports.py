@@ -14,7 +14,7 @@ from agent.network import conntrack, port_owner
 from agent.network.bpf.loopback6 import Loopback6, namespace_cookie
 from agent.network.driver import NetworkDriver
 from agent.network.mesh_state import EndedFlows, MeshHost
-from agent.network.plan.mesh import mesh_table
+from agent.network.plan.mesh_model import mesh_table
 from agent.network.port_registry import PortRegistry
 from covey.errors import CoveyError
 

@@ -17,7 +17,7 @@ from agent.endpoint.port_publisher import PortHost
 from agent.network.bpf.loopback6 import LoopbackPort, LoopbackTarget
 from agent.network.mesh_state import EndedFlows, MeshHost, MeshState, PublishedServicePort
 from agent.network.namespace_state import Fragment
-from agent.network.plan.mesh import LocalTask
+from agent.network.plan.mesh_model import LocalTask
 from agent.network.port_registry import PortOwner
 from covey.errors import CoveyError
 from covey.objects.assignment import AssignmentChange

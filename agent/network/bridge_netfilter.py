@@ -35,8 +35,13 @@ def ensure(settings: Path = SETTINGS, load: Callable[[], None] = load_module) ->
             error,
         )
         return False
+    turn_off(settings)
+    return settings.is_dir()
+
+
+def turn_off(settings: Path = SETTINGS) -> None:
+    """Keep bridged packets of the calling thread's namespace from nftables, whether or not the module is loaded."""
     for name in _NAMES:
         path = settings / name
         if path.exists():
             path.write_text("0")
-    return settings.is_dir()

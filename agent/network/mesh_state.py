@@ -14,7 +14,7 @@ import msgspec
 from agent.network.namespace_state import Fragment
 from agent.network.plan import mesh as plan
 from agent.network.plan.encryption import node_address
-from agent.network.plan.mesh import LocalTask, Mesh, MeshBackend, MeshNode, MeshPort
+from agent.network.plan.mesh_model import LocalTask, Mesh, MeshBackend, MeshNode, MeshPort
 from covey.network_options import is_encrypted, requested_mtu, uses_mesh_snat
 from covey.objects import Network, PortConfig
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService

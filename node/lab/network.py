@@ -8,6 +8,8 @@ from pathlib import Path
 from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
 
+from agent.network import bridge_netfilter
+from agent.network.netns import Namespace
 from node.lab.layout import GATEWAY, GATEWAY6, Lab, LabHost
 
 BRIDGE = "br0"
@@ -45,6 +47,12 @@ def create_switch(lab: Lab) -> None:
         bridge = _index(ip, BRIDGE)
         ip.link("set", index=bridge, state="up")
         _add_addresses(ip, bridge, GATEWAY, GATEWAY6)
+    switch = Namespace(f"/run/netns/{lab.switch}")
+    try:
+        # A switch forwards frames without a look at what is in them.
+        switch.run(bridge_netfilter.turn_off)
+    finally:
+        switch.close()
 
 
 def remove_switch(lab: Lab) -> None:

@@ -9,7 +9,7 @@ Invariant: the maps are bounded, and the kernel forgets an element by itself aft
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -39,21 +39,22 @@ def sets() -> dict[str, NftSet]:
     }
 
 
-def chains() -> dict[str, NftChain]:
-    """After all translation: for packets that are forwarded, and for those that this host takes itself."""
+def chains(*, leaving: Sequence[str] = ()) -> dict[str, NftChain]:
+    """After all translation: for packets that are forwarded, and for those that this host takes itself. `leaving` are other rules of the
+    table for what leaves, which cost less in this chain than in one of their own.
+    """
+    hook = "type filter hook {} priority 110; policy accept;"
+    look = "ct state new meta l4proto udp jump late"
     return {
-        f"late-{hook}": NftChain(
-            hook=f"type filter hook {hook} priority 110; policy accept;", rules=(_rule("ip", 4), _rule("ip6", 6))
-        )
-        for hook in ("postrouting", "input")
+        "late-postrouting": NftChain(hook=hook.format("postrouting"), rules=(*leaving, look)),
+        "late-input": NftChain(hook=hook.format("input"), rules=(look,)),
+        "late": NftChain(rules=(_rule("ip", 4), _rule("ip6", 6))),
     }
 
 
 def _rule(protocol: str, number: int) -> str:
     key = f"{protocol} saddr . udp sport . {protocol} daddr . udp dport"
-    return (
-        f"ct state new udp sport set {key} map @late{number}-port {protocol} saddr set {key} map @late{number}-address"
-    )
+    return f"udp sport set {key} map @late{number}-port {protocol} saddr set {key} map @late{number}-address"
 
 
 def commands(table: str, flows: Iterable[MovedFlow]) -> list[str]:

@@ -6,6 +6,7 @@ devices is not looked at here.
 
 Invariant: VXLAN with the id of a plaintext network of this host enters only from a member of the network; other such packets are dropped
 and counted. VXLAN with an unknown id is counted and left to the kernel, which drops it unless another program has a device for it.
+Invariant: conntrack does not see the tunnels' packets.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from agent.network.plan.encryption import device_names
 
 STRANGERS, UNKNOWN = "not from a member", "unknown VXLAN id"
 """Comments of the rules that count, by which their counters are found."""
-CHAIN = "input"
+CHAIN = "tunnels"
 _VNI = "@th,96,24"
 _PORTS, _VNIS, _MEMBERS4, _MEMBERS6 = "ports", "vnis", "members4", "members6"
 
@@ -28,24 +29,33 @@ def table_name(prefix: str) -> str:
 
 def network(prefix: str, vni: int, port: int) -> dict[str, NftTable]:
     """The rules that all networks share, and a network's VXLAN id at the tunnels' port."""
-    known = f"udp dport @{_PORTS} {_VNI} @{_VNIS}"
-    tunnels = ", ".join(f'"{name}"' for name in device_names(prefix))
-    chain = NftChain(
+    tunnels = f"udp dport @{_PORTS}"
+    encrypted = ", ".join(f'"{name}"' for name in device_names(prefix))
+    untracked = (f"{tunnels} notrack",)
+    chains = {
         # After the guard of encrypted networks, which counts their own.
-        hook="type filter hook input priority filter - 9; policy accept;",
-        rules=(
-            f"iifname {{ {tunnels} }} accept",
-            f'udp dport @{_PORTS} {_VNI} != @{_VNIS} counter comment "{UNKNOWN}"',
-            f'{known} ip saddr . {_VNI} != @{_MEMBERS4} counter drop comment "{STRANGERS}"',
-            f'{known} ip6 saddr . {_VNI} != @{_MEMBERS6} counter drop comment "{STRANGERS}"',
+        "input": NftChain(
+            hook="type filter hook input priority filter - 9; policy accept;", rules=(f"{tunnels} jump {CHAIN}",)
         ),
-    )
+        CHAIN: NftChain(
+            rules=(
+                f"ip saddr . {_VNI} @{_MEMBERS4} accept",
+                f"ip6 saddr . {_VNI} @{_MEMBERS6} accept",
+                f"iifname {{ {encrypted} }} accept",
+                f'{_VNI} != @{_VNIS} counter accept comment "{UNKNOWN}"',
+                f'counter drop comment "{STRANGERS}"',
+            )
+        ),
+        # A tunnel chooses its source port by the connection inside, so each one would be two connections more to the host.
+        "untracked": NftChain(hook="type filter hook prerouting priority -300; policy accept;", rules=untracked),
+        "untracked-own": NftChain(hook="type filter hook output priority -300; policy accept;", rules=untracked),
+    }
     sets = {
         _PORTS: NftSet(head="type inet_service;", elements={str(port): ""}),
         _VNIS: NftSet(head=f"typeof {_VNI};", elements={hex(vni): ""}),
         **{name: _members(name) for name in (_MEMBERS4, _MEMBERS6)},
     }
-    return {table_name(prefix): NftTable(chains={CHAIN: chain}, sets=sets)}
+    return {table_name(prefix): NftTable(chains=chains, sets=sets)}
 
 
 def member(prefix: str, vni: int, host: str) -> dict[str, NftTable]:

@@ -25,83 +25,13 @@ from agent.network.namespace_state import (
     NamespaceState,
     Neighbour,
     NftChain,
-    NftSet,
     NftTable,
     Route,
 )
 from agent.network.plan import encryption, late_replies, members, mesh_marks
 from agent.network.plan.balance import balance
-
-_REFUSED = "refused"
-
-
-class MeshNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A node on the ingress network. `number` (1 to 65,535) is its place in the subnet, by which all nodes know it.
-
-    `host` is its underlay address, `clients` are all that its own programs may send from. `tunnel` is where its end of the tunnel is
-    reached: the underlay address, or that inside the encrypted tunnels.
-    """
-
-    number: int
-    host: str
-    address: str
-    address6: str = ""
-    mac: str
-    clients: tuple[str, ...] = ()
-    tunnel: str = ""
-
-
-class MeshBackend(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as connections are led to it: its identity, or if it runs here the addresses of its container."""
-
-    address: str
-    address6: str = ""
-
-
-class LocalTask(MeshBackend, frozen=True, kw_only=True):
-    """The container of a task on this node, behind a device of the host. `neighbours` are addresses whose replies to it do not come
-    back through the host.
-    """
-
-    device: str = ""
-    neighbours: tuple[str, ...] = ()
-
-
-class MeshPort(msgspec.Struct, frozen=True, kw_only=True):
-    """A port that a service publishes on every node, and the port of its containers."""
-
-    service_id: str
-    protocol: str
-    number: int
-    target: int
-
-
-class Mesh(msgspec.Struct, frozen=True, kw_only=True):
-    """The ingress network on this host. `own` is this node. `container_subnets` are the addresses of its containers, in which replies
-    between neighbours would not come back through the host. `snat` hides clients behind their entry node.
-    """
-
-    prefix: str
-    vni: int
-    port: int
-    mtu: int
-    own: MeshNode
-    container_subnets: tuple[str, ...] = ()
-    snat: bool = False
-    encrypted: bool = False
-
-    @property
-    def device(self) -> str:
-        return f"{self.prefix}mesh"
-
-    @property
-    def table(self) -> str:
-        return mesh_table(self.prefix)
-
-
-def mesh_table(prefix: str) -> str:
-    """The name of the mesh's table of nftables."""
-    return f"inet {prefix}-mesh"
+from agent.network.plan.mesh_model import LocalTask, Mesh, MeshBackend, MeshNode, MeshPort
+from agent.network.plan.mesh_table import mesh_chains, mesh_sets
 
 
 def base(mesh: Mesh) -> Fragment:
@@ -136,7 +66,7 @@ def base(mesh: Mesh) -> Fragment:
                 **({} if mesh.snat else marked),
             },
             tables={
-                mesh.table: NftTable(chains=_chains(mesh), sets=_sets(snat=sources) | late_replies.sets()),
+                mesh.table: NftTable(chains=mesh_chains(mesh), sets=mesh_sets(snat=sources) | late_replies.sets()),
                 **(sealed if mesh.encrypted else members.network(mesh.prefix, mesh.vni, mesh.port)),
             },
         )
@@ -176,7 +106,7 @@ def _marked_way(mesh: Mesh, peer: MeshNode, state: NamespaceState) -> NamespaceS
             Route(destination="default", family=6, gateway=peer.address6, device=device, table=table, onlink=True)
         )
         rules.add(mesh_marks.node_rule(peer.number, 6))
-    sets = _sets(
+    sets = mesh_sets(
         snat=_clients(peer),
         marks={peer.mac: f"0x{mesh_marks.mark(peer.number):08x}"},
         zones={peer.mac: str(peer.number)},
@@ -205,7 +135,7 @@ def remote_task(mesh: Mesh, task: MeshBackend, peer: MeshNode) -> Fragment:
 
 def local_task(mesh: Mesh, task: MeshBackend, container: LocalTask) -> Fragment:
     """The translation of a task's identity to its container on this node."""
-    sets = _sets(
+    sets = mesh_sets(
         local4={task.address: container.address} if container.address else {},
         local6={task.address6: container.address6} if task.address6 and container.address6 else {},
         hairpin=container.neighbours,
@@ -229,109 +159,9 @@ def published(mesh: Mesh, port: MeshPort, backends: Sequence[MeshBackend]) -> Fr
             chains[name] = NftChain(rules=(rule,))
             verdicts[f"ports{family}"] = {key: f"jump {name}"}
     refused = [f"{family}" for family in (4, 6) if f"ports{family}" not in verdicts]
-    sets = _sets(
+    sets = mesh_sets(
         ports4=verdicts.get("ports4", {}),
         ports6=verdicts.get("ports6", {}),
         refused={f"ipv{family} . {key}": "" for family in refused},
     )
     return {HOST: NamespaceState(tables={mesh.table: NftTable(chains=chains, sets=sets)})}
-
-
-def _sets(
-    *,
-    snat: Sequence[str] = (),
-    marks: dict[str, str] | None = None,
-    zones: dict[str, str] | None = None,
-    local4: dict[str, str] | None = None,
-    local6: dict[str, str] | None = None,
-    hairpin: Sequence[str] = (),
-    ports4: dict[str, str] | None = None,
-    ports6: dict[str, str] | None = None,
-    refused: dict[str, str] | None = None,
-) -> dict[str, NftSet]:
-    """All sets of the table, with these elements."""
-    v4, v6 = [item for item in snat if ":" not in item], [item for item in snat if ":" in item]
-    elements: dict[str, dict[str, str]] = {
-        "marks": marks or {},
-        "zones": zones or {},
-        "local4": local4 or {},
-        "local6": local6 or {},
-        "snat4": dict.fromkeys(v4, ""),
-        "snat6": dict.fromkeys(v6, ""),
-        "hairpin4": {f"{item} . {item}": "" for item in hairpin if ":" not in item},
-        "hairpin6": {f"{item} . {item}": "" for item in hairpin if ":" in item},
-        "ports4": ports4 or {},
-        "ports6": ports6 or {},
-        _REFUSED: refused or {},
-    }
-    return {name: NftSet(head=head, is_map=" : " in head, elements=elements[name]) for name, head in _SET_HEADS.items()}
-
-
-_SET_HEADS = {
-    "marks": "type ether_addr : mark;",
-    "zones": "typeof ether saddr : ct zone;",
-    "local4": "type ipv4_addr : ipv4_addr;",
-    "local6": "type ipv6_addr : ipv6_addr;",
-    "snat4": "type ipv4_addr; flags interval;",
-    "snat6": "type ipv6_addr; flags interval;",
-    "hairpin4": "type ipv4_addr . ipv4_addr; flags interval;",
-    "hairpin6": "type ipv6_addr . ipv6_addr; flags interval;",
-    "ports4": "type inet_proto . inet_service : verdict;",
-    "ports6": "type inet_proto . inet_service : verdict;",
-    _REFUSED: "type nf_proto . inet_proto . inet_service;",
-}
-
-
-def _chains(mesh: Mesh) -> dict[str, NftChain]:
-    device, own = f'"{mesh.device}"', mesh.own
-    enter = (
-        "meta nfproto ipv4 fib daddr type local meta l4proto { tcp, udp, sctp } meta l4proto . th dport vmap @ports4",
-        "meta nfproto ipv6 fib daddr type local meta l4proto { tcp, udp, sctp } meta l4proto . th dport vmap @ports6",
-    )
-    of_nodes4, of_nodes6 = (
-        ("meta nfproto ipv4", "meta nfproto ipv6") if mesh.snat else ("ip saddr @snat4", "ip6 saddr @snat6")
-    )
-    to_mesh6 = f"oifname {device} {of_nodes6} snat ip6 to {own.address6}"
-    return {
-        **({} if mesh.snat else mesh_marks.chains(device)),
-        **late_replies.chains(),
-        "guard": NftChain(
-            hook="type filter hook prerouting priority -320; policy accept;",
-            rules=('iifname != "lo" ip daddr 127.0.0.0/8 drop', 'iifname != "lo" ip saddr 127.0.0.0/8 drop'),
-        ),
-        "enter": NftChain(
-            hook="type nat hook prerouting priority -100; policy accept;",
-            rules=(
-                f"iifname {device} dnat ip to ip daddr map @local4",
-                f"iifname {device} dnat ip6 to ip6 daddr map @local6",
-                *enter,
-            ),
-        ),
-        "own": NftChain(hook="type nat hook output priority -100; policy accept;", rules=enter),
-        "refuse": NftChain(
-            hook="type filter hook input priority 0; policy accept;",
-            rules=(
-                f"meta nfproto . meta l4proto . th dport @{_REFUSED} meta l4proto tcp reject with tcp reset",
-                f"meta nfproto . meta l4proto . th dport @{_REFUSED} reject",
-            ),
-        ),
-        # The container's MTU is the host's, and the tunnel carries less. Path MTU discovery may be blocked on the way.
-        "clamp": NftChain(
-            hook="type filter hook forward priority 0; policy accept;",
-            rules=(
-                f"oifname {device} tcp flags syn tcp option maxseg size set rt mtu",
-                f"iifname {device} ip version 4 tcp flags syn tcp option maxseg size set {mesh.mtu - 40}",
-                f"iifname {device} ip6 version 6 tcp flags syn tcp option maxseg size set {mesh.mtu - 60}",
-            ),
-        ),
-        "leave": NftChain(
-            hook="type nat hook postrouting priority 100; policy accept;",
-            rules=(
-                "ct status & dnat == dnat ip saddr 127.0.0.0/8 masquerade",
-                "ct status & dnat == dnat ip saddr . ip daddr @hairpin4 masquerade",
-                "ct status & dnat == dnat ip6 saddr . ip6 daddr @hairpin6 masquerade",
-                f"oifname {device} {of_nodes4} snat ip to {own.address}",
-                *((to_mesh6,) if own.address6 else ()),
-            ),
-        ),
-    }

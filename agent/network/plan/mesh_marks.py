@@ -58,26 +58,25 @@ def node_rule(number: int, family: int) -> PolicyRule:
 
 
 def chains(device: str) -> dict[str, NftChain]:
-    """What marks connections with the node that they came in at, and leads replies back there."""
+    """What keeps in connections the mark of the node that they came in at, and leads replies back there."""
     restore = f"ct direction reply ct mark & 0x{MARK_MASK:08x} == 0x{MARK:08x} meta mark set ct mark"
     return {
-        "arrive": NftChain(
-            hook="type filter hook prerouting priority -310; policy accept;",
-            rules=(
-                f"iifname {device} meta mark set ether saddr map @marks",
-                f"iifname {device} ct original zone set ether saddr map @zones",
-            ),
-        ),
-        "remember": NftChain(
-            hook="type filter hook prerouting priority -150; policy accept;",
-            rules=(f"iifname {device} ct state new ct mark set meta mark",),
-        ),
         # After firewalls have looked, at `filter` + 10, whether a packet's source is routed to where it came from: with the mark it is not.
-        "send-back": NftChain(hook="type filter hook prerouting priority 200; policy accept;", rules=(restore,)),
-        "remember-own": NftChain(hook="type route hook output priority -150; policy accept;", rules=(restore,)),
-        # The tunnel's own packets would inherit the mark and be routed into the tunnel again.
-        "wipe": NftChain(
-            hook="type filter hook postrouting priority -150; policy accept;",
-            rules=(f"oifname {device} meta mark set 0",),
+        "send-back": NftChain(
+            hook="type filter hook prerouting priority 200; policy accept;",
+            rules=(restore, f"ct state new iifname {device} ct mark set ether saddr map @marks"),
         ),
+        "remember-own": NftChain(hook="type route hook output priority -150; policy accept;", rules=(restore,)),
     }
+
+
+def on_arrival(device: str) -> tuple[str, ...]:
+    """The rules before conntrack: the mark that leads back, and the zone of the entry node. Firewalls that look where a packet's source is
+    routed to find them set.
+    """
+    return (f"iifname {device} meta mark set ether saddr map @marks ct original zone set ether saddr map @zones",)
+
+
+def wipe(device: str) -> str:
+    """The rule that takes the mark from what goes into the tunnel. The tunnel's own packets would inherit it and be routed there again."""
+    return f"oifname {device} meta mark set 0"

@@ -168,7 +168,7 @@ def _way_back(far: Place, table: str, mac: str, entry: str, family: int) -> None
             reason = f"connections that come in at {entry} get no mark, so answers do not go back there"
             raise far.broken("policy", f"map {table} marks", "missing", reason)
         return  # the mesh hides clients' addresses, and needs no marks
-    for name in ("arrive", "remember", "send-back"):
+    for name in ("arrive", "send-back"):
         far.chain("policy", table, name)
     way = far.route("reply", _ANYWHERE[family], mark=int(mark, 0))
     if not way.device.endswith("mesh"):

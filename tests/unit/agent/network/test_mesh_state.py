@@ -8,7 +8,7 @@ import pytest
 from agent.network.mesh_state import MeshHost, MeshState
 from agent.network.namespace_state import HOST, FdbEntry, Fragment, NamespaceState, NftTable, Route
 from agent.network.plan.encryption import node_address
-from agent.network.plan.mesh import LocalTask
+from agent.network.plan.mesh_model import LocalTask
 from covey.objects import IPAM, Driver, IPAMConfig, Network, NetworkSpec, PortConfig
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService
 from covey.objects.node import WireGuardDescription
@@ -191,7 +191,9 @@ def test_with_snat_replies_find_back_by_the_entry_nodes_address_alone(state: Mes
     assert Route(destination="10.0.0.2/32", device="covey0mesh") in host(found["mesh/node/n2"]).routes
     assert all(not host(fragment).rules for fragment in found.values())
     assert 'oifname "covey0mesh" meta nfproto ipv4 snat ip to 10.0.0.1' in table(found["mesh"]).chains["leave"].rules
-    assert not {"arrive", "remember", "remember-own", "wipe"} & table(found["mesh"]).chains.keys()
+    chains = table(found["mesh"]).chains
+    assert not {"remember-own", "send-back"} & chains.keys()
+    assert not any("mark" in rule for chain in chains.values() for rule in chain.rules)
 
 
 def test_an_encrypted_mesh_leads_through_the_tunnels_to_the_nodes_that_have_keys(state: MeshState) -> None:
