@@ -19,7 +19,8 @@ class WantedState:
     def __init__(self) -> None:
         self._fragments: dict[str, dict[str, Items]] = {}
         self._values: dict[str, Items] = {}
-        self._owners: dict[str, dict[Item, str | tuple[str, ...]]] = {}
+        self._owners: dict[str, dict[Item, str | dict[str, None]]] = {}
+        """By namespace. A table may have thousands of owners, most items have one."""
         self._makers: dict[tuple[str, str], tuple[str, str]] = {}
 
     def __contains__(self, key: str) -> bool:
@@ -42,7 +43,7 @@ class WantedState:
     def owners(self, namespace: str, item: Item) -> tuple[str, ...]:
         """The keys of the fragments that want an item."""
         found = self._owners.get(namespace, {}).get(item, ())
-        return (found,) if isinstance(found, str) else found
+        return (found,) if isinstance(found, str) else tuple(found)
 
     def fragment_items(self, key: str) -> Iterator[tuple[str, Item]]:
         """The items of a fragment, each with its namespace."""
@@ -91,9 +92,11 @@ class WantedState:
 
     def _claim(self, namespace: str, item: Item, value: Value, key: str) -> bool:
         owners = self._owners.setdefault(namespace, {})
-        current = self.owners(namespace, item)
-        if key not in current:
-            owners[item] = (*current, key) if current else key
+        current = owners.setdefault(item, key)
+        if isinstance(current, dict):
+            current[key] = None
+        elif current != key:
+            owners[item] = {current: None, key: None}
         values = self._values.setdefault(namespace, {})
         before = values.get(item)
         if before == value:
@@ -108,9 +111,10 @@ class WantedState:
     def _release(self, namespace: str, item: Item, key: str) -> bool:
         owners = self._owners[namespace]
         current = owners[item]
-        if isinstance(current, tuple):
-            rest = tuple(owner for owner in current if owner != key)
-            owners[item] = rest[0] if len(rest) == 1 else rest
+        if isinstance(current, dict):
+            del current[key]
+            if len(current) == 1:
+                owners[item] = next(iter(current))
             return False
         del owners[item]
         value = self._values[namespace].pop(item)
