@@ -5,6 +5,7 @@ Owned by `host_networks`.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Mapping
 
@@ -12,7 +13,7 @@ from agent.network.namespace_state import Fragment
 from agent.network.reconciler import Reconciler
 from covey.errors import CoveyError
 
-_BATCH = 512
+_BATCH = 256
 """Fragments handed over at once, so that the event loop does other work in between."""
 
 
@@ -28,11 +29,20 @@ class PutFragments:
         keys = self._keys.setdefault(network_id, set())
         keys |= {key for key, fragment in changes.items() if fragment is not None}
         keys -= {key for key, fragment in changes.items() if fragment is None}
-        errors: dict[str, CoveyError] = {}
         items = iter(changes.items())
-        while batch := dict(itertools.islice(items, _BATCH)):
-            errors |= await self._reconciler.put_many(batch)
-        return errors
+        puts: list[asyncio.Task[Mapping[str, CoveyError]]] = []
+        async with asyncio.TaskGroup() as tasks:
+            # While the kernel takes one batch, the next ones are compared with what is wanted.
+            while batch := dict(itertools.islice(items, _BATCH)):
+                puts.append(tasks.create_task(self._put_batch(batch)))
+                await asyncio.sleep(0)
+        return {key: error for done in puts for key, error in done.result().items()}
+
+    async def _put_batch(self, batch: Mapping[str, Fragment | None]) -> Mapping[str, CoveyError]:
+        try:
+            return await self._reconciler.put_many(batch)
+        except CoveyError as error:  # none of it is known to be applied
+            return dict.fromkeys(batch, error)
 
     async def drop(self, network_id: str) -> None:
         """Drop all fragments of a network."""

@@ -1,6 +1,6 @@
 """The table of nftables of the routing mesh: its maps and sets, and the chains that all connections of the mesh share. Pure.
 
-Invariant: a packet that is not for the mesh costs one chain a hook and a rule or two in it. What is rare (the first packet of a TCP
+Invariant: a packet that is not for the mesh costs a chain or two a hook and a rule or two in each. What is rare (the first packet of a TCP
 connection, one that conntrack does not know) is told by the first match of a rule, and looked at in a chain of its own.
 """
 
