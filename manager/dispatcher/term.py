@@ -25,7 +25,14 @@ from manager.dispatcher.assignment_cache import AssignmentCache
 from manager.dispatcher.node_session import NodeSession
 from manager.dispatcher.session_state import session_state
 from manager.dispatcher.status_writer import StatusWriter
-from manager.health import CHECK_INTERVAL_NS, HeartbeatTracker, plan_node_states
+from manager.health import (
+    CHECK_INTERVAL_NS,
+    HeartbeatTracker,
+    has_never_joined,
+    plan_abandoned_joins,
+    plan_node_states,
+    removal,
+)
 from manager.loop import Step
 from manager.store import Action, Change, Commit, NotLeaderError, Store, Tx
 
@@ -96,7 +103,22 @@ class DispatcherTerm:
                 tx.update(replace(node, status=status, description=description))
 
         self.record_heartbeat(node_id)
-        await self._store.update(ready)
+        try:
+            await self._store.update(ready)
+        except (InvalidArgumentError, PreconditionError):
+            await self._forget_refused_join(node_id)
+            raise
+
+    async def _forget_refused_join(self, node_id: str) -> None:
+        """Removes a node that the cluster does not take and that was never part of it. Its host gives up the join and its certificate."""
+        view = self._store.view()
+        node = view.nodes.get(node_id)
+        if node is None or not has_never_joined(node):
+            return
+        try:
+            await self._store.update(removal(view, node, self._clock()))
+        except CoveyError as error:
+            log.info("node %s, whose join was refused, is removed later: %s", node_id, error.message)
 
     def _silent_nodes_with_address(self, tx: Tx, node_id: str, addr: str) -> list[Node]:
         """After a recovery: nodes not heard of yet whose address another node has now, so their host is that other node."""
@@ -222,7 +244,9 @@ class DispatcherTerm:
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
             now_ns = self._record_check()
-            found = plan_node_states(self._store.view(), self._heartbeats, now_ns).steps
+            view = self._store.view()
+            states = plan_node_states(view, self._heartbeats, now_ns).steps
+            found = (*states, *plan_abandoned_joins(view, self._heartbeats, now_ns))
             for step in found:
                 self._end_sessions_of_down_nodes(step)
             if not found:

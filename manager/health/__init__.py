@@ -4,7 +4,15 @@ Invariant: a slow agent is not marked DOWN. A node whose stream broke is DISCONN
 silent node is DOWN after three periods. Heartbeats are not stored, so a new leader gives every node the full timeout again.
 """
 
+from manager.health.abandoned_joins import has_never_joined, plan_abandoned_joins, removal
 from manager.health.heartbeats import CHECK_INTERVAL_NS, HeartbeatTracker
 from manager.health.node_down import plan_node_states
 
-__all__ = ["CHECK_INTERVAL_NS", "HeartbeatTracker", "plan_node_states"]
+__all__ = [
+    "CHECK_INTERVAL_NS",
+    "HeartbeatTracker",
+    "has_never_joined",
+    "plan_abandoned_joins",
+    "plan_node_states",
+    "removal",
+]

@@ -61,5 +61,6 @@ def test_a_node_of_the_other_family_is_told_at_once_and_joins_with_the_remedy(la
     assert "an IPv6 address for --data-path-addr" in refused.err
     assert time.monotonic() - began < REFUSAL_SECONDS
     assert lab.get("/info", on=last)["Swarm"]["LocalNodeState"] == "inactive"
+    assert "unknown" not in lab.docker("node", "ls", on=first).out.lower()
     lab.docker(*join, "--data-path-addr", last.address6, f"{first.address}:2377", on=last)
     assert lab.get("/info", on=last)["Swarm"]["LocalNodeState"] == "active"
