@@ -73,7 +73,8 @@ class RevokedNode(Struct, frozen=True, kw_only=True):
 
 class Cluster(Struct, frozen=True, kw_only=True):
     """``unlock_key`` decrypts the managers' disks; it is empty while autolock is off, and never leaves the managers. ``default_networks``
-    says that the networks of every new cluster were created; a user may have removed the ingress network since.
+    says that the networks of every new cluster were created; a user may have removed the ingress network since. ``highest_vni`` is the
+    highest VXLAN id of a network that was removed, 0 if there was none.
     """
 
     id: str
@@ -86,3 +87,4 @@ class Cluster(Struct, frozen=True, kw_only=True):
     unlock_key: str = ""
     revoked: tuple[RevokedNode, ...] = ()
     default_networks: bool = False
+    highest_vni: int = 0

@@ -25,6 +25,7 @@ NetworkPools = Mapping[int, AddressPool]
 class AllocationIndex:
     """Addresses, VXLAN ids and ports by holder. The planner reads and clears ``networks_with_freed_addresses``.
 
+    ``highest_vni`` is the highest VXLAN id that ever was.
     ``endpoints_told`` are the endpoints of services that all their tasks have; only a cache that spares looking at the tasks.
     """
 
@@ -42,6 +43,7 @@ class AllocationIndex:
     def from_view(cls, view: View) -> AllocationIndex:
         """An index built from the view alone."""
         index = cls()
+        index.highest_vni = max((cluster.highest_vni for cluster in view.clusters), default=0)
         index.sync_networks(view, [network.id for network in view.networks])
         index.sync_services(view, [service.id for service in view.services])
         index.sync_tasks(view, [task.id for task in view.tasks])

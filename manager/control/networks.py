@@ -86,6 +86,10 @@ def remove_network(tx: Tx, ref: str) -> str:
         if _holds_network(task):
             raise PreconditionError(f"network {name} is in use by task {task.id}")
     tx.remove(Network, network.id)
+    for cluster in tx.clusters:
+        if network.vni > cluster.highest_vni:
+            # The next networks get ids above it, also from a new leader: hosts may hold devices of this one for a while.
+            tx.update(replace(cluster, highest_vni=network.vni))
     return network.id
 
 

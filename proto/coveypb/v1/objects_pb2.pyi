@@ -2430,11 +2430,14 @@ class Cluster(_message.Message):
     UNLOCK_KEY_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
     DEFAULT_NETWORKS_FIELD_NUMBER: _builtins.int
+    HIGHEST_VNI_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     subnet_size: _builtins.int
     data_path_port: _builtins.int
     unlock_key: _builtins.str
     default_networks: _builtins.bool
+    highest_vni: _builtins.int
+    """The highest VXLAN id of a network that was removed; 0 if there was none."""
     @_builtins.property
     def meta(self) -> Global___Meta: ...
     @_builtins.property
@@ -2458,10 +2461,11 @@ class Cluster(_message.Message):
         unlock_key: _builtins.str = ...,
         revoked: _abc.Iterable[Global___RevokedNode] | None = ...,
         default_networks: _builtins.bool = ...,
+        highest_vni: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta", "root_ca", b"root_ca", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_path_port", b"data_path_port", "default_address_pool", b"default_address_pool", "default_networks", b"default_networks", "id", b"id", "meta", b"meta", "revoked", b"revoked", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_path_port", b"data_path_port", "default_address_pool", b"default_address_pool", "default_networks", b"default_networks", "highest_vni", b"highest_vni", "id", b"id", "meta", b"meta", "revoked", b"revoked", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

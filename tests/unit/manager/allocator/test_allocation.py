@@ -16,6 +16,8 @@ from covey.objects import (
 )
 from covey.states import EndpointMode, Protocol, PublishMode, TaskState
 from manager.allocator.planner import AllocatorPlanner
+from manager.control.networks import remove_network
+from manager.store import MemoryConsensus, Store
 from tests.support.planning import NOW, applied, changed, in_state, removed, service, task, view_of
 
 CLUSTER = Cluster(id="cluster")
@@ -74,6 +76,22 @@ def test_a_freed_vxlan_id_is_not_reused_at_once() -> None:
     view = settled(view_of(CLUSTER, network("a"), network("b")))
     view = settled(view_of(*removed(view, view.networks.get("a")).networks, CLUSTER, network("c")))
     assert view.networks.get("c").vni == 4098
+
+
+async def test_a_new_leader_does_not_reuse_the_highest_vxlan_id_at_once() -> None:
+    """It knows the networks that there are. A host that is still leaving the removed one would join the two."""
+    store = Store(MemoryConsensus)
+    view = settled(view_of(CLUSTER, network("a"), network("b")))
+    for item in (*view.clusters, *view.networks):
+        await store.update(lambda tx, item=item: tx.create(item))
+    await store.update(lambda tx: remove_network(tx, "b"))
+    await store.update(lambda tx: tx.create(network("c")))
+    planner = AllocatorPlanner()
+    planner.reset(store.view())
+    await store.batch(planner.plan(store.view(), NOW).steps)
+    assert store.view().networks.get("c").vni == 4098
+    await store.update(lambda tx: remove_network(tx, "a"))
+    assert store.view().cluster.highest_vni == 4097
 
 
 def test_a_network_keeps_the_vxlan_id_that_its_options_name() -> None:
