@@ -1,1 +1,1 @@
-"""The shared kernel: objects, ids, states, errors, clock and codec. No network, no disk."""
+"""The shared kernel: objects, ids, states, errors, clock and codec, and what the operating system gives to all. No network."""
