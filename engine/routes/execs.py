@@ -34,9 +34,6 @@ async def start(context: RequestContext) -> web.StreamResponse:
     containers = context.services.agent.containers
     state = containers.exec_inspect(context.ref)
     config = state.config
-    if state.started:
-        progress = "is already running" if state.running else "has already run"
-        raise ConflictError(f"Error: Exec command {state.id} {progress}")
     container = containers.get(state.container_id)
     if container.state.status is RunStatus.PAUSED:
         raise ConflictError(f"Container {container.id} is paused, unpause the container before exec")
