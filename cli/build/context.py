@@ -43,7 +43,7 @@ def plan_context(folder: str, dockerfile: str, stdin: bytes | None = None) -> Co
             raise InvalidArgumentError(
                 f"unable to prepare context: unable to evaluate the Dockerfile {path}: {error.strerror}"
             ) from None
-    return ContextPlan(top, name, text, IgnorePatterns(_ignore_lines(top, name)))
+    return ContextPlan(top, name, text, IgnorePatterns(ignore_lines(top, name)))
 
 
 def pack(plan: ContextPlan) -> Iterator[bytes]:
@@ -83,7 +83,8 @@ def is_archive(head: bytes) -> bool:
     return head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")) or head[257:262] == b"ustar"
 
 
-def _ignore_lines(top: Path, dockerfile: str) -> list[str]:
+def ignore_lines(top: Path, dockerfile: str) -> list[str]:
+    """The lines of the ignore file of a Dockerfile, or of the folder; none without one."""
     for name in (f"{dockerfile}{IGNORE_FILE}", IGNORE_FILE):
         try:
             return (top / name).read_text(encoding="utf-8", errors="surrogateescape").splitlines()

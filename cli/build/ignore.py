@@ -11,9 +11,9 @@ from covey.errors import InvalidArgumentError
 
 
 class IgnorePatterns:
-    """The patterns of one file. Raises InvalidArgumentError for a malformed one."""
+    """The patterns of one file, or of ``source``. Raises InvalidArgumentError for a malformed one."""
 
-    def __init__(self, lines: Iterable[str]) -> None:
+    def __init__(self, lines: Iterable[str], source: str = ".dockerignore") -> None:
         self._rules: list[tuple[re.Pattern[str], bool]] = []
         for number, line in enumerate(lines):
             text = (line.removeprefix("\ufeff") if number == 0 else line).strip()
@@ -22,7 +22,7 @@ class IgnorePatterns:
             excepts = text.startswith("!")
             pattern = posixpath.normpath(text.removeprefix("!").strip()).lstrip("/")
             if pattern not in {"", "."}:
-                self._rules.append((_compile(pattern), excepts))
+                self._rules.append((_compile(pattern, source), excepts))
 
     @property
     def has_exceptions(self) -> bool:
@@ -40,7 +40,7 @@ class IgnorePatterns:
         return excluded
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str, source: str) -> re.Pattern[str]:
     """A regular expression with the meaning of Go's path patterns and of ``**``."""
     parts, at = list[str](), 0
     while at < len(pattern):
@@ -56,7 +56,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
         if letter == "[":
             end = pattern.find("]", at + 2)
             if end < 0:
-                raise InvalidArgumentError(f".dockerignore: syntax error in pattern {pattern!r}: [ without ]")
+                raise InvalidArgumentError(f"{source}: syntax error in pattern {pattern!r}: [ without ]")
             body = pattern[at + 1 : end]
             negated, body = body.startswith("^"), body.removeprefix("^")
             escaped = body.replace("\\", "\\\\").replace("[", "\\[")
@@ -71,4 +71,4 @@ def _compile(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile("".join(parts), re.DOTALL)
     except re.error as error:
-        raise InvalidArgumentError(f".dockerignore: syntax error in pattern {pattern!r}: {error}") from None
+        raise InvalidArgumentError(f"{source}: syntax error in pattern {pattern!r}: {error}") from None

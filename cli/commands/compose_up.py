@@ -1,4 +1,4 @@
-"""``covey compose`` commands that bring a project up or down: up, create, down."""
+"""``covey compose`` commands that bring a project up or down: up, create, watch, down."""
 
 from typing import Any
 
@@ -56,6 +56,7 @@ def _creation_options(function: Any) -> Any:
 @option("--timestamps", is_flag=True, help="Show timestamps")
 @option("--wait", is_flag=True, help="Wait for services to be running|healthy. Implies detached mode")
 @option("--wait-timeout", type=int, default=None, help="Maximum seconds to wait for the project to be running|healthy")
+@option("-w", "--watch", is_flag=True, help="Watch source code and rebuild/refresh containers when files are updated")
 def up(services: tuple[str, ...], **flags: Any) -> int:
     """Create and start containers."""
     from cli.compose.up import bring_up
@@ -71,6 +72,23 @@ def create(services: tuple[str, ...], **flags: Any) -> int:
     from cli.compose.up import bring_up
 
     return bring_up(Session.current(), services, {**flags, "no_start": True, "detach": True})
+
+
+@compose_command()
+@services_argument
+@option("--no-up", is_flag=True, help="Do not build & start services before watching")
+@option("--prune/--no-prune", default=True, negation=False, help="Prune dangling images on rebuild")
+@option("--quiet", is_flag=True, help="hide build output")
+def watch(services: tuple[str, ...], no_up: bool, prune: bool, quiet: bool) -> int:
+    """Watch build context for service and rebuild/refresh containers when files are updated."""
+    from cli.compose.watch.watch import Watch, bring_up_watched
+
+    session = Session.current()
+    watching = Watch(session, session.with_services(services), services, quiet=quiet, prune=prune)
+    if not no_up:
+        bring_up_watched(session, services, quiet=quiet)
+    watching.run()
+    return 0
 
 
 @compose_command()

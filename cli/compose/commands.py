@@ -39,4 +39,7 @@ COMPOSE = {
     "version": CommandEntry("Show the version information", f"{_C}_config:version"),
     "volumes": CommandEntry("List volumes", f"{_C}_images:volumes"),
     "wait": CommandEntry("Block until containers of all (or specified) services stop", f"{_C}_lifecycle:wait"),
+    "watch": CommandEntry(
+        "Watch build context for service and rebuild/refresh containers when files are updated", f"{_C}_up:watch"
+    ),
 }

@@ -119,7 +119,12 @@ def prepare_images(
     )
     pulls = [step for step in steps if step.action == PULL]
     pull_all(session, application, pulls, quiet=bool(flags.get("quiet_pull")))
-    build_images(session, application, [step.service for step in steps if step.action == BUILD], {})
+    build_images(
+        session,
+        application,
+        [step.service for step in steps if step.action == BUILD],
+        {"quiet": flags.get("quiet_build")},
+    )
     return bool(steps) and not session.dry_run
 
 

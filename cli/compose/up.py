@@ -1,10 +1,12 @@
 """``up`` and ``create``: images, then the plan, then its steps, then the output of the containers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cli.compose.executor import Executor
-from cli.compose.images import prepare_images
+from cli.compose.images import BUILD, prepare_images
+from cli.compose.model import Application
 from cli.compose.plan import ALWAYS, CHANGED, NEVER, UpOptions, plan_up, selected_services
 from cli.compose.session import Session
 from covey.errors import InvalidArgumentError
@@ -15,15 +17,25 @@ def bring_up(session: Session, services: tuple[str, ...], flags: Mapping[str, An
     _check(flags)
     scale = parse_scale(flags["scales"])
     application = session.with_services(services)
-    recreate = ALWAYS if flags["force_recreate"] else NEVER if flags["no_recreate"] else CHANGED
+    watching = None
+    if flags.get("watch"):
+        from cli.compose.watch.watch import Watch
+
+        session.application = application = with_builds(application)
+        watching = Watch(session, application, services)
+    recreate = ALWAYS if flags.get("force_recreate") else NEVER if flags.get("no_recreate") else CHANGED
     options = UpOptions(
         services=services,
         scale=scale,
         recreate=recreate,
-        recreate_dependencies=ALWAYS if flags["always_recreate_deps"] else NEVER if flags["no_recreate"] else CHANGED,
+        recreate_dependencies=ALWAYS
+        if flags.get("always_recreate_deps")
+        else NEVER
+        if flags.get("no_recreate")
+        else CHANGED,
         dependencies=not flags.get("no_deps"),
         start=not flags.get("no_start"),
-        remove_orphans=flags["remove_orphans"],
+        remove_orphans=bool(flags.get("remove_orphans")),
         wait=bool(flags.get("wait")),
     )
     if not application.services:
@@ -49,7 +61,16 @@ def bring_up(session: Session, services: tuple[str, ...], flags: Mapping[str, An
         return 0
     from cli.compose.attached import follow_containers
 
-    return follow_containers(session, application, executor, services or tuple(names), flags)
+    return follow_containers(session, application, executor, services or tuple(names), flags, watching)
+
+
+def with_builds(application: Application) -> Application:
+    """The project as it is watched: what is built and watched is built before it starts."""
+    services = {
+        name: {**service, "pull_policy": BUILD} if service.get("build") and service.get("develop") else service
+        for name, service in application.services.items()
+    }
+    return replace(application, services=services)
 
 
 def report_running(session: Session, steps: Any, state: Any, names: list[str]) -> None:
@@ -86,6 +107,7 @@ def _check(flags: Mapping[str, Any]) -> None:
         ("detach", "exit_code_from"),
         ("always_recreate_deps", "no_recreate"),
         ("attached", "attach_dependencies"),
+        *(("watch", other) for other in ("detach", "wait", "no_build", "no_start")),
     )
     for one, other in pairs:
         if flags.get(one) and flags.get(other):

@@ -108,6 +108,9 @@ def _faults(
         for reference in values.get(kind) or ():
             if reference.get("source") not in declared[kind]:
                 yield f'service "{name}" refers to undefined {kind.removesuffix("s")} {reference.get("source")}'
+    for rule in (values.get("develop") or {}).get("watch") or ():
+        if rule["action"].startswith("sync") and not rule.get("target"):
+            yield f"services.{name}.develop.watch: target is required for non-rebuild actions"
     for other, required in dependencies(service).items():
         if other not in services and (required or other not in disabled):
             yield f'service "{name}" depends on undefined service "{other}"'
