@@ -20,12 +20,10 @@ class InterpolationRules:
 
     Attributes:
         substitute: the substitution in one text.
-        sections: the top-level keys that are interpolated; empty means all.
         casts: types by path pattern, where ``*`` stands for any key or index.
     """
 
     substitute: Substitute
-    sections: frozenset[str]
     casts: Mapping[PathPattern, Cast]
 
 
@@ -36,11 +34,7 @@ def interpolate(root: MappingNode, variables: Variables, rules: InterpolationRul
         ComposeFileError: a text that is not a template, a required variable that is not set, or a result that is not of the key's type.
     """
     interpolator = _Interpolator(variables, rules)
-    items = {
-        key: interpolator.node(item, (key,)) if not rules.sections or key in rules.sections else item
-        for key, item in root.items.items()
-    }
-    return root.with_items(items)
+    return root.with_items({key: interpolator.node(item, (key,)) for key, item in root.items.items()})
 
 
 def cast_scalar(text: str, kind: Cast) -> ScalarValue:

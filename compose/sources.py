@@ -1,7 +1,7 @@
 """Reads the files of a stack from disk, each within a size limit."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compose.env_files import parse_env_file
@@ -61,7 +61,9 @@ def load_stack_files(
     files = files or ProjectFiles()
     source = FileSource(directory, variables, files.root)
     canonical = CanonicalStack(StackPaths(str(directory), str(Path.home())), variables, source.environment_file)
-    return load_stack([files.read(path) for path in paths], variables, canonical, interpolated=interpolated)
+    documents = [files.documents(path) for path in paths]
+    stack = load_stack([first for first, *_ in documents], variables, canonical, interpolated=interpolated)
+    return replace(stack, unread=tuple(node.location for _, *others in documents for node in others))
 
 
 def read_object_file(path: str, root: Path | None = None) -> bytes:

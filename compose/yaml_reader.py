@@ -1,4 +1,4 @@
-"""Reads YAML text to nodes by the rules of Compose's parsers: one document, no duplicate keys, ``yes`` and ``22:22`` are text. Pure.
+"""Reads YAML text to nodes by the rules of Compose's parsers: no duplicate keys, ``yes`` and ``22:22`` are text. Pure.
 
 Anchors and merge keys are resolved. Limits: 1 MiB of text, 100,000 values after aliases are expanded, 64 levels.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from compose.errors import ComposeFileError, Location
-from compose.nodes import OVERRIDE, RESET, ListNode, MappingNode, Node, ScalarNode, ScalarValue
+from compose.nodes import OVERRIDE, RESET, ListNode, MappingNode, Node, ScalarNode, ScalarValue, is_null
 from covey.errors import TooLargeError
 
 MAX_BYTES = 1 << 20
@@ -25,18 +25,24 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _SPECIAL_FLOAT = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_QUOTES = ("'", '"', "|", ">")
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
 def read_yaml(text: str, file: str) -> MappingNode:
-    """The content of a file.
+    """The content of a file's first document; as ``read_documents``."""
+    return read_documents(text, file)[0]
+
+
+def read_documents(text: str, file: str) -> tuple[MappingNode, ...]:
+    """The contents of a file's documents; empty ones after the first are left out.
 
     Args:
         text: the file's text.
         file: its name in errors.
 
     Raises:
-        ComposeFileError: not YAML, several documents, a duplicate key, an endless alias, or the top level is not a mapping.
+        ComposeFileError: not YAML, a duplicate key, an endless alias, or the top level is not a mapping.
         TooLargeError: larger than the limits.
     """
     if len(text) > MAX_BYTES:
@@ -44,7 +50,9 @@ def read_yaml(text: str, file: str) -> MappingNode:
     try:
         loader = _Loader(text)
         try:
-            root = loader.get_single_node()
+            roots = []
+            while loader.check_node():
+                roots.append(loader.get_node())
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -54,9 +62,15 @@ def read_yaml(text: str, file: str) -> MappingNode:
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ComposeFileError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
-    if root is None:
+    if not roots:
         raise ComposeFileError("empty compose file", location=Location(file, 1, 1))
-    node = _Reader(file).node(root, 0)
+    reader = _Reader(file)
+    nodes = [reader.node(root, 0) for root in roots]
+    found = nodes[:1] + [node for node in nodes[1:] if not is_null(node)]
+    return tuple(_mapping_of(node) for node in found)
+
+
+def _mapping_of(node: Node) -> MappingNode:
     if not isinstance(node, MappingNode):
         raise ComposeFileError("top-level object must be a mapping", location=node.location)
     return node
@@ -134,7 +148,7 @@ class _Reader:
 
     def _scalar(self, source: Any, location: Location, tag: str) -> ScalarNode:
         text: str = source.value
-        quoted = source.style in ("'", '"', "|", ">")
+        quoted = source.style in _QUOTES
         if quoted or source.tag == "!" or (source.tag == f"{_TAG}str" and self._is_tagged(source)):
             return ScalarNode(text, location, text, tag)
         if not tag and not source.tag.startswith(_TAG):
@@ -158,7 +172,9 @@ class _Reader:
                 continue
             if not isinstance(key_source, yaml.ScalarNode):
                 raise ComposeFileError("a key must be a text", location=place)
-            key = _key_text(key_source)
+            key = key_source.value
+            if key_source.style not in _QUOTES and not _is_plain_key(key):
+                raise ComposeFileError(f"non-string key: {key or 'null'}; write it in quotes", location=place)
             if key in items:
                 raise ComposeFileError(f'mapping key "{key}" already defined at line {keys[key].line}', location=place)
             items[key] = self.node(value_source, depth + 1)
@@ -178,7 +194,6 @@ class _Reader:
                     keys[key] = part.keys.get(key, place)
 
 
-def _key_text(source: Any) -> str:
-    """A key as text. Plain numbers and booleans keep their written form; a null key is empty."""
-    text: str = source.value
-    return "" if source.style is None and text in ("~", "null") else text
+def _is_plain_key(text: str) -> bool:
+    """Whether a key without quotes is a text: numbers, booleans, dates and null are not."""
+    return isinstance(scalar_value(text), str) and not _DATE.fullmatch(text)

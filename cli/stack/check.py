@@ -1,7 +1,8 @@
 """What a cluster does not honour in a stack's files: every key at once, with its place. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from compose.errors import Location
 from compose.nodes import MappingNode, Node, plain
 from compose.stack.ignored import DEPRECATED, has_no_meaning
 
@@ -14,6 +15,11 @@ def findings(content: MappingNode, described: MappingNode) -> list[str]:
         described: the canonical files, whose nodes have the places of the keys.
     """
     return [line for key, service in _services(content) for line in _of_service(key, service, described)]
+
+
+def unread_documents(places: Sequence[Location]) -> list[str]:
+    """One line for each YAML document that is not read."""
+    return [f"{place}: this YAML document is not read: docker stack reads the first of a file" for place in places]
 
 
 def _of_service(name: str, service: MappingNode, described: MappingNode) -> Iterator[str]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from cli.stack.check import findings
-from compose.errors import ComposeFileError
+from cli.stack.check import findings, unread_documents
+from compose.errors import ComposeFileError, Location
 from compose.nodes import MappingNode, plain
 from compose.project.files import ProjectFiles
 from compose.project.loader import load_content
@@ -31,22 +31,13 @@ def load_stack(
     Raises:
         InvalidArgumentError: the files are of neither format, with path and place.
     """
-    content = load_stack_content(name, paths, environment, root)
+    content, unread = _stack_content(name, paths, environment, ProjectFiles(root=root))[1:]
     services = content.get("services")
     if notice := ignored_notice(plain(services) if services else {}):
         click.echo(notice, err=True)
+    for line in unread_documents(unread):
+        click.echo(line, err=True)
     return stack_objects(name, content, lambda path: read_object_file(path, root))
-
-
-def load_stack_content(
-    name: str, paths: Sequence[str], environment: Mapping[str, str], root: Path | None = None
-) -> MappingNode:
-    """The canonical stack. What docker's format refuses is read by the Compose Specification."""
-    files = ProjectFiles(root=root)
-    try:
-        return load_stack_files(paths, environment, files).content
-    except ComposeFileError as refused:
-        return stack_of_project(_newer_content(name, paths, environment, files, refused), environment)
 
 
 def check_stack(name: str, paths: Sequence[str], environment: Mapping[str, str]) -> list[str]:
@@ -55,14 +46,24 @@ def check_stack(name: str, paths: Sequence[str], environment: Mapping[str, str])
     Raises:
         InvalidArgumentError: the stack cannot be deployed, with path and place.
     """
-    files = ProjectFiles()
+    described, content, unread = _stack_content(name, paths, environment, ProjectFiles())
+    stack_objects(name, content, read_object_file)
+    return [*findings(content, described), *unread_documents(unread)]
+
+
+def _stack_content(
+    name: str, paths: Sequence[str], environment: Mapping[str, str], files: ProjectFiles
+) -> tuple[MappingNode, MappingNode, tuple[Location, ...]]:
+    """The canonical files, the canonical stack, and the places of documents that are not read.
+
+    What docker's format refuses is read by the Compose Specification.
+    """
     try:
-        described = content = load_stack_files(paths, environment, files).content
+        stack = load_stack_files(paths, environment, files)
     except ComposeFileError as refused:
         described = _newer_content(name, paths, environment, files, refused)
-        content = stack_of_project(described, environment)
-    stack_objects(name, content, read_object_file)
-    return findings(content, described)
+        return described, stack_of_project(described, environment), ()
+    return stack.content, stack.content, stack.unread
 
 
 def stack_config(paths: Sequence[str], environment: Mapping[str, str], *, interpolated: bool) -> str:

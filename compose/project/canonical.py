@@ -8,7 +8,7 @@ from compose.project import forms
 from compose.project.merge import distinct_entries
 from compose.project.short_forms import parse_project_ports, parse_project_volume
 from compose.schema import Table
-from compose.stack.canonical import StackPaths
+from compose.stack.canonical import StackPaths, check_external_volume
 
 _URL_SCHEMES = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
 _CONTEXT_SCHEMES = (*_URL_SCHEMES, "docker-image://", "oci-layout://", "service:", "target:")
@@ -62,11 +62,14 @@ class CanonicalProject:
         return self._object(as_mapping(node), path, tables[section])
 
     def service(self, node: MappingNode, path: str) -> MappingNode:
-        """A service. ``command`` and ``entrypoint`` that are null or empty stay, because they override those of the image."""
+        """A service. ``command`` and ``entrypoint`` stay if they are empty, to override those of the image, or null, those of a file."""
         service = self._tables.table(node, path, project_format.SERVICE)
         overrides = {key: node.items[key] for key in ("command", "entrypoint") if key in node.items}
-        kept = {key: item for key, item in overrides.items() if key not in service.items and not is_null(item)}
-        kept = {key: ListNode((), item.location) for key, item in kept.items()}
+        kept = {
+            key: item if is_null(item) else ListNode((), item.location)
+            for key, item in overrides.items()
+            if key not in service.items
+        }
         if "extends" in node.items:
             kept["extends"] = self._extends(node.items["extends"])
         return service.with_items({**service.items, **kept, **extensions(node)})
@@ -88,10 +91,15 @@ class CanonicalProject:
         items.pop("external", None)
         if isinstance(external, MappingNode):
             named = external.get("name")
+            if named is not None and "name" in items and plain(named) != plain(items["name"]):
+                reason = f"{path}: name and external.name conflict; only use name"
+                raise ComposeFileError(reason, location=named.location)
             items |= {"name": named} if named else {}
             items["external"] = node_of(value=True, location=external.location)
         elif external is not None and plain(forms.boolean(external, path)):
             items["external"] = node_of(value=True, location=external.location)
+        if "external" in items and table is project_format.VOLUME:
+            check_external_volume(path, section)
         file = items.get("file")
         if file is not None:
             items["file"] = self._path_node(file)

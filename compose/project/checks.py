@@ -9,6 +9,7 @@ from compose.nodes import MappingNode, Node, plain
 
 PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _PREDEFINED = ("default",)
+_TESTS = ("CMD", "CMD-SHELL", "NONE")
 _SHARED = ("network_mode", "ipc", "pid", "uts")
 
 
@@ -27,8 +28,10 @@ def check_project(content: MappingNode, disabled: Mapping[str, Node]) -> None:
     for name, service in services.items():
         assert isinstance(service, MappingNode)  # noqa: S101 — canonical
         for reason in _faults(name, service, declared, services, disabled):
-            raise ComposeFileError(f"{reason}: invalid compose project", location=service.location)
-    check_cycles({name: tuple(dependencies(service)) for name, service in services.items()})
+            raise ComposeFileError(
+                f"{reason}: invalid compose project", location=service.location, path=f"services.{name}"
+            )
+    refuse_cycles({name: tuple(dependencies(service)) for name, service in services.items()}, services)
 
 
 def dependencies(service: Node) -> dict[str, bool]:
@@ -55,12 +58,22 @@ def implied_dependencies(service: MappingNode) -> dict[str, bool]:
     return result
 
 
-def check_cycles(edges: Mapping[str, Sequence[str]]) -> None:
+def refuse_cycles(edges: Mapping[str, Sequence[str]], services: Mapping[str, Node]) -> None:
     """Refuse dependencies that lead back to their beginning.
 
     Raises:
-        ComposeFileError: with the members of the cycle.
+        ComposeFileError: with the members of the cycle, and the place of the first one's dependencies.
     """
+    members = _dependency_cycle(edges)
+    if members:
+        first = as_mapping(services[members[0]])
+        place = (first.get("depends_on") or first).location
+        reason = f"dependency cycle detected: {' -> '.join(members)}"
+        raise ComposeFileError(reason, location=place, path=f"services.{members[0]}.depends_on")
+
+
+def _dependency_cycle(edges: Mapping[str, Sequence[str]]) -> list[str]:
+    """The members of a cycle, the first again at the end; empty if there is none."""
     done: set[str] = set()
     for start in edges:
         chain: list[str] = []
@@ -72,13 +85,13 @@ def check_cycles(edges: Mapping[str, Sequence[str]]) -> None:
                 done.add(name)
                 continue
             if name in chain:
-                members = [*chain[chain.index(name) :], name]
-                raise ComposeFileError(f"dependency cycle detected: {' -> '.join(members)}")
+                return [*chain[chain.index(name) :], name]
             if name in done:
                 continue
             chain.append(name)
             waiting.append((name, True))
             waiting += [(other, False) for other in edges.get(name, ())]
+    return []
 
 
 def _faults(
@@ -95,6 +108,9 @@ def _faults(
         yield f'service "{name}" uses models, which this host does not run'
     if not values.get("image") and not values.get("build"):
         yield f'service "{name}" has neither an image nor a build context specified'
+    test = (values.get("healthcheck") or {}).get("test")
+    if test and test[0] not in _TESTS:
+        yield f'service "{name}": healthcheck.test must start either by "CMD", "CMD-SHELL" or "NONE"'
     if values.get("network_mode") and values.get("networks"):
         yield f"service {name} declares mutually exclusive `network_mode` and `networks`"
     for network in values.get("networks") or ():

@@ -9,7 +9,7 @@ from compose.errors import ComposeFileError
 from compose.nodes import MappingNode, Node, plain
 from compose.project.model import ProjectOptions
 from compose.text_files import read_stdin, read_text
-from compose.yaml_reader import read_yaml
+from compose.yaml_reader import read_documents
 from covey.errors import InvalidArgumentError, NotFoundError
 
 DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -70,8 +70,8 @@ class ProjectFiles:
             result |= {key: value for key, value in parsed.items() if value is not None}
         return result
 
-    def read(self, path: str) -> MappingNode:
-        """A parsed Compose file.
+    def documents(self, path: str) -> tuple[MappingNode, ...]:
+        """The documents of a Compose file, at least one.
 
         Raises:
             InvalidArgumentError: it cannot be read.
@@ -80,9 +80,9 @@ class ProjectFiles:
         if path == STANDARD_INPUT:
             if self._stdin is None:
                 self._stdin = read_stdin()
-            return read_yaml(self._stdin, "stdin")
+            return read_documents(self._stdin, "stdin")
         try:
-            return read_yaml(read_text(Path(path), self.root), path)
+            return read_documents(read_text(Path(path), self.root), path)
         except OSError as error:
             raise InvalidArgumentError(f"open {path}: {(error.strerror or '').lower()}") from error
 

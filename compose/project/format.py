@@ -82,7 +82,7 @@ _UPDATE = table(
         "delay": DURATION,
         "failure_action": TEXT,
         "monitor": DURATION,
-        "max_failure_ratio": NUMBER,
+        "max_failure_ratio": Field(NUMBER.kind, form="number", keep_empty=True),
         "order": _choice("start-first", "stop-first"),
     }
 )
@@ -158,8 +158,8 @@ BUILD = table(
         "extra_hosts": HOSTS,
         "isolation": TEXT,
         "network": TEXT,
-        "provenance": Field(_BOOLEAN),
-        "sbom": Field(_BOOLEAN),
+        "provenance": Field(_BOOLEAN, form="text"),
+        "sbom": Field(_BOOLEAN, form="text"),
         "target": TEXT,
         "secrets": REFERENCES,
         "shm_size": SIZE,

@@ -33,10 +33,11 @@ def number(node: Node, path: str) -> Node:
 
 
 def _number(node: Node, path: str, *, whole: bool) -> Node:
+    written = plain(node)
     try:
-        value = float(plain(node))
-    except ValueError as error:
-        raise decoding_error(node, path, f"{plain(node)!r} is not a number") from error
+        value = int(written) if whole and isinstance(written, str) else float(written)
+    except (ValueError, OverflowError) as error:
+        raise decoding_error(node, path, f"{written!r} is not a number") from error
     return node_of(int(value) if whole or value == int(value) else value, node.location)
 
 
@@ -62,18 +63,19 @@ def one_or_unique(node: Node, path: str) -> Node:
 
 
 def text(node: Node, _: str) -> Node:
-    return node_of(go_text(plain(node)), node.location)
+    value = plain(node)
+    return node_of(str(value).lower() if isinstance(value, bool) else go_text(value), node.location)
 
 
 def size(node: Node, path: str) -> Node:
-    """Bytes as a text; -1 is no limit."""
+    """Bytes as a text; -1 is no limit, and zero is empty."""
     value = plain(node)
     if value == "-1":
         return node
     if isinstance(value, int | float):
-        return node_of(str(int(value)), node.location)
+        return node_of(str(int(value) or ""), node.location)
     try:
-        return node_of(str(parse_bytes(value)), node.location)
+        return node_of(str(parse_bytes(value) or ""), node.location)
     except InvalidArgumentError as error:
         raise decoding_error(node, path, f"invalid size: '{value}'") from error
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from compose.errors import ComposeFileError
+from compose.errors import ComposeFileError, Location
 from compose.interpolation import InterpolationRules, interpolate
 from compose.nodes import ListNode, MappingNode, Node, plain
 from compose.project import format as project_format
@@ -21,7 +21,7 @@ from compose.variables import substitute_compose
 from covey.errors import InvalidArgumentError
 
 MAX_FILES = 64
-_RULES = InterpolationRules(substitute_compose, frozenset(), {})
+_RULES = InterpolationRules(substitute_compose, {})
 
 
 def load_project(options: ProjectOptions, files: ProjectFiles | None = None) -> Project:
@@ -35,7 +35,8 @@ def load_project(options: ProjectOptions, files: ProjectFiles | None = None) -> 
     paths = files.compose_files(options)
     directory = options.directory or str(Path(paths[0]).parent)
     variables = files.variables(options, directory)
-    name = project_name(options, variables, [files.read(path) for path in paths], directory)
+    documents = [document for path in paths for document in files.documents(path)]
+    name = project_name(options, variables, documents, directory)
     content, disabled = load_content(options, name, files)
     known = {**variables, "COMPOSE_PROJECT_NAME": name}
     return Project(name, directory, tuple(paths), known, with_names(content, name), disabled)
@@ -129,37 +130,35 @@ class _Loader:
         self._count = 0
 
     def load(
-        self, paths: Sequence[str], directory: str, variables: Mapping[str, str], chain: tuple[str, ...]
+        self,
+        paths: Sequence[str],
+        directory: str,
+        variables: Mapping[str, str],
+        chain: tuple[str, ...],
+        place: Location | None = None,
     ) -> MappingNode:
-        """The merged canonical content of files of one directory, with what they include."""
+        """The merged canonical content of files of one directory, with what they include; ``place`` includes them."""
         result: MappingNode | None = None
         for path in paths:
             if path in chain:
                 listed = "\n include ".join([*chain[chain.index(path) :], path])
-                raise ComposeFileError(f"include cycle detected:\n{listed}")
-            content, replaced, included = self._file(path, directory, variables, (*chain, path))
-            result = content if result is None else merge_projects(result, content, replaced)
-            if included is not None:
-                result = merge_mappings(included, result)
+                raise ComposeFileError(f"include cycle detected:\n{listed}", location=place, path="include")
+            for raw in self._read(path, variables):
+                included = self._includes(raw, directory, variables, (*chain, path))
+                content = self._extended(_canonical(raw, directory), path, variables)
+                result = content if result is None else merge_projects(result, content, replaced_paths(raw))
+                if included is not None:
+                    result = merge_mappings(included, result)
         assert result is not None  # noqa: S101 — at least one path
         return result
 
-    def _file(
-        self, path: str, directory: str, variables: Mapping[str, str], chain: tuple[str, ...]
-    ) -> tuple[MappingNode, list[tuple[str, ...]], MappingNode | None]:
-        """A canonical file with its services extended, the paths that it replaces, and what it includes."""
-        raw = self._read(path, variables)
-        replaced = list(replaced_paths(raw))
-        included = self._includes(raw, directory, variables, chain)
-        canonical = _canonical(raw, directory)
-        return self._extended(canonical, path, variables), replaced, included
-
-    def _read(self, path: str, variables: Mapping[str, str]) -> MappingNode:
+    def _read(self, path: str, variables: Mapping[str, str]) -> list[MappingNode]:
+        """The documents of a file, each of which overrides those before it."""
         self._count += 1
         if self._count > MAX_FILES:
-            raise ComposeFileError(f"{path}: more than {MAX_FILES} files are included or extended")
-        raw = self._files.read(path)
-        return interpolate(raw, variables, _RULES) if self._interpolated else raw
+            raise InvalidArgumentError(f"{path}: more than {MAX_FILES} files are included or extended")
+        documents = self._files.documents(path)
+        return [interpolate(raw, variables, _RULES) if self._interpolated else raw for raw in documents]
 
     def _extended(self, content: MappingNode, path: str, variables: Mapping[str, str]) -> MappingNode:
         services = content.get("services")
@@ -173,7 +172,11 @@ class _Loader:
                 if isinstance(error, ComposeFileError) and error.location:
                     raise
                 raise ComposeFileError(error.message, location=node.location) from error
-            return _services(_canonical(loaded, str(Path(file).parent)))
+            folder = str(Path(file).parent)
+            content = _canonical(loaded[0], folder)
+            for raw in loaded[1:]:
+                content = merge_projects(content, _canonical(raw, folder), replaced_paths(raw))
+            return _services(content)
 
         resolver = ExtendsResolver(path, services.items, other)
         resolved = services.with_items({name: resolver.resolve(name) for name in services.items})
@@ -210,9 +213,9 @@ class _Loader:
         ]
         try:
             known = self._files.dotenv(inner, env_files, variables)
-            return self.load(paths, inner, {**known, **variables}, chain)
+            return self.load(paths, inner, {**known, **variables}, chain, node.location)
         except InvalidArgumentError as error:
-            if isinstance(error, ComposeFileError):
+            if isinstance(error, ComposeFileError) and error.location:
                 raise
             raise ComposeFileError(error.message, location=node.location) from error
 

@@ -1,14 +1,17 @@
 """How later Compose files override earlier ones, by the rules of the Compose Specification. Pure.
 
 Files are merged in canonical form. Mappings are merged, lists are appended, single values override. ``!reset`` removes what is there,
-``!override`` replaces it. Words are replaced; lists whose entries have an identity (a port, a mount's target) hold one entry for each.
+``!override`` replaces it. Words are replaced, also by null, as variables are; lists whose entries have an identity (a port, a mount's
+target) hold one entry for each.
 """
 
 from collections.abc import Iterable, Iterator
 
 from compose.nodes import OVERRIDE, RESET, ListNode, MappingNode, Node, is_null, plain
 
-_REPLACED = {"command", "entrypoint", "test"}
+_WORDS = {"command", "entrypoint"}
+_REPLACED = _WORDS | {"test"}
+_VARIABLES = {"environment", "args"}
 _UNIQUE = {
     "cap_add",
     "cap_drop",
@@ -85,11 +88,13 @@ def merge_mappings(old: MappingNode, new: MappingNode) -> MappingNode:
 
 
 def _merged(key: str, old: Node, new: Node) -> Node:
-    if is_null(new):
+    if is_null(new) and key not in _WORDS:
         return old
     if key in _REPLACED:
         return new
     if isinstance(old, MappingNode) and isinstance(new, MappingNode):
+        if key in _VARIABLES:
+            return old.with_items({**old.items, **new.items})
         return _logging(old, new) if key == "logging" else merge_mappings(old, new)
     if isinstance(old, ListNode) and isinstance(new, ListNode):
         return distinct_entries(key, ListNode((*old.items, *new.items), old.location))

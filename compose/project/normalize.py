@@ -20,7 +20,7 @@ def normalized_service(
     label_file: LabelFile,
 ) -> MappingNode:
     """A service with its environment and labels from files, defaults of its build, and the networks that it is on."""
-    items = dict(service.items)
+    items = {key: item for key, item in service.items.items() if not is_null(item)}
     environment = _environment(service, variables, environment_file)
     items.pop("env_file", None)
     if environment is not None:
@@ -29,6 +29,8 @@ def normalized_service(
     items.pop("label_file", None)
     if labels is not None:
         items["labels"] = labels
+    if isinstance(deploy := items.get("deploy"), MappingNode):
+        items["deploy"] = _deploy(deploy)
     if isinstance(build := items.get("build"), MappingNode):
         items["build"] = _build(build, variables, directory)
     if isinstance(secrets := items.get("secrets"), ListNode):
@@ -111,6 +113,20 @@ def _labels(service: MappingNode, read: LabelFile) -> MappingNode | None:
     own = service.get("labels")
     values |= own.items if isinstance(own, MappingNode) else {}
     return MappingNode(values, (own or service).location) if values else None
+
+
+def _deploy(deploy: MappingNode) -> MappingNode:
+    """The section without zeros that only served to override those of an earlier file."""
+    items = dict(deploy.items)
+    for key in ("update_config", "rollback_config"):
+        if isinstance(update := items.get(key), MappingNode):
+            kept = {
+                name: item
+                for name, item in update.items.items()
+                if name not in ("delay", "monitor", "max_failure_ratio") or plain(item) not in (0, "0s")
+            }
+            items[key] = update.with_items(kept)
+    return deploy.with_items(items)
 
 
 def _build(build: MappingNode, variables: Mapping[str, str], directory: str) -> MappingNode:

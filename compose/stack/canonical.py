@@ -85,7 +85,7 @@ class CanonicalStack:
     def volume(self, node: Node, key: str) -> Node:
         section = self._named(node, "volume", key, stack_format.VOLUME)
         if "external" in section.items:
-            _check_external_volume(key, section)
+            check_external_volume(f"volume {key}", section)
         return without_extensions(section)
 
     def secret(self, node: Node, key: str) -> Node:
@@ -180,8 +180,13 @@ _SECTIONS: Mapping[str, Callable[[CanonicalStack, Node, str], Node]] = {
 }
 
 
-def _check_external_volume(key: str, volume: MappingNode) -> None:
+def check_external_volume(path: str, volume: MappingNode) -> None:
+    """Refuse keys of a volume that Covey makes.
+
+    Raises:
+        ComposeFileError: with the place of the key.
+    """
     for other in ("driver", "driver_opts", "labels"):
         if other in volume.items:
-            reason = f'conflicting parameters "external" and "{other}" specified for volume "{key}"'
+            reason = f'{path}: conflicting parameters "external" and "{other}" specified'
             raise ComposeFileError(reason, location=volume.items[other].location)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compose.project.checks import check_cycles
+from compose.nodes import Node, plain
+from compose.project.checks import refuse_cycles
 from compose.stack.labels import scoped
 from covey.errors import InvalidArgumentError
 from covey.objects import ServiceDependency
@@ -40,16 +41,17 @@ def _dependency(stack: str, name: str, options: Values, services: Values) -> Ser
     )
 
 
-def in_start_order(services: Values) -> list[str]:
-    """The names of services, dependencies first, otherwise in alphabetical order.
+def in_start_order(services: Mapping[str, Node]) -> list[str]:
+    """The names of canonical services, dependencies first, otherwise in alphabetical order.
 
     Raises:
         ComposeFileError: services depend on each other; the message names them.
     """
+    values: Values = {name: plain(service) for name, service in services.items()}
     needs: dict[str, Sequence[str]] = {
-        name: [other for other in services[name].get("depends_on") or () if other in services] for name in services
+        name: [other for other in values[name].get("depends_on") or () if other in services] for name in services
     }
-    check_cycles(needs)
+    refuse_cycles(needs, services)
     return dependencies_first(needs)
 
 

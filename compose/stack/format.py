@@ -63,12 +63,14 @@ def _nullable(kind: Kind) -> Kind:
     return OneOf((kind, _NULL))
 
 
+_PAUSE = Field(DURATION.kind, form="pause")
+"""A duration whose zero means that there is none."""
 _UPDATE = Table(
     {
         "parallelism": POINTER,
-        "delay": DURATION,
+        "delay": _PAUSE,
         "failure_action": TEXT,
-        "monitor": DURATION,
+        "monitor": _PAUSE,
         "max_failure_ratio": Field(_NUMBER),
         "order": Field(Scalar(("string",), choices=("start-first", "stop-first")), 4),
     }
@@ -205,14 +207,14 @@ SERVICE = Table(
         "restart": TEXT,
         "secrets": since(1, _REFERENCES),
         "security_opt": UNIQUE_TEXTS,
-        "shm_size": Field(_TEXT_OR_NUMBER),
+        "shm_size": TEXT,
         "stdin_open": BOOLEAN,
         "stop_grace_period": DURATION,
         "stop_signal": TEXT,
         "sysctls": LABELS,
         "tmpfs": TEXT_OR_TEXTS,
         "tty": BOOLEAN,
-        "ulimits": Field(MapOf(_ULIMIT)),
+        "ulimits": Field(MapOf(_ULIMIT), form="ulimits"),
         "user": TEXT,
         "userns_mode": TEXT,
         "volumes": Field(ListOf(OneOf((_TEXT, LONG_VOLUME))), form="volumes"),

@@ -1,6 +1,6 @@
 """Canonical forms that only stack files have: memory as bytes, ``NAME:ADDRESS`` hosts, long forms of ports and volumes. Pure."""
 
-from compose.conversion import Form
+from compose.conversion import Form, as_mapping
 from compose.forms import COMMON_FORMS, decoding_error, go_text
 from compose.nodes import MappingNode, Node, node_of, plain
 from compose.stack.ports import parse_ports
@@ -10,9 +10,9 @@ from covey.quantities import parse_bytes
 
 
 def memory(node: Node, path: str) -> Node:
-    """Bytes as a text."""
+    """Bytes as a text; zero is no limit and empty."""
     try:
-        return node_of(str(parse_bytes(str(plain(node)))), node.location)
+        return node_of(str(parse_bytes(str(plain(node))) or ""), node.location)
     except InvalidArgumentError as error:
         raise decoding_error(node, path, f"invalid size: '{plain(node)}'") from error
 
@@ -58,4 +58,22 @@ def short_volume(node: Node, path: str) -> Node:
         raise decoding_error(node, path, str(error)) from error
 
 
-FORMS: dict[str, Form] = {**COMMON_FORMS, "memory": memory, "hosts": hosts}
+def pause(node: Node, path: str) -> Node:
+    """A duration; zero is empty."""
+    converted = COMMON_FORMS["duration"](node, path)
+    return node_of("", node.location) if plain(converted) == "0s" else converted
+
+
+def ulimits(node: Node, _: str) -> Node:
+    """One number, or soft and hard; as docker prints them, zero is left out."""
+    node = as_mapping(node)
+    return node.with_items({key: _ulimit(item) for key, item in node.items.items()})
+
+
+def _ulimit(node: Node) -> Node:
+    if isinstance(node, MappingNode):
+        return node.with_items({key: item for key, item in node.items.items() if plain(item)})
+    return node if plain(node) else node_of({}, node.location)
+
+
+FORMS: dict[str, Form] = {**COMMON_FORMS, "memory": memory, "hosts": hosts, "pause": pause, "ulimits": ulimits}

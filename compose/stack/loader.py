@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compose.errors import ComposeFileError
+from compose.errors import ComposeFileError, Location
 from compose.interpolation import InterpolationRules, interpolate
 from compose.nodes import MappingNode, Node, ScalarNode, plain
 from compose.schema import validate
@@ -41,7 +41,6 @@ _INTEGERS = (
     ("services", "*", "ulimits", "*"),
     ("services", "*", "ulimits", "*", "hard"),
     ("services", "*", "ulimits", "*", "soft"),
-    ("services", "*", "volumes", "*", "tmpfs", "size"),
 )
 _FLOATS = (
     ("services", "*", "deploy", "update_config", "max_failure_ratio"),
@@ -49,7 +48,6 @@ _FLOATS = (
 )
 RULES = InterpolationRules(
     substitute_stack,
-    frozenset(("services", "volumes", "networks", "secrets", "configs")),
     {**dict.fromkeys(_BOOLEANS, "boolean"), **dict.fromkeys(_INTEGERS, "integer"), **dict.fromkeys(_FLOATS, "float")},
 )
 DEFAULT_VERSION = "3.13"
@@ -57,10 +55,15 @@ DEFAULT_VERSION = "3.13"
 
 @dataclass(frozen=True, slots=True)
 class LoadedStack:
-    """Merged stack files in canonical form, and the version of the format that they name."""
+    """Merged stack files in canonical form, and the version of the format that they name.
+
+    Attributes:
+        unread: the places of further YAML documents, which docker stack does not read.
+    """
 
     content: MappingNode
     version: str
+    unread: tuple[Location, ...] = ()
 
 
 def load_stack(

@@ -1,7 +1,8 @@
 """How later stack files override earlier ones, by the rules of the docker client. Pure.
 
 Files are merged in canonical form. Lists are appended; mappings are merged; single values override unless they are empty. Exceptions:
-ports, volumes, secrets, configs and limits are merged by an identity, words override, and top-level objects are replaced.
+ports, volumes, secrets, configs and limits are merged by an identity, words override, top-level objects are replaced, an empty label
+overrides but an empty variable does not, and of an attachment to a network only aliases and addresses are taken over.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from compose.nodes import ListNode, MappingNode, Node, ScalarNode, is_null, plain
 
 _REPLACED = {"command", "entrypoint"}
-_BY_KEY = {"ulimits", "networks"}
+_LABELS = {"labels", "sysctls", "options"}
+_VARIABLES = {"environment", "args"}
 _IDENTITIES = {"ports": "published", "volumes": "target", "secrets": "source", "configs": "source"}
 _ZERO_OVERRIDES = {"replicas", "parallelism", "max_attempts", "retries"}
 _OBJECTS = ("networks", "volumes", "secrets", "configs")
@@ -35,7 +37,7 @@ def _section(section: str, old: Node | None, new: Node) -> Node:
         known = entries.get(key)
         if isinstance(known, MappingNode) and isinstance(item, MappingNode) and section == "services":
             entries[key] = merge_mappings(known, item)
-        elif not (known is not None and plain(item) == {}):
+        else:
             entries[key] = item
     return old.with_items(entries)
 
@@ -56,7 +58,7 @@ def _value(key: str, old: Node, new: Node) -> Node:
     if key == "logging":
         return _logging(old, new)
     if isinstance(old, MappingNode) and isinstance(new, MappingNode):
-        return _entries(old, new) if key in _BY_KEY else merge_mappings(old, new)
+        return _mappings(key, old, new)
     if isinstance(old, ListNode) and isinstance(new, ListNode):
         return ListNode((*old.items, *new.items), old.location)
     return new if _overrides(key, new) else old
@@ -69,11 +71,29 @@ def _overrides(key: str, new: Node) -> bool:
     return key in _ZERO_OVERRIDES or new.value not in ("", 0, False, "0s")
 
 
-def _entries(old: MappingNode, new: MappingNode) -> MappingNode:
-    """The entries of both; a later one replaces an earlier one unless it is null."""
-    return old.with_items(
-        {**old.items, **{key: item for key, item in new.items.items() if key not in old.items or not is_null(item)}}
-    )
+def _mappings(key: str, old: MappingNode, new: MappingNode) -> MappingNode:
+    if key == "networks":
+        attachments = {name: _attachment(old.get(name), item) for name, item in new.items.items()}
+        return old.with_items({**old.items, **attachments})
+    if key in _VARIABLES:
+        return old.with_items({**old.items, **_variables(old, new)})
+    if key in _LABELS or key == "ulimits":
+        return old.with_items({**old.items, **new.items})
+    return merge_mappings(old, new)
+
+
+def _variables(old: MappingNode, new: MappingNode) -> dict[str, Node]:
+    """The later variables: one without a value, or with an empty one, overrides nothing."""
+    return {key: item for key, item in new.items.items() if key not in old.items or plain(item) not in (None, "")}
+
+
+def _attachment(old: Node | None, new: Node) -> Node:
+    """Aliases are replaced, also by none; addresses override; other keys are those of the earlier file."""
+    if not isinstance(old, MappingNode) or not isinstance(new, MappingNode):
+        return old if old is not None and is_null(new) else new
+    taken = {key: new.items[key] for key in ("aliases", "ipv4_address", "ipv6_address") if key in new.items}
+    kept = {key: item for key, item in old.items.items() if key != "aliases"}
+    return old.with_items({**kept, **taken})
 
 
 def _by_identity(key: str, old: ListNode, new: ListNode) -> ListNode:

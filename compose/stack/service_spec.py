@@ -32,7 +32,7 @@ def stack_objects(name: str, content: MappingNode, read_file: ReadFile) -> Stack
     top = plain(content)
     section = content.get("services")
     nodes = section.items if isinstance(section, MappingNode) else {}
-    services = tuple(_service(name, key, nodes[key], top) for key in in_start_order(top.get("services") or {}))
+    services = tuple(_service(name, key, nodes[key], top) for key in in_start_order(nodes))
     return Stack(
         name=name,
         networks=_used_networks(name, top),

@@ -1,11 +1,13 @@
 """The label and the order that `depends_on` gives to the services of a stack."""
 
-from __future__ import annotations
+from collections.abc import Mapping
 
 import pytest
 
 from compose.errors import ComposeFileError
+from compose.nodes import Node
 from compose.stack.depends_on import dependencies_first, dependency_label, in_start_order
+from compose.yaml_reader import read_yaml
 
 
 def test_a_list_asks_that_services_are_started() -> None:
@@ -26,18 +28,26 @@ def test_a_mapping_gives_conditions() -> None:
     assert label == "t_db:service_healthy,restart;t_job:service_completed_successfully,optional"
 
 
+def services(text: str) -> Mapping[str, Node]:
+    return read_yaml("{" + text + "}", "f").items
+
+
 def test_services_without_dependencies_get_no_label() -> None:
     assert dependency_label("t", {}, {}) == {}
 
 
 def test_dependencies_come_first_and_equals_by_name() -> None:
-    services = {"a": {"depends_on": ["z"]}, "b": {}, "z": {"depends_on": {"m": {}}}, "m": {}}
-    assert in_start_order(services) == ["m", "z", "a", "b"]
+    assert in_start_order(services("a: {depends_on: [z]}, b: {}, z: {depends_on: {m: {}}}, m: {}")) == [
+        "m",
+        "z",
+        "a",
+        "b",
+    ]
 
 
 def test_a_cycle_is_refused_with_its_members() -> None:
-    with pytest.raises(ComposeFileError, match="a -> b -> a"):
-        in_start_order({"a": {"depends_on": ["b"]}, "b": {"depends_on": ["a"]}})
+    with pytest.raises(ComposeFileError, match="^f:1:18: services.a.depends_on: .*: a -> b -> a"):
+        in_start_order(services("a: {depends_on: [b]}, b: {depends_on: [a]}"))
 
 
 def test_a_cycle_of_existing_services_is_still_ordered() -> None:

@@ -1,4 +1,4 @@
-"""Interpolation of a whole file: sections, conversion to the key's type, errors with path and place."""
+"""Interpolation of a whole file: which texts, conversion to the key's type, errors with path and place."""
 
 import pytest
 
@@ -10,18 +10,17 @@ from compose.yaml_reader import read_yaml
 
 RULES = InterpolationRules(
     substitute_stack,
-    frozenset({"services"}),
     {("services", "*", "read_only"): "boolean", ("services", "*", "deploy", "replicas"): "integer"},
 )
 
 
-def test_only_texts_of_the_sections_are_substituted_and_converted() -> None:
+def test_texts_are_substituted_and_converted_and_keys_are_kept() -> None:
     text = (
         "x-a: $A\nservices:\n  $A:\n    read_only: ${ON:-Yes}\n    image: i:$A\n    deploy: {replicas: '$N', x: '$N'}\n"
     )
     result = plain(interpolate(read_yaml(text, "f"), {"A": "b", "N": "3"}, RULES))
     assert result == {
-        "x-a": "$A",
+        "x-a": "b",
         "services": {"$A": {"read_only": True, "image": "i:b", "deploy": {"replicas": 3, "x": "3"}}},
     }
 
@@ -52,6 +51,6 @@ def test_an_error_names_path_and_place(value: str, message: str) -> None:
     assert caught.value.message == message
 
 
-def test_all_sections_are_substituted_where_the_rules_name_none() -> None:
-    rules = InterpolationRules(substitute_compose, frozenset(), {})
+def test_a_default_is_substituted_where_the_rules_say_so() -> None:
+    rules = InterpolationRules(substitute_compose, {})
     assert plain(interpolate(read_yaml("name: ${U:-$A}", "f"), {"A": "b"}, rules)) == {"name": "b"}

@@ -70,7 +70,7 @@ def test_every_node_knows_its_place_and_merge_keys_keep_it() -> None:
         ("a:\n\tb: 1", "f:2:1: found character that cannot start any token"),
         ("a: *missing", "f:1:4: found undefined alias"),
         ("? [a]\n: 1", "f:1:3: a key must be a text"),
-        ("a: 1\n---\nb: 1", "f:2:1: but found another document"),
+        ("a: 1\n---\n- b", "f:3:1: top-level object must be a mapping"),
         ("a:\n  <<: 3", "f:2:3: map merge requires map or sequence of maps as the value"),
     ],
 )
