@@ -29,6 +29,7 @@ from agent.container.record import ContainerRecord
 from agent.container.runtimes import ContainerRuntimes
 from agent.runtime import cgroup, process
 from covey.errors import CoveyError
+from covey.pidfd import wait_pidfd
 
 _log = logging.getLogger(__name__)
 _CONMON_EXIT_SECONDS = 30.0
@@ -173,7 +174,7 @@ class ExitWatcher:
             try:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_CONMON_EXIT_SECONDS):
-                        await process.wait_pidfd(pidfd)
+                        await wait_pidfd(pidfd)
             finally:
                 process.close_pidfd(pidfd)
         await self._record_exit(record, lost_start=start_count)

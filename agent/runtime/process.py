@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from covey.errors import DeadlineError, UnavailableError
+from covey.pidfd import wait_pidfd
 
 _OUTPUT_LIMIT = 64 << 10
 _STAT_START_FIELD = 19
@@ -31,23 +32,6 @@ class ProcessResult(NamedTuple):
         """The last line of the program's stderr, or its exit code."""
         lines = self.errors.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit code {self.code}"
-
-
-async def wait_pidfd(pidfd: int) -> None:
-    """Wait until the process has ended."""
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
-
-    def ended() -> None:
-        loop.remove_reader(pidfd)
-        if not done.done():
-            done.set_result(None)
-
-    loop.add_reader(pidfd, ended)
-    try:
-        await done
-    finally:
-        loop.remove_reader(pidfd)
 
 
 def _memory_file(content: bytes = b"") -> int:
