@@ -124,6 +124,7 @@ STACK = {
     "ps": CommandEntry("List the tasks in the stack", f"{_C}.stack:ps"),
     "rm": CommandEntry("Remove one or more stacks", f"{_C}.stack:rm", ("remove", "down")),
     "services": CommandEntry("List the services in the stack", f"{_C}.stack:services"),
+    "watch": CommandEntry("Deploy a stack whenever its Git repository changes", f"{_C}.stack_watch:watch"),
 }
 SWARM = {
     "backup": CommandEntry("Back up the swarm to an encrypted file", f"{_C}.swarm_backup:backup"),

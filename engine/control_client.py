@@ -25,6 +25,8 @@ from covey.objects import (
     ServiceSpec,
     Struct,
     Task,
+    WatchedStack,
+    WatchedStackSpec,
 )
 from coveypb.v1 import control_pb2, dispatcher_pb2
 from engine.control_channel import ControlChannel
@@ -70,11 +72,19 @@ class NodeNetworkReading(Struct, frozen=True):
     reading: bytes
 
 
+class WatchedStackState(Struct, frozen=True):
+    """A watched stack, and the services that are not as its last deployment left them, by name."""
+
+    stack: WatchedStack
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
 class ClusterEvent(Struct, frozen=True):
     """One change of one object; ``action`` is create, update or remove."""
 
     action: str
-    item: Node | Service | Task | Network | Secret | Config | Cluster
+    item: Node | Service | Task | Network | Secret | Config | Cluster | WatchedStack
     time_ns: int
 
 
@@ -86,6 +96,7 @@ _EVENT_KINDS: dict[str, type[Struct]] = {
     "secret": Secret,
     "config": Config,
     "cluster": Cluster,
+    "watchedstack": WatchedStack,
 }
 
 
@@ -265,6 +276,26 @@ class ControlClient:
 
     async def remove_config(self, ref: str) -> None:
         await self._channel.call("RemoveConfig", control_pb2.RemoveRequest(ref=ref))
+
+    async def watched_stacks(self, *names: str) -> list[WatchedStackState]:
+        """The watched stacks, or those with these names."""
+        answer = await self._channel.call("ListWatchedStacks", control_pb2.ListRequest(names=names))
+        stacks = _items(WatchedStack, answer.stacks)
+        return [
+            WatchedStackState(stack, tuple(drift.changed), tuple(drift.removed))
+            for stack, drift in zip(stacks, answer.drifts, strict=True)
+        ]
+
+    async def watch_stack(self, spec: WatchedStackSpec) -> WatchedStack:
+        request = control_pb2.WatchStackRequest()
+        write(spec, request.spec)
+        return await self._get("WatchStack", request, WatchedStack)
+
+    async def deploy_watched_stack(self, ref: str) -> WatchedStack:
+        return await self._get("DeployWatchedStack", control_pb2.GetRequest(ref=ref), WatchedStack)
+
+    async def unwatch_stack(self, ref: str) -> None:
+        await self._channel.call("UnwatchStack", control_pb2.RemoveRequest(ref=ref))
 
     async def watch(self) -> AsyncIterator[ClusterEvent]:
         """Changes from now on, until cancelled. UnavailableError if the stream breaks: watch again."""

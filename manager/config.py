@@ -30,7 +30,8 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``remote_addr`` is HOST:PORT of the mTLS listener for other managers; empty means ADVERTISE_ADDR:MTLS_PORT. ``join_addrs`` are HOST:PORT
     of other managers' mTLS listeners. ``node_id`` may be empty with BOOTSTRAP. ``cluster_spec`` and the four fields after it are used only
     by BOOTSTRAP. ``restore_path`` is the backup of RESTORE; its key comes over standard input. With ``root_key_handed`` the private key of
-    the root CA in ``cluster_spec`` comes over standard input too.
+    the root CA in ``cluster_spec`` comes over standard input too. ``engine_host`` is the address of this host's Engine API, through which
+    watched stacks are deployed; without one they are not.
     """
 
     state_dir: str
@@ -51,6 +52,7 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     subnet_size: int = 0
     data_path_port: int = 0
     restore_path: str = ""
+    engine_host: str = ""
     store: str = ""
     store_ca: str = ""
     store_cert: str = ""

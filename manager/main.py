@@ -42,6 +42,9 @@ from manager.logbroker.broker import LogBroker
 from manager.network_checks import NetworkChecks
 from manager.raft.backend import RaftBackend
 from manager.role_manager import RoleManager
+from manager.stack_watch.deployment import StackDeployer
+from manager.stack_watch.remote import newest_commit
+from manager.stack_watch.watcher import StackWatcher
 from manager.storage_errors import StorageError
 from manager.store import Store
 from manager.store.consensus import RemovedError
@@ -80,10 +83,13 @@ class Manager:
         checks.bind(self._dispatcher.send)
         self._image_nodes = images.directory.nodes_with
         self._roles = RoleManager(self._store, backend)
+        self._watcher = watcher = StackWatcher(self._store, newest_commit, StackDeployer(config.engine_host))
         signer = CertificateSigner(CfsslSigner(lambda: identity.files), identity.peer.node_id)
         services = Servicers(
             ca=CertificateAuthorityServicer(self._store, identity.files.root, identity.peer.node_id, signer),
-            control=ControlServicer(self._store, broker, images=images, network_checks=checks, signer=signer),
+            control=ControlServicer(
+                self._store, broker, images=images, network_checks=checks, signer=signer, stop_deployment=watcher.stop
+            ),
             dispatcher=self._dispatcher,
             raft=backend.raft_service(self._is_manager),
             store_key=backend.key_service(self._is_manager),
@@ -117,7 +123,9 @@ class Manager:
                 backend = group.create_task(self._backend.run(), name="backend")
                 leading = group.create_task(
                     run_while_leading(
-                        self._store, also=(self._dispatcher.run, self._roles.run), image_nodes=self._image_nodes
+                        self._store,
+                        also=(self._dispatcher.run, self._roles.run, self._watcher.run),
+                        image_nodes=self._image_nodes,
                     ),
                     name="leader",
                 )

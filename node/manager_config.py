@@ -45,6 +45,7 @@ def build_manager_config(
         subnet_size=bootstrap.subnet_size,
         data_path_port=bootstrap.data_path_port,
         restore_path=bootstrap.restore_path,
+        engine_host=options.local_host,
         store=options.store,
         store_ca=options.store_ca,
         store_cert=options.store_cert,

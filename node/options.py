@@ -62,6 +62,12 @@ class DaemonOptions(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(parse_listen_address(text, tls=self.uses_tls) for text in texts)
 
     @property
+    def local_host(self) -> str:
+        """The Engine API for programs of this host, as their --host takes it."""
+        sockets = (address.path for address in self.listen_addresses if isinstance(address, UnixAddress))
+        return f"unix://{next(sockets, self.run_dir / 'covey.sock')}"
+
+    @property
     def uses_tls(self) -> bool:
         """Whether connections over TCP are encrypted."""
         return self.tls or self.tls_verify

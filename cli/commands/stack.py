@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import options, output
+from cli.client import DaemonClient
 from cli.command import command, option
 from cli.commands import task_list
 from cli.rows import service as service_rows
+from cli.rows import stack as stack_rows
 from compose.stack.labels import STACK_NAMESPACE_LABEL
 from covey.errors import InvalidArgumentError, NotFoundError
 
@@ -63,7 +65,7 @@ def deploy(
     from cli.stack.prepare import assumed_same, compared_by, stack_plan
     from cli.stack.report import report, unread_secrets
 
-    described = _described(_validated_name(stack), files, repository)
+    described = _described(validated_name(stack), files, repository)
     daemon = options.client()
     images = ServiceImages(daemon, send_credentials=with_registry_auth, resolve=resolve_image)
     same_content = assumed_same if dry_run else compared_by(daemon)
@@ -114,6 +116,7 @@ def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
 def diff(*, stack: str, files: tuple[str, ...], repository: str | None, prune: bool, resolve_image: str) -> int:
     """Show how a stack differs from its Compose files.
 
+    Without files, those of the repository of a watched stack are taken.
     Lines begin with + for what a deployment creates, ~ for what it updates, - for what it removes, and ! for what differs and stays.
     The exit code is 1 if there is a difference, else 0.
     """
@@ -121,8 +124,9 @@ def diff(*, stack: str, files: tuple[str, ...], repository: str | None, prune: b
     from cli.stack.prepare import assumed_same, stack_plan
     from cli.stack.report import report, unread_secrets
 
-    described = _described(_validated_name(stack), files, repository)
     daemon = options.client()
+    name = validated_name(stack)
+    described = _described(name, files, repository) if files or repository else _watched(daemon, name)
     images = ServiceImages(daemon, send_credentials=False, resolve=resolve_image)
     decided = stack_plan(daemon, described, images, assumed_same, prune=prune)
     lines = report(decided, drift=True)
@@ -136,8 +140,13 @@ def diff(*, stack: str, files: tuple[str, ...], repository: str | None, prune: b
 @options.format_option
 def ls(form: str) -> None:
     """List stacks."""
-    services = options.client().get("/services", {"filters": {"label": [STACK_NAMESPACE_LABEL]}})
-    output.print_rows(service_rows.stacks(services), service_rows.STACK_HEADERS, service_rows.STACK_TABLE, form)
+    from cli.stack.watch import watched_stacks
+
+    daemon = options.client()
+    services = daemon.get("/services", {"filters": {"label": [STACK_NAMESPACE_LABEL]}})
+    watched = watched_stacks(daemon)
+    headers, table = stack_rows.columns(watched)
+    output.print_rows(stack_rows.rows(services, watched), headers, table, form)
 
 
 @command()
@@ -147,7 +156,7 @@ def ps(*, stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc
     """List the tasks in the stack."""
     daemon = options.client()
     conditions = options.parse_filters(filters)
-    conditions["label"] = [*conditions.get("label", []), f"{STACK_NAMESPACE_LABEL}={_validated_name(stack)}"]
+    conditions["label"] = [*conditions.get("label", []), f"{STACK_NAMESPACE_LABEL}={validated_name(stack)}"]
     found = daemon.get("/tasks", {"filters": conditions})
     if not found:
         raise NotFoundError(f"nothing found in stack: {stack}")
@@ -162,7 +171,7 @@ def ps(*, stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc
 def services(stack: str, form: str, filters: tuple[str, ...], quiet: bool) -> None:
     """List the services in the stack."""
     conditions = options.parse_filters(filters)
-    conditions["label"] = [*conditions.get("label", []), f"{STACK_NAMESPACE_LABEL}={_validated_name(stack)}"]
+    conditions["label"] = [*conditions.get("label", []), f"{STACK_NAMESPACE_LABEL}={validated_name(stack)}"]
     found = options.client().get("/services", {"filters": conditions, "status": True})
     if not found:
         click.echo(f"Nothing found in stack: {stack}", err=True)
@@ -172,40 +181,49 @@ def services(stack: str, form: str, filters: tuple[str, ...], quiet: bool) -> No
 
 @command()
 @options.object_arguments("stacks", "stack")
-@option("-d", "--detach", is_flag=True, supported=False, help="Do not wait for stack removal")
+@option("-d", "--detach", is_flag=True, help="Do not wait for stack removal")
 def rm(stacks: tuple[str, ...], detach: bool) -> int:
     """Remove one or more stacks."""
     from cli.stack.remove import remove as remove_stack
 
-    del detach
     daemon = options.client()
 
     def remove(stack: str) -> None:
-        if not remove_stack(daemon, _validated_name(stack)):
+        if not remove_stack(daemon, validated_name(stack), detach=detach):
             click.echo(f"Nothing found in stack: {stack}", err=True)
 
     return output.for_each(stacks, remove, echo=False)
 
 
-def _validated_name(stack: str) -> str:
+def validated_name(stack: str) -> str:
     if not _NAME.fullmatch(stack):
         raise InvalidArgumentError(f"invalid stack name: {stack!r}; use letters, digits, _, . and -")
     return stack
 
 
 def _described(name: str, files: tuple[str, ...], repository: str | None) -> "Stack":
-    """The stack of Compose files, or of a repository's one."""
+    """The stack of Compose files, or of those in a repository."""
     from cli.stack.loader import load_stack
-    from cli.stack.repository import checkout, parse_source, with_origin
+    from cli.stack.repository import load_from_repository
+    from covey.git_source import parse_source
 
     if repository is None:
         return load_stack(name, _required(files))
-    if files:
-        raise click.UsageError("--git takes the Compose file from the repository: remove --compose-file")
-    source = parse_source(repository)
-    with checkout(source) as found:
-        described = load_stack(name, (str(found.file),), root=found.root)
-        return with_origin(described, source, found.commit, found.root)
+    return load_from_repository(name, parse_source(repository), files).stack
+
+
+def _watched(daemon: DaemonClient, name: str) -> "Stack":
+    """The stack of the repository that is watched."""
+    from cli.stack.repository import load_from_repository
+    from cli.stack.watch import watched_stack
+    from covey.git_source import repository_source
+
+    found = watched_stack(daemon, name)
+    if found is None:
+        raise click.UsageError("Please specify a Compose file (with --compose-file), or a repository (with --git)")
+    spec = found["Spec"]
+    source = repository_source(spec["URL"], spec["Ref"], spec["Path"])
+    return load_from_repository(name, source, spec["Files"], spec.get("Environment") or {}).stack
 
 
 def _required(files: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,13 +1,11 @@
-"""Table rows of services and stacks."""
+"""Table rows of services."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cli.format.sorting import natural_sort_key
 from cli.format.table import Row
 from cli.format.units import short_id
-from compose.stack.labels import STACK_NAMESPACE_LABEL
 
 HEADERS = {
     "ID": "ID",
@@ -18,8 +16,6 @@ HEADERS = {
     "Ports": "PORTS",
 }
 TABLE = "{{.ID}}\t{{.Name}}\t{{.Mode}}\t{{.Replicas}}\t{{.Image}}\t{{.Ports}}"
-STACK_HEADERS = {"Name": "NAME", "Services": "SERVICES"}
-STACK_TABLE = "{{.Name}}\t{{.Services}}"
 _MODES = {
     "Replicated": "replicated",
     "Global": "global",
@@ -72,13 +68,3 @@ def ports(service: Service) -> str:
         for port in published
         if port.get("PublishMode", "ingress") == "ingress"
     )
-
-
-def stacks(services: Iterable[Service]) -> list[Row]:
-    """One row for each stack that the services belong to by their stack label."""
-    counts = Counter((service["Spec"].get("Labels") or {}).get(STACK_NAMESPACE_LABEL, "") for service in services)
-    return [
-        {"Name": name, "Services": str(count)}
-        for name, count in sorted(counts.items(), key=lambda item: natural_sort_key(item[0]))
-        if name
-    ]

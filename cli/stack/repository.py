@@ -5,7 +5,6 @@ size limit.
 """
 
 import os
-import re
 import signal
 import subprocess
 import tempfile
@@ -16,65 +15,37 @@ from pathlib import Path
 
 import msgspec
 
+from cli.stack.loader import load_stack
 from compose.project.files import DEFAULT_NAMES
 from compose.stack.labels import STACK_COMMIT_LABEL, STACK_REPOSITORY_LABEL
 from compose.stack.model import Stack, StackFile
-from covey.errors import CoveyError, DeadlineError, InvalidArgumentError, NotFoundError, TooLargeError
+from covey.errors import DeadlineError, InvalidArgumentError, NotFoundError, TooLargeError
+from covey.git_source import RepositorySource, git_environment, git_failure, require_inside
 
 FETCH_SECONDS = 120.0
 MAX_BYTES = 256 << 20
 POLL_SECONDS = 0.05
 MEASURE_SECONDS = 0.5
-_SAFE_PROTOCOLS = ("https", "ssh")
-_NAMED_PROTOCOLS = ("http", "git", "file")
-"""Protocols without encryption, or of local directories: allowed if the URL names them; never after a redirection."""
-_SCP = re.compile(r"[\w.-]+@[\w.-]+:[^:].*")
-_REF = re.compile(r"[A-Za-z0-9_.][\w./+@-]*")
 
 
-class RepositorySource(msgspec.Struct, frozen=True):
-    """Where a stack's file is. ``ref`` is a branch, a tag or a commit; empty for the default branch."""
+class LoadedStack(msgspec.Struct, frozen=True):
+    """The stack that files of a commit describe."""
 
-    url: str
-    protocol: str
-    ref: str = ""
-    path: str = ""
-
-    @property
-    def shown(self) -> str:
-        """The URL without credentials."""
-        return re.sub(r"(?<=//)[^/@]*@", "", self.url)
-
-
-class Checkout(msgspec.Struct, frozen=True):
-    """A commit on disk."""
-
-    root: Path
-    file: Path
+    stack: Stack
     commit: str
 
 
-def parse_source(text: str) -> RepositorySource:
-    """The source that ``URL#ref:path`` names.
+class Checkout(msgspec.Struct, frozen=True):
+    """A commit on disk, with the Compose files of the stack."""
 
-    Raises:
-        InvalidArgumentError: not a URL of a protocol that is allowed, or not a ref or path.
-    """
-    url, _, fragment = text.partition("#")
-    ref, _, path = fragment.partition(":")
-    scheme = url.partition("://")[0] if "://" in url else "ssh" if _SCP.fullmatch(url) else ""
-    if scheme not in (*_SAFE_PROTOCOLS, *_NAMED_PROTOCOLS) or any(ord(char) <= ord(" ") for char in text):
-        raise InvalidArgumentError(f"{text!r} is not the URL of a repository: use https://, ssh://, git:// or file://")
-    if ref and (not _REF.fullmatch(ref) or ".." in ref):
-        raise InvalidArgumentError(f"{ref!r} is not a branch, tag or commit")
-    if path.startswith("/") or ".." in path.split("/"):
-        raise InvalidArgumentError(f"path {path!r} is outside the repository")
-    return RepositorySource(url, scheme, ref, path)
+    root: Path
+    files: tuple[Path, ...]
+    commit: str
 
 
 @contextmanager
-def checkout(source: RepositorySource) -> Iterator[Checkout]:
-    """The files of a repository in a directory that is removed at the end.
+def checkout(source: RepositorySource, names: Sequence[str] = ()) -> Iterator[Checkout]:
+    """The files of a repository in a directory that is removed at the end. ``names`` are Compose files below the source's path.
 
     Raises:
         CoveyError: the repository cannot be fetched, is too large or takes too long, or does not have the file.
@@ -94,12 +65,26 @@ def checkout(source: RepositorySource) -> Iterator[Checkout]:
             "--no-tags",
             "--no-recurse-submodules",
             "--",
-            source.url,
+            source.shown,
             ref,
         )
         git.run("-C", str(root), "checkout", "--quiet", "--detach", "FETCH_HEAD")
         commit = git.run("-C", str(root), "rev-parse", "HEAD").strip()
-        yield Checkout(root, _compose_file(root, source), commit)
+        yield Checkout(root, _compose_files(root, source, names), commit)
+
+
+def load_from_repository(
+    name: str, source: RepositorySource, files: Sequence[str] = (), environment: Mapping[str, str] = os.environ
+) -> LoadedStack:
+    """The stack that files of a repository describe, labelled with its commit.
+
+    Raises:
+        CoveyError: the repository cannot be fetched, or its files cannot be read as a stack.
+    """
+    with checkout(source, files) as found:
+        paths = tuple(str(path) for path in found.files)
+        described = load_stack(name, paths, environment, root=found.root)
+        return LoadedStack(with_origin(described, source, found.commit, found.root), found.commit)
 
 
 def with_origin(stack: Stack, source: RepositorySource, commit: str, root: Path) -> Stack:
@@ -134,16 +119,26 @@ def with_origin(stack: Stack, source: RepositorySource, commit: str, root: Path)
     )
 
 
-def _compose_file(root: Path, source: RepositorySource) -> Path:
+def _compose_files(root: Path, source: RepositorySource, names: Sequence[str]) -> tuple[Path, ...]:
     path = root / source.path
-    if not path.resolve().is_relative_to(root):
-        raise InvalidArgumentError(f"path {source.path!r} is outside the repository")
-    names = DEFAULT_NAMES if path.is_dir() else ("",)
-    found = next((path / name for name in names if (path / name).is_file()), None)
+    for name in names:
+        require_inside(name)
+    if names:
+        return tuple(_existing(root, source, (path / name,)) for name in names)
+    is_folder = path.is_dir() and path.resolve().is_relative_to(root)
+    return (_existing(root, source, tuple(path / name for name in DEFAULT_NAMES) if is_folder else (path,)),)
+
+
+def _existing(root: Path, source: RepositorySource, wanted: Sequence[Path]) -> Path:
+    """The first of these files that exists."""
+    for path in wanted:
+        if not path.resolve().is_relative_to(root):
+            raise InvalidArgumentError(f"path {str(path.relative_to(root))!r} is outside the repository")
+    found = next((path for path in wanted if path.is_file()), None)
     if found is None:
-        wanted = source.path if names == ("",) else " or ".join(names)
+        names = " or ".join(path.name if len(wanted) > 1 else str(path.relative_to(root)) for path in wanted)
         raise NotFoundError(
-            f"the repository {source.shown} has no {wanted}: name the file after the ref, as URL#REF:PATH"
+            f"the repository {source.shown} has no {names}: name the file after the ref, as URL#REF:PATH"
         )
     return found
 
@@ -165,7 +160,7 @@ class _Git:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
-                    env=self._environment(),
+                    env=git_environment(self._source, os.environ),
                     start_new_session=True,
                 )
             except FileNotFoundError as error:
@@ -179,7 +174,7 @@ class _Git:
             out.seek(0)
             err.seek(0)
             if process.returncode:
-                raise _failed(self._source, err.read(1 << 16).decode(errors="replace"))
+                raise git_failure(self._source, err.read(1 << 16).decode(errors="replace"))
             return out.read(1 << 16).decode(errors="replace")
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
@@ -203,29 +198,6 @@ class _Git:
     def _require_size(self) -> None:
         if _bytes_below(self._root) > MAX_BYTES:
             raise TooLargeError(f"the repository {self._source.shown} is larger than {MAX_BYTES >> 20} MiB")
-
-    def _environment(self) -> Mapping[str, str]:
-        own = {
-            key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-        }
-        protocols = sorted({*_SAFE_PROTOCOLS, self._source.protocol})
-        return {
-            "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
-            **own,
-            "GIT_ALLOW_PROTOCOL": ":".join(protocols),
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ASKPASS": "/bin/false",
-            "SSH_ASKPASS": "/bin/false",
-            "LC_ALL": "C",
-        }
-
-
-def _failed(source: RepositorySource, said: str) -> CoveyError:
-    lines: Sequence[str] = [line for line in said.replace(source.url, source.shown).splitlines() if line.strip()]
-    reason = next(
-        (line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "git failed"
-    )
-    return InvalidArgumentError(f"the repository {source.shown} cannot be fetched: {reason}")
 
 
 def _bytes_below(root: Path) -> int:

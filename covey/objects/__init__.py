@@ -47,9 +47,10 @@ from covey.objects.task import (
     TaskStatus,
     Ulimit,
 )
+from covey.objects.watched_stack import WatchedStack, WatchedStackSpec, WatchStatus
 
-Object = Node | Service | Task | Network | Secret | Config | Cluster
-OBJECT_TYPES: tuple[type[Object], ...] = (Node, Service, Task, Network, Secret, Config, Cluster)
+Object = Node | Service | Task | Network | Secret | Config | Cluster | WatchedStack
+OBJECT_TYPES: tuple[type[Object], ...] = (Node, Service, Task, Network, Secret, Config, Cluster, WatchedStack)
 
 __all__ = [
     "IPAM",
@@ -112,6 +113,9 @@ __all__ = [
     "UpdateConfig",
     "UpdateStatus",
     "VirtualIP",
+    "WatchStatus",
+    "WatchedStack",
+    "WatchedStackSpec",
     "WireGuardDescription",
     "replace",
 ]

@@ -28,6 +28,7 @@ from engine.routes import (
     tasks,
     unsupported,
     volumes,
+    watched_stacks,
 )
 from engine.routing import RouteTable
 
@@ -44,6 +45,7 @@ TABLE = RouteTable(
         *services.ROUTES,
         *tasks.ROUTES,
         *secrets.ROUTES,
+        *watched_stacks.ROUTES,
         *networks.ROUTES,
         *network_state.ROUTES,
         *network_attach.ROUTES,

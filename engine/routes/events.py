@@ -7,7 +7,7 @@ from aiohttp import web
 
 from covey.clock import SECOND
 from covey.errors import CoveyError, InvalidArgumentError, LaggedError, UnavailableError
-from covey.objects import Node
+from covey.objects import Node, WatchedStack
 from engine.request_context import RequestContext
 from engine.routing import Route
 from engine.streams import chunked_response, write_json_line
@@ -61,14 +61,14 @@ async def _follow(
 
 async def _watch_cluster(context: RequestContext, queue: "asyncio.Queue[dict[str, Any] | None]") -> None:
     """Put cluster events into the queue. After a change of leader the watch starts again."""
-    nodes: dict[str, Node] = {}
     while True:
         try:
-            nodes = {node.id: node for node in await context.services.cluster.nodes()}
+            known: dict[str, Node | WatchedStack] = {node.id: node for node in await context.services.cluster.nodes()}
+            known |= {item.stack.id: item.stack for item in await context.services.cluster.watched_stacks()}
             async for change in context.services.cluster.watch():
-                previous = nodes.get(change.item.id)
-                if isinstance(change.item, Node):
-                    nodes[change.item.id] = change.item
+                previous = known.get(change.item.id)
+                if isinstance(change.item, Node | WatchedStack):
+                    known[change.item.id] = change.item
                 message = event.from_cluster(
                     change.action, change.item, change.time_ns or context.services.clock(), previous
                 )

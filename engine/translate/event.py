@@ -7,7 +7,7 @@ from agent.container.model import CONNECT_NETWORK, DISCONNECT_NETWORK, Container
 from agent.local_network.model import NetworkEvent
 from agent.volume.model import VolumeEvent
 from covey.clock import SECOND
-from covey.objects import Cluster, Config, Network, Node, Secret, Service, Struct, Task
+from covey.objects import Cluster, Config, Network, Node, Secret, Service, Struct, Task, WatchedStack
 from engine.translate.enum_names import enum_name
 from engine.translate.filters import Filters, match_labels
 
@@ -23,6 +23,7 @@ _KINDS: dict[type[Struct], str] = {
     Network: "network",
     Secret: "secret",
     Config: "config",
+    WatchedStack: "stack",
 }
 
 
@@ -92,6 +93,11 @@ def from_cluster(action: str, item: Struct, time_ns: int, before: Struct | None 
     if kind is None or isinstance(item, Task | Cluster):
         return None
     attributes = {"name": _name(item)}
+    if isinstance(item, WatchedStack):
+        changes = _watch_changes(before, item) if isinstance(before, WatchedStack) else {}
+        if action == "update" and not changes:  # a check that found nothing
+            return None
+        attributes |= changes
     if isinstance(item, Network):
         attributes["type"] = item.spec.driver.name
     if isinstance(item, Node) and isinstance(before, Node):
@@ -138,9 +144,24 @@ def without_tag(name: str) -> str:
 def _name(item: Struct) -> str:
     if isinstance(item, Node):
         return item.description.hostname
-    if isinstance(item, Service | Network | Secret | Config):
+    if isinstance(item, Service | Network | Secret | Config | WatchedStack):
         return item.spec.annotations.name
     return ""
+
+
+def _watch_changes(before: WatchedStack, after: WatchedStack) -> dict[str, str]:
+    """What a deployment changed, or that there is another spec."""
+    old, new = before.status, after.status
+    changes: dict[str, str] = {}
+    if new.deployed_at_ns != old.deployed_at_ns:
+        changes |= {"commit.old": old.deployed_commit, "commit.new": new.deployed_commit}
+    if new.deploy_failures > old.deploy_failures:
+        changes["error"] = new.deploy_error
+    if new.check_error and not old.check_error:
+        changes["error"] = new.check_error
+    if after.spec != before.spec:
+        changes["url"] = after.spec.url
+    return changes
 
 
 def _node_changes(before: Node, after: Node) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""Redaction of objects that leave the control API: no secret data, no root key, no unlock key. Pure."""
+"""Redaction of objects that leave the control API: no secret data, no root key, no unlock key, no credentials in URLs. Pure."""
 
-from covey.objects import Cluster, Object, Secret
+from covey.objects import Cluster, Object, Secret, WatchedStack
 from manager.control.clusters import redact_cluster
 from manager.control.secrets import redact_secret
+from manager.control.watched_stacks import redact_watched_stack
 
 
 def redact(item: Object) -> Object:
@@ -11,4 +12,6 @@ def redact(item: Object) -> Object:
         return redact_secret(item)
     if isinstance(item, Cluster):
         return redact_cluster(item)
+    if isinstance(item, WatchedStack):
+        return redact_watched_stack(item)
     return item

@@ -7,7 +7,7 @@ turns errors into statuses. Only Status and Backup run on followers; the forward
 # ruff: noqa: N802 - gRPC names its methods so
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -23,10 +23,11 @@ from covey.objects import (
     RootCA,
     SecretSpec,
     ServiceSpec,
+    WatchedStackSpec,
 )
 from coveypb.v1 import control_pb2, dispatcher_pb2
 from manager.ca.signing import CertificateSigner
-from manager.control import clusters, networks, nodes, secrets, services
+from manager.control import clusters, networks, nodes, secrets, services, watched_stacks
 from manager.control.backup_stream import stream_backup
 from manager.control.event_stream import stream_events
 from manager.control.list_filters import filter_objects, list_tasks
@@ -34,6 +35,7 @@ from manager.control.manager_status import manager_status
 from manager.control.redaction import redact
 from manager.images.service import ImageService
 from manager.network_checks import NetworkChecks
+from manager.stack_watch.plan import drift
 from manager.store import NotLeaderError, Store, Table, Tx
 
 _POLL_SECONDS = 0.05
@@ -41,6 +43,13 @@ _FETCH_SECONDS = 3600.0
 _CHECK_SECONDS = 20.0
 _ANSWER_SECONDS = 2.0
 """What remains of a caller's deadline for the answer, after a wait."""
+
+
+StopDeployment = Callable[[str], Awaitable[None]]
+
+
+async def _nothing_is_deployed(_stack_id: str) -> None:
+    """Where no stacks are deployed."""
 
 
 class LogSource(Protocol):
@@ -60,12 +69,15 @@ class ControlServicer:
         images: ImageService | None = None,
         network_checks: NetworkChecks | None = None,
         signer: CertificateSigner | None = None,
+        stop_deployment: StopDeployment = _nothing_is_deployed,
         clock: Clock = wall_clock,
         ids: IdSource = new_id,
         demotion_seconds: float = 5.0,
         release_seconds: float = 25.0,
     ) -> None:
-        """``signer`` knows the external CAs; without one there are none. ``demotion_seconds`` is how long the removal of a node waits for
+        """``stop_deployment`` waits until nothing is deployed any more for a watched stack.
+
+        ``signer`` knows the external CAs; without one there are none. ``demotion_seconds`` is how long the removal of a node waits for
         its demotion, ``release_seconds`` how long the removal of a network waits for tasks that are stopping.
         """
         self._store = store
@@ -73,6 +85,7 @@ class ControlServicer:
         self._logs = logs
         self._images = images or ImageService(store)
         self._network_checks = network_checks or NetworkChecks(store)
+        self._stop_deployment = stop_deployment
         self._clock = clock
         self._ids = ids
         self._demotion_seconds = demotion_seconds
@@ -265,6 +278,32 @@ class ControlServicer:
 
     async def RemoveConfig(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
         return await self._remove(lambda tx: secrets.remove_config(tx, request.ref))
+
+    # --- watched stacks ---
+
+    async def ListWatchedStacks(self, request: control_pb2.ListRequest, _context: Any) -> Any:
+        view, response = self._store.view(), control_pb2.ListWatchedStacksResponse()
+        for stack in filter_objects(view.watched_stacks, request):
+            codec.write(redact(stack), response.stacks.add())
+            found = drift(view, stack)
+            response.drifts.add(changed=found.changed, removed=found.removed)
+        return response
+
+    async def WatchStack(self, request: control_pb2.WatchStackRequest, _context: Any) -> Any:
+        spec = codec.from_wire(WatchedStackSpec, request.spec)
+        return await self._write(
+            lambda tx: watched_stacks.watch_stack(tx, spec, self._ids), lambda view: view.watched_stacks
+        )
+
+    async def DeployWatchedStack(self, request: control_pb2.GetRequest, _context: Any) -> Any:
+        return await self._write(
+            lambda tx: watched_stacks.request_deployment(tx, request.ref), lambda view: view.watched_stacks
+        )
+
+    async def UnwatchStack(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
+        removed = await self._remove(lambda tx: watched_stacks.unwatch_stack(tx, request.ref))
+        await self._stop_deployment(removed.id)
+        return removed
 
     # --- images of nodes ---
 

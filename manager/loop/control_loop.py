@@ -11,7 +11,7 @@ import logging
 
 from covey.clock import SECOND, Clock, wall_clock
 from covey.errors import DeadlineError, LaggedError, UnavailableError
-from covey.objects import Config, Secret, Struct
+from covey.objects import Config, Secret, Struct, WatchedStack
 from manager.loop.plan import Plan
 from manager.loop.planner import Planner
 from manager.store.commit import Commit
@@ -24,7 +24,7 @@ _MAX_WAIT_SECONDS = 30.0
 """Longest wait without a deadline from the plan. The loop then plans again, which costs nothing if nothing is dirty."""
 
 
-_IGNORED: frozenset[type[Struct]] = frozenset({Secret, Config})
+_IGNORED: frozenset[type[Struct]] = frozenset({Secret, Config, WatchedStack})
 """No planner decides on these, and waking every loop for each of them made their writes slower."""
 
 

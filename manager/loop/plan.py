@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from covey.errors import StaleVersionError
-from covey.objects import Cluster, Config, Network, Node, Object, Secret, Service, Task
+from covey.objects import Cluster, Config, Network, Node, Object, Secret, Service, Task, WatchedStack
 from manager.store.table import Table
 from manager.store.view import Tx, View
 
@@ -23,6 +23,7 @@ _TABLES: dict[type[Object], str] = {
     Secret: "secrets",
     Config: "configs",
     Cluster: "clusters",
+    WatchedStack: "watched_stacks",
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from covey.objects import Cluster, Config, Network, Node, Object, Secret, Service, Task, TaskSpec
+from covey.objects import Cluster, Config, Network, Node, Object, Secret, Service, Task, TaskSpec, WatchedStack
 
 IndexKeys = Callable[[Any], Iterable[Hashable]]
 
@@ -99,7 +99,8 @@ NETWORKS = _schema(3, Network, indexes=_NETWORK_INDEXES)
 SECRETS = _schema(4, Secret)
 CONFIGS = _schema(5, Config)
 CLUSTERS = _schema(6, Cluster)
+WATCHED_STACKS = _schema(7, WatchedStack)
 
-SCHEMAS = (NODES, SERVICES, TASKS, NETWORKS, SECRETS, CONFIGS, CLUSTERS)
+SCHEMAS = (NODES, SERVICES, TASKS, NETWORKS, SECRETS, CONFIGS, CLUSTERS, WATCHED_STACKS)
 BY_KIND: dict[type[Object], Schema] = {schema.kind: schema for schema in SCHEMAS}
 BY_FIELD: dict[str, Schema] = {schema.field: schema for schema in SCHEMAS}

@@ -16,7 +16,7 @@ from covey.errors import (
     TooLargeError,
     UnavailableError,
 )
-from covey.objects import Cluster, Object
+from covey.objects import Cluster, Object, WatchedStack
 from manager.store import schema as schemas
 from manager.store.commit import Action, Change
 from manager.store.schema import BY_KIND, SCHEMAS, Schema
@@ -78,6 +78,10 @@ class View:
     @property
     def clusters(self) -> Table[Cluster]:
         return Table(schemas.CLUSTERS, self._tables[6], self._reads)
+
+    @property
+    def watched_stacks(self) -> Table[WatchedStack]:
+        return Table(schemas.WATCHED_STACKS, self._tables[7], self._reads)
 
     @property
     def cluster(self) -> Cluster:

@@ -111,7 +111,7 @@ def require(condition: bool) -> None:
 def everything(view: View) -> dict:
     found = {}
     for schema in SCHEMAS:
-        for item in getattr(view, f"{schema.field}s"):
+        for item in view.state(schema).objects.values():
             found[type(item), item.id] = item
     return found
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,19 +49,20 @@ class GitRepository:
 
 
 @contextlib.contextmanager
-def served_repository(base: Path) -> Iterator[GitRepository]:
-    """An empty repository below a directory, on branch main."""
+def served_repository(base: Path, address: str = "127.0.0.1", *, inside: Sequence[str] = ()) -> Iterator[GitRepository]:
+    """An empty repository below a directory, on branch main. ``inside`` is a command that enters a network namespace."""
     port = free_port()
-    repository = GitRepository(base / "app", f"git://127.0.0.1:{port}/app")
+    repository = GitRepository(base / "app", f"git://{address}:{port}/app")
     repository.folder.mkdir(parents=True)
     repository.git("init", "--quiet", "--initial-branch=main")
-    options = ["--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}", f"--base-path={base}"]
-    daemon = subprocess.Popen(["git", "daemon", *options], start_new_session=True, stderr=subprocess.DEVNULL)
+    options = ["--export-all", "--reuseaddr", f"--listen={address}", f"--port={port}", f"--base-path={base}"]
+    daemon = subprocess.Popen([*inside, "git", "daemon", *options], start_new_session=True, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + SECONDS
         while True:
             assert daemon.poll() is None, "git daemon ended"
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            asked = [*inside, "git", "ls-remote", repository.url]
+            if subprocess.run(asked, capture_output=True, check=False, timeout=SECONDS).returncode == 0:
                 break
             assert time.monotonic() < deadline, "git daemon does not answer"
             time.sleep(0.02)

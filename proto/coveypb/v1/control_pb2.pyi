@@ -727,6 +727,78 @@ class CheckNetworksResponse(_message.Message):
 Global___CheckNetworksResponse: _TypeAlias = CheckNetworksResponse  # noqa: Y015
 
 @_typing.final
+class ListWatchedStacksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STACKS_FIELD_NUMBER: _builtins.int
+    DRIFTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stacks(self) -> _containers.RepeatedCompositeFieldContainer[_objects_pb2.WatchedStack]: ...
+    @_builtins.property
+    def drifts(self) -> _containers.RepeatedCompositeFieldContainer[Global___StackDrift]:
+        """One for each of `stacks`, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        stacks: _abc.Iterable[_objects_pb2.WatchedStack] | None = ...,
+        drifts: _abc.Iterable[Global___StackDrift] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drifts", b"drifts", "stacks", b"stacks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWatchedStacksResponse: _TypeAlias = ListWatchedStacksResponse  # noqa: Y015
+
+@_typing.final
+class StackDrift(_message.Message):
+    """How a stack differs from what was deployed last: services that were changed or removed since, by name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        changed: _abc.Iterable[_builtins.str] | None = ...,
+        removed: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "removed", b"removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StackDrift: _TypeAlias = StackDrift  # noqa: Y015
+
+@_typing.final
+class WatchStackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def spec(self) -> _objects_pb2.WatchedStackSpec: ...
+    def __init__(
+        self,
+        *,
+        spec: _objects_pb2.WatchedStackSpec | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchStackRequest: _TypeAlias = WatchStackRequest  # noqa: Y015
+
+@_typing.final
 class NodeNetworkCheck(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -781,6 +853,7 @@ class ClusterEvent(_message.Message):
     SECRET_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
     CLUSTER_FIELD_NUMBER: _builtins.int
+    WATCHEDSTACK_FIELD_NUMBER: _builtins.int
     TIMESTAMP_NS_FIELD_NUMBER: _builtins.int
     action: _builtins.str
     """"create", "update" or "remove"."""
@@ -799,6 +872,8 @@ class ClusterEvent(_message.Message):
     def config(self) -> _objects_pb2.Config: ...
     @_builtins.property
     def cluster(self) -> _objects_pb2.Cluster: ...
+    @_builtins.property
+    def watchedstack(self) -> _objects_pb2.WatchedStack: ...
     def __init__(
         self,
         *,
@@ -810,13 +885,14 @@ class ClusterEvent(_message.Message):
         secret: _objects_pb2.Secret | None = ...,
         config: _objects_pb2.Config | None = ...,
         cluster: _objects_pb2.Cluster | None = ...,
+        watchedstack: _objects_pb2.WatchedStack | None = ...,
         timestamp_ns: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task", "watchedstack", b"watchedstack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task", "timestamp_ns", b"timestamp_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task", "timestamp_ns", b"timestamp_ns", "watchedstack", b"watchedstack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["node", "service", "task", "network", "secret", "config", "cluster"]  # noqa: Y015
+    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["node", "service", "task", "network", "secret", "config", "cluster", "watchedstack"]  # noqa: Y015
     _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
 

@@ -176,6 +176,26 @@ class ControlStub:
                 request_serializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.FromString,
                 _registered_method=True)
+        self.ListWatchedStacks = channel.unary_unary(
+                '/coveypb.v1.Control/ListWatchedStacks',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.ListRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_control__pb2.ListWatchedStacksResponse.FromString,
+                _registered_method=True)
+        self.WatchStack = channel.unary_unary(
+                '/coveypb.v1.Control/WatchStack',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.WatchStackRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_objects__pb2.WatchedStack.FromString,
+                _registered_method=True)
+        self.DeployWatchedStack = channel.unary_unary(
+                '/coveypb.v1.Control/DeployWatchedStack',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.GetRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_objects__pb2.WatchedStack.FromString,
+                _registered_method=True)
+        self.UnwatchStack = channel.unary_unary(
+                '/coveypb.v1.Control/UnwatchStack',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.FromString,
+                _registered_method=True)
         self.ListNodeImages = channel.unary_unary(
                 '/coveypb.v1.Control/ListNodeImages',
                 request_serializer=coveypb_dot_v1_dot_control__pb2.ListNodeImagesRequest.SerializeToString,
@@ -386,6 +406,34 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWatchedStacks(self, request, context):
+        """Without credentials in URLs. Filters by ids and names apply.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchStack(self, request, context):
+        """Watches a stack, or watches it with another spec. It is deployed at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeployWatchedStack(self, request, context):
+        """Has the leader deploy a watched stack at once, whether its repository changed or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnwatchStack(self, request, context):
+        """The services stay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListNodeImages(self, request, context):
         """The images of the nodes that have a session with the leader.
         """
@@ -575,6 +623,26 @@ def add_ControlServicer_to_server(servicer, server):
             ),
             'RemoveConfig': grpc.unary_unary_rpc_method_handler(
                     servicer.RemoveConfig,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.SerializeToString,
+            ),
+            'ListWatchedStacks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWatchedStacks,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.ListRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_control__pb2.ListWatchedStacksResponse.SerializeToString,
+            ),
+            'WatchStack': grpc.unary_unary_rpc_method_handler(
+                    servicer.WatchStack,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.WatchStackRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_objects__pb2.WatchedStack.SerializeToString,
+            ),
+            'DeployWatchedStack': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeployWatchedStack,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.GetRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_objects__pb2.WatchedStack.SerializeToString,
+            ),
+            'UnwatchStack': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnwatchStack,
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.SerializeToString,
             ),
@@ -1368,6 +1436,114 @@ class Control:
             request,
             target,
             '/coveypb.v1.Control/RemoveConfig',
+            coveypb_dot_v1_dot_control__pb2.RemoveRequest.SerializeToString,
+            coveypb_dot_v1_dot_control__pb2.RemoveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWatchedStacks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/ListWatchedStacks',
+            coveypb_dot_v1_dot_control__pb2.ListRequest.SerializeToString,
+            coveypb_dot_v1_dot_control__pb2.ListWatchedStacksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchStack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/WatchStack',
+            coveypb_dot_v1_dot_control__pb2.WatchStackRequest.SerializeToString,
+            coveypb_dot_v1_dot_objects__pb2.WatchedStack.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeployWatchedStack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/DeployWatchedStack',
+            coveypb_dot_v1_dot_control__pb2.GetRequest.SerializeToString,
+            coveypb_dot_v1_dot_objects__pb2.WatchedStack.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnwatchStack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/UnwatchStack',
             coveypb_dot_v1_dot_control__pb2.RemoveRequest.SerializeToString,
             coveypb_dot_v1_dot_control__pb2.RemoveResponse.FromString,
             options,

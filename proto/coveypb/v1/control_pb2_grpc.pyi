@@ -67,6 +67,14 @@ class ControlStub:
     CreateConfig: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateConfigRequest, _objects_pb2.Config]
     UpdateConfig: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdateConfigRequest, _objects_pb2.Config]
     RemoveConfig: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]
+    ListWatchedStacks: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListWatchedStacksResponse]
+    """Without credentials in URLs. Filters by ids and names apply."""
+    WatchStack: _grpc.UnaryUnaryMultiCallable[_control_pb2.WatchStackRequest, _objects_pb2.WatchedStack]
+    """Watches a stack, or watches it with another spec. It is deployed at once."""
+    DeployWatchedStack: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.WatchedStack]
+    """Has the leader deploy a watched stack at once, whether its repository changed or not."""
+    UnwatchStack: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]
+    """The services stay."""
     ListNodeImages: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListNodeImagesRequest, _control_pb2.ListNodeImagesResponse]
     """The images of the nodes that have a session with the leader."""
     FetchImage: _grpc.UnaryUnaryMultiCallable[_control_pb2.FetchImageRequest, _control_pb2.FetchImageResponse]
@@ -116,6 +124,14 @@ class ControlAsyncStub(ControlStub):
     CreateConfig: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateConfigRequest, _objects_pb2.Config]  # type: ignore[assignment]
     UpdateConfig: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdateConfigRequest, _objects_pb2.Config]  # type: ignore[assignment]
     RemoveConfig: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]  # type: ignore[assignment]
+    ListWatchedStacks: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListWatchedStacksResponse]  # type: ignore[assignment]
+    """Without credentials in URLs. Filters by ids and names apply."""
+    WatchStack: _aio.UnaryUnaryMultiCallable[_control_pb2.WatchStackRequest, _objects_pb2.WatchedStack]  # type: ignore[assignment]
+    """Watches a stack, or watches it with another spec. It is deployed at once."""
+    DeployWatchedStack: _aio.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.WatchedStack]  # type: ignore[assignment]
+    """Has the leader deploy a watched stack at once, whether its repository changed or not."""
+    UnwatchStack: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]  # type: ignore[assignment]
+    """The services stay."""
     ListNodeImages: _aio.UnaryUnaryMultiCallable[_control_pb2.ListNodeImagesRequest, _control_pb2.ListNodeImagesResponse]  # type: ignore[assignment]
     """The images of the nodes that have a session with the leader."""
     FetchImage: _aio.UnaryUnaryMultiCallable[_control_pb2.FetchImageRequest, _control_pb2.FetchImageResponse]  # type: ignore[assignment]
@@ -330,6 +346,38 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.RemoveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.RemoveResponse, _abc.Awaitable[_control_pb2.RemoveResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListWatchedStacks(
+        self,
+        request: _control_pb2.ListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListWatchedStacksResponse, _abc.Awaitable[_control_pb2.ListWatchedStacksResponse]]:
+        """Without credentials in URLs. Filters by ids and names apply."""
+
+    @_abc_1.abstractmethod
+    def WatchStack(
+        self,
+        request: _control_pb2.WatchStackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_objects_pb2.WatchedStack, _abc.Awaitable[_objects_pb2.WatchedStack]]:
+        """Watches a stack, or watches it with another spec. It is deployed at once."""
+
+    @_abc_1.abstractmethod
+    def DeployWatchedStack(
+        self,
+        request: _control_pb2.GetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_objects_pb2.WatchedStack, _abc.Awaitable[_objects_pb2.WatchedStack]]:
+        """Has the leader deploy a watched stack at once, whether its repository changed or not."""
+
+    @_abc_1.abstractmethod
+    def UnwatchStack(
+        self,
+        request: _control_pb2.RemoveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RemoveResponse, _abc.Awaitable[_control_pb2.RemoveResponse]]:
+        """The services stay."""
 
     @_abc_1.abstractmethod
     def ListNodeImages(

@@ -2198,6 +2198,188 @@ class Config(_message.Message):
 Global___Config: _TypeAlias = Config  # noqa: Y015
 
 @_typing.final
+class WatchedStackSpec(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class EnvironmentEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ANNOTATIONS_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    REF_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    INTERVAL_NS_FIELD_NUMBER: _builtins.int
+    PRUNE_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    ref: _builtins.str
+    path: _builtins.str
+    interval_ns: _builtins.int
+    prune: _builtins.bool
+    @_builtins.property
+    def annotations(self) -> Global___Annotations: ...
+    @_builtins.property
+    def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        annotations: Global___Annotations | None = ...,
+        url: _builtins.str = ...,
+        ref: _builtins.str = ...,
+        path: _builtins.str = ...,
+        files: _abc.Iterable[_builtins.str] | None = ...,
+        interval_ns: _builtins.int = ...,
+        prune: _builtins.bool = ...,
+        environment: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "environment", b"environment", "files", b"files", "interval_ns", b"interval_ns", "path", b"path", "prune", b"prune", "ref", b"ref", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchedStackSpec: _TypeAlias = WatchedStackSpec  # noqa: Y015
+
+@_typing.final
+class WatchStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DeployedSpecsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SEEN_COMMIT_FIELD_NUMBER: _builtins.int
+    CHECKED_AT_NS_FIELD_NUMBER: _builtins.int
+    NEXT_CHECK_AT_NS_FIELD_NUMBER: _builtins.int
+    CHECK_ERROR_FIELD_NUMBER: _builtins.int
+    CHECK_FAILURES_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    ATTEMPTED_COMMIT_FIELD_NUMBER: _builtins.int
+    ATTEMPTED_AT_NS_FIELD_NUMBER: _builtins.int
+    DEPLOYING_FIELD_NUMBER: _builtins.int
+    RETRY_AT_NS_FIELD_NUMBER: _builtins.int
+    DEPLOY_ERROR_FIELD_NUMBER: _builtins.int
+    DEPLOY_FAILURES_FIELD_NUMBER: _builtins.int
+    DEPLOYED_COMMIT_FIELD_NUMBER: _builtins.int
+    DEPLOYED_AT_NS_FIELD_NUMBER: _builtins.int
+    ANSWERED_REQUEST_FIELD_NUMBER: _builtins.int
+    DEPLOYED_SPECS_FIELD_NUMBER: _builtins.int
+    seen_commit: _builtins.str
+    checked_at_ns: _builtins.int
+    next_check_at_ns: _builtins.int
+    check_error: _builtins.str
+    check_failures: _builtins.int
+    attempts: _builtins.int
+    attempted_commit: _builtins.str
+    attempted_at_ns: _builtins.int
+    deploying: _builtins.bool
+    retry_at_ns: _builtins.int
+    deploy_error: _builtins.str
+    deploy_failures: _builtins.int
+    deployed_commit: _builtins.str
+    deployed_at_ns: _builtins.int
+    answered_request: _builtins.int
+    @_builtins.property
+    def deployed_specs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        seen_commit: _builtins.str = ...,
+        checked_at_ns: _builtins.int = ...,
+        next_check_at_ns: _builtins.int = ...,
+        check_error: _builtins.str = ...,
+        check_failures: _builtins.int = ...,
+        attempts: _builtins.int = ...,
+        attempted_commit: _builtins.str = ...,
+        attempted_at_ns: _builtins.int = ...,
+        deploying: _builtins.bool = ...,
+        retry_at_ns: _builtins.int = ...,
+        deploy_error: _builtins.str = ...,
+        deploy_failures: _builtins.int = ...,
+        deployed_commit: _builtins.str = ...,
+        deployed_at_ns: _builtins.int = ...,
+        answered_request: _builtins.int = ...,
+        deployed_specs: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_request", b"answered_request", "attempted_at_ns", b"attempted_at_ns", "attempted_commit", b"attempted_commit", "attempts", b"attempts", "check_error", b"check_error", "check_failures", b"check_failures", "checked_at_ns", b"checked_at_ns", "deploy_error", b"deploy_error", "deploy_failures", b"deploy_failures", "deployed_at_ns", b"deployed_at_ns", "deployed_commit", b"deployed_commit", "deployed_specs", b"deployed_specs", "deploying", b"deploying", "next_check_at_ns", b"next_check_at_ns", "retry_at_ns", b"retry_at_ns", "seen_commit", b"seen_commit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchStatus: _TypeAlias = WatchStatus  # noqa: Y015
+
+@_typing.final
+class WatchedStack(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    META_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    request: _builtins.int
+    @_builtins.property
+    def meta(self) -> Global___Meta: ...
+    @_builtins.property
+    def spec(self) -> Global___WatchedStackSpec: ...
+    @_builtins.property
+    def status(self) -> Global___WatchStatus: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        meta: Global___Meta | None = ...,
+        spec: Global___WatchedStackSpec | None = ...,
+        status: Global___WatchStatus | None = ...,
+        request: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "meta", b"meta", "request", b"request", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchedStack: _TypeAlias = WatchedStack  # noqa: Y015
+
+@_typing.final
 class RaftSettings(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

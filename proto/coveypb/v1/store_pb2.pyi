@@ -94,6 +94,7 @@ class StoreChange(_message.Message):
     SECRET_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
     CLUSTER_FIELD_NUMBER: _builtins.int
+    WATCHEDSTACK_FIELD_NUMBER: _builtins.int
     action: Global___StoreChange.Action.ValueType
     @_builtins.property
     def node(self) -> _objects_pb2.Node: ...
@@ -109,6 +110,8 @@ class StoreChange(_message.Message):
     def config(self) -> _objects_pb2.Config: ...
     @_builtins.property
     def cluster(self) -> _objects_pb2.Cluster: ...
+    @_builtins.property
+    def watchedstack(self) -> _objects_pb2.WatchedStack: ...
     def __init__(
         self,
         *,
@@ -120,12 +123,13 @@ class StoreChange(_message.Message):
         secret: _objects_pb2.Secret | None = ...,
         config: _objects_pb2.Config | None = ...,
         cluster: _objects_pb2.Cluster | None = ...,
+        watchedstack: _objects_pb2.WatchedStack | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task", "watchedstack", b"watchedstack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task", "watchedstack", b"watchedstack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["node", "service", "task", "network", "secret", "config", "cluster"]  # noqa: Y015
+    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["node", "service", "task", "network", "secret", "config", "cluster", "watchedstack"]  # noqa: Y015
     _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
 
@@ -144,6 +148,7 @@ class StoreSnapshot(_message.Message):
     CLUSTERS_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     TASK_SPECS_FIELD_NUMBER: _builtins.int
+    WATCHEDSTACKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[_objects_pb2.Node]: ...
     @_builtins.property
@@ -166,6 +171,8 @@ class StoreSnapshot(_message.Message):
     def task_specs(self) -> _containers.RepeatedScalarFieldContainer[Global___TaskSpecSource.ValueType]:
         """One for each of `tasks`, in the same order."""
 
+    @_builtins.property
+    def watchedstacks(self) -> _containers.RepeatedCompositeFieldContainer[_objects_pb2.WatchedStack]: ...
     def __init__(
         self,
         *,
@@ -178,10 +185,11 @@ class StoreSnapshot(_message.Message):
         clusters: _abc.Iterable[_objects_pb2.Cluster] | None = ...,
         members: _abc.Iterable[Global___StoreMember] | None = ...,
         task_specs: _abc.Iterable[Global___TaskSpecSource.ValueType] | None = ...,
+        watchedstacks: _abc.Iterable[_objects_pb2.WatchedStack] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clusters", b"clusters", "configs", b"configs", "members", b"members", "networks", b"networks", "nodes", b"nodes", "secrets", b"secrets", "services", b"services", "task_specs", b"task_specs", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clusters", b"clusters", "configs", b"configs", "members", b"members", "networks", b"networks", "nodes", b"nodes", "secrets", b"secrets", "services", b"services", "task_specs", b"task_specs", "tasks", b"tasks", "watchedstacks", b"watchedstacks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

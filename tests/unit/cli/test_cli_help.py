@@ -38,6 +38,7 @@ OURS_ALONE = {
     ("completion",),
     ("stack", "check"),
     ("stack", "diff"),
+    ("stack", "watch"),
 }
 NAMED_CREATE = {(kind, "create") for kind in ("config", "network", "secret", "service", "volume")}
 # The docker client has Compose as a plugin, which is a program of its own.

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cli.stack import repository
-from cli.stack.loader import load_stack
 from compose.stack.model import Stack
 from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, TooLargeError
+from covey.git_source import parse_source
 from tests.support.git_daemon import GitRepository, served_repository
 
 FILE = "services:\n  web: {image: i, configs: [c]}\nconfigs: {c: {file: ./c.txt}}\n"
@@ -21,12 +21,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitRepository]:
 
 
 def load(text: str) -> Stack:
-    source = repository.parse_source(text)
-    with repository.checkout(source) as found:
-        stack = load_stack("s", (str(found.file),), {}, found.root)
-        described = repository.with_origin(stack, source, found.commit, found.root)
-    assert not found.root.exists()
-    return described
+    return repository.load_from_repository("s", parse_source(text), (), {}).stack
 
 
 @pytest.mark.parametrize(
@@ -40,7 +35,7 @@ def load(text: str) -> Stack:
     ],
 )
 def test_a_source_names_url_ref_and_path(text: str, expected: tuple[str, str, str]) -> None:
-    source = repository.parse_source(text)
+    source = parse_source(text)
     assert (source.protocol, source.ref, source.path) == expected
     assert source.url == text.partition("#")[0]
 
@@ -62,11 +57,11 @@ def test_a_source_names_url_ref_and_path(text: str, expected: tuple[str, str, st
 )
 def test_what_is_no_safe_source_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError):
-        repository.parse_source(text)
+        parse_source(text)
 
 
 def test_credentials_of_a_url_are_not_shown() -> None:
-    assert repository.parse_source("https://user:word@h/a").shown == "https://h/a"
+    assert parse_source("https://user:word@h/a").shown == "https://h/a"
 
 
 def test_a_commit_a_branch_and_a_tag_are_fetched_and_recorded(repo: GitRepository) -> None:
