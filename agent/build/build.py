@@ -14,10 +14,12 @@ from typing import Protocol
 from agent.build import command, context, rewrite, stages
 from agent.build.buildah import Buildah
 from agent.build.command import BuildPaths, BuildPlace
+from agent.build.context import ContextInput
 from agent.build.dockerfile import parse
 from agent.build.image_exchange import ImageExchange
 from agent.build.model import BuildReport, BuildRequest, BuiltImage
 from agent.build.progress import BuildLog
+from agent.build.records import BuildRecord, BuildRecords, is_repeatable, record_key
 from agent.build.rewrite import BaseImage, RewrittenDockerfile
 from agent.container.model import HOST_NETWORK, ContainerConfig, NetworkConnection, NetworkRequest
 from agent.image.model import Image
@@ -49,6 +51,7 @@ class Builder:
         buildah: Buildah,
         exchange: ImageExchange,
         *,
+        records: BuildRecords,
         cgroup_parent: str,
     ) -> None:
         self._images = images
@@ -56,14 +59,47 @@ class Builder:
         self._networks = networks
         self._buildah = buildah
         self._exchange = exchange
+        self._records = records
         self._cgroup_parent = cgroup_parent
 
     async def run(
         self, request: BuildRequest, source: AsyncIterator[bytes], report: BuildReport, folder: Path
     ) -> BuiltImage:
         """Build in an empty folder. Raises BuildStepError for a step that fails, CoveyError for what cannot be built."""
-        paths = _prepare_paths(folder, request)
-        await context.unpack_context(source, paths.context)
+        given, paths = ContextInput(source), _prepare_paths(folder, request)
+        record = await self._record(request, given.digest) if await given.is_small() else None
+        if record is None:
+            await context.unpack_context(given.chunks(), paths.context)
+            record = await self._record(request, given.digest)
+        if record is None:
+            record = await self._build(request, report, paths, folder, record_key(request, given.digest))
+        else:
+            for line in record.log:
+                await report(line)
+        tags = tuple(image_reference.parse_tagged(tag).familiar for tag in request.tags)
+        for tag in tags:
+            await self._images.tag(record.image_id, tag)
+        return BuiltImage(record.image_id, tags)
+
+    async def _record(self, request: BuildRequest, digest: str) -> BuildRecord | None:
+        """The record of the same build, if its result is allowed and still right."""
+        if request.no_cache or request.pull:
+            return None
+        record = await asyncio.to_thread(self._records.find, record_key(request, digest))
+        return record if record is not None and self._still_holds(record) else None
+
+    def _still_holds(self, record: BuildRecord) -> bool:
+        """Whether the images of a record are what they were, and its result is still there."""
+        wanted = {**record.bases, record.image_id: record.image_id}
+        try:
+            return all(self._images.get(name).id == image_id for name, image_id in wanted.items())
+        except NotFoundError:
+            return False
+
+    async def _build(
+        self, request: BuildRequest, report: BuildReport, paths: BuildPaths, folder: Path, key: str
+    ) -> BuildRecord:
+        """Build by buildah, and record the result if the same build gives it again."""
         ignored = await context.read_ignore_file(paths.context, request.dockerfile)
         dockerfile = parse(await context.read_dockerfile(paths.context, request.dockerfile), request.dockerfile)
         given = {name: value for name, value in request.build_args.items() if value is not None}
@@ -77,14 +113,16 @@ class Builder:
         async with self._place(request) as place:
             line = command.build_arguments(request, arguments, paths, place)
             await self._run(line, log, report, folder)
-        image_id = (await asyncio.to_thread(paths.image_id.read_text)).strip()
-        image = await self._exchange.import_(image_id, folder)
-        if unused := command.unused_arguments(plan, request.build_args):
-            await report(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")
-        tags = tuple(image_reference.parse_tagged(tag).familiar for tag in request.tags)
-        for tag in tags:
-            await self._images.tag(image.id, tag)
-        return BuiltImage(image.id, tags)
+        image = await self._exchange.import_(log.image_id, folder)
+        warnings = _warnings(command.unused_arguments(plan, request.build_args))
+        for text in warnings:
+            await report(text)
+        bases = {name: base.id for name, base in images.items()}
+        record = BuildRecord(image.id, bases, (*log.cached(), *warnings))
+        triggers = [text for base in images.values() for text in base.on_build]
+        if not request.no_cache and is_repeatable(dockerfile.instructions, triggers):
+            await asyncio.to_thread(self._records.save, key, record)
+        return record
 
     async def _run(self, line: Sequence[str], log: BuildLog, report: BuildReport, folder: Path) -> None:
         """Run buildah and report its output. Raises BuildStepError."""
@@ -178,7 +216,6 @@ def _prepare_paths(folder: Path, request: BuildRequest) -> BuildPaths:
         dockerfile=folder / "Dockerfile",
         ignore_file=folder / "ignore",
         heredocs=folder / "heredocs",
-        image_id=folder / "image-id",
         runtime=folder / "runtime",
         secrets={name: folder / "secrets" / str(number) for number, name in enumerate(request.secrets)},
     )
@@ -194,6 +231,12 @@ def _write_files(paths: BuildPaths, rewritten: RewrittenDockerfile, ignored: byt
     for name, path in paths.secrets.items():
         path.write_bytes(given[name])
         path.chmod(0o400)
+
+
+def _warnings(unused_arguments: Sequence[str]) -> tuple[str, ...]:
+    if not unused_arguments:
+        return ()
+    return (f"[Warning] One or more build-args [{' '.join(unused_arguments)}] were not consumed\n",)
 
 
 def remove_folder(folder: Path) -> None:

@@ -21,7 +21,6 @@ class BuildPaths(msgspec.Struct, frozen=True):
     dockerfile: Path
     ignore_file: Path
     heredocs: Path
-    image_id: Path
     runtime: Path
     """State of the OCI runtime."""
     secrets: Mapping[str, Path] = {}
@@ -55,7 +54,7 @@ def build_arguments(
         "bud", "--isolation", "oci", "--runtime", "runc", f"--runtime-flag=root={paths.runtime}", "--format", "docker",
         "--pull-never", "--identity-label=false", "--http-proxy=false", "--rm", "--force-rm",
         "--network", place.network, "--cgroup-parent", place.cgroup_parent,
-        "--iidfile", str(paths.image_id), "--file", str(paths.dockerfile), "--ignorefile", str(paths.ignore_file),
+        "--file", str(paths.dockerfile), "--ignorefile", str(paths.ignore_file),
         *(f"--cap-add={name}" for name in CAPABILITIES),
     ]  # fmt: skip
     command += ["--no-cache"] if request.no_cache else ["--layers"]

@@ -10,6 +10,7 @@ import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from agent.build.context_digest import ContextDigest
 from agent.filesystem import process
 from agent.filesystem.protocol import FileRequest
 from agent.image.content.linux_syscalls import open_in_root
@@ -17,6 +18,7 @@ from covey.errors import InvalidArgumentError, TooLargeError
 
 CONTEXT_LIMIT_BYTES = 32 << 30
 FILE_LIMIT_BYTES = 4 << 20
+HELD_BYTES = 1 << 20
 IGNORE_FILE = ".dockerignore"
 
 
@@ -33,6 +35,39 @@ async def unpack_context(source: AsyncIterator[bytes], folder: Path) -> None:
         )
     finally:
         os.close(root)
+
+
+class ContextInput:
+    """The tar of a context as it comes, with its digest. A small one is held in memory, so that it need not be unpacked to be known."""
+
+    def __init__(self, source: AsyncIterator[bytes]) -> None:
+        self._source = source
+        self._digest = ContextDigest()
+        self._held: list[bytes] = []
+
+    async def is_small(self) -> bool:
+        """Whether the tar has at most `HELD_BYTES`; then all of it has come and `digest` is that of the whole."""
+        size = 0
+        async for chunk in self._source:
+            self._digest.update(chunk)
+            self._held.append(chunk)
+            size += len(chunk)
+            if size > HELD_BYTES:
+                return False
+        return True
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """All of the tar, once."""
+        while self._held:
+            yield self._held.pop(0)
+        async for chunk in self._source:
+            self._digest.update(chunk)
+            yield chunk
+
+    @property
+    def digest(self) -> str:
+        """The digest of what has come so far."""
+        return self._digest.hexdigest()
 
 
 async def read_dockerfile(folder: Path, name: str) -> bytes:

@@ -7,12 +7,15 @@ import re
 from collections.abc import Mapping
 
 from agent.build.model import BuildStepError
+from covey.errors import CoveyError
 
 HELD_BYTES = 1 << 16
 _STEP = re.compile(r"(?:\[\d+/\d+\] )?STEP (\d+)/(\d+): (.*)\n", re.DOTALL)
 _CACHED = re.compile(r"--> Using cache ([0-9a-f]{12,64})\n")
 _COMMITTED = re.compile(r"--> ([0-9a-f]{11,64})\n")
-_NOISE = re.compile(r"(?:\[\d+/\d+\] )?COMMIT.*\n|--> Pushing cache .*\n|[0-9a-f]{64}\n")
+_NOISE = re.compile(r"(?:\[\d+/\d+\] )?COMMIT.*\n|--> Pushing cache .*\n")
+_LAST = re.compile(r"Error: (?P<error>.*)\n|(?P<image>[0-9a-f]{64})\n", re.DOTALL)
+"""buildah's last line."""
 _WARNING = re.compile(r'time="[^"]*" level=(warning|error) msg="((?:[^"\\]|\\.)*)".*\n')
 _HIDDEN_WARNINGS = ("missing ", "HEALTHCHECK is not supported")
 _BEGINNINGS = ("STEP ", "[", "--> ", "COMMIT", "Error: ", 'time="')
@@ -29,9 +32,13 @@ class BuildLog:
         self._shown = shown
         self._step_count = step_count
         self._step = 0
+        self._shown_steps: list[str] = []
+        self._layers: dict[int, str] = {}
+        """What the steps made, by their number."""
         self._held = ""
         self._inside_line = False
-        self._error = ""
+        self._last = ""
+        """The line before, if it is as buildah's last one may be."""
 
     def feed(self, text: str) -> list[str]:
         """The pieces of the log that the text completes."""
@@ -54,9 +61,27 @@ class BuildLog:
         rest, self._held = self._held, ""
         return self._translate(f"{rest}\n") if rest else []
 
+    def cached(self) -> list[str]:
+        """The log of the same build when every step comes from the cache."""
+        found = []
+        for number, step in enumerate(self._shown_steps, 1):
+            found.append(step)
+            if layer := self._layers.get(number):
+                found += [" ---> Using cache\n", layer]
+        return found
+
+    @property
+    def image_id(self) -> str:
+        """The id of the image that was built. Raises CoveyError if the output does not end with it."""
+        found = _LAST.fullmatch(self._last)
+        if found is None or found["image"] is None:
+            raise CoveyError("the build ended without an image")
+        return f"sha256:{found['image']}"
+
     def failure(self, status: int) -> BuildStepError:
         """The error of a build that ended with a status, in Docker's words."""
-        message = self._error or f"the build ended with status {status}"
+        found = _LAST.fullmatch(self._last)
+        message = (found and found["error"]) or f"the build ended with status {status}"
         found = _EXIT.search(message)
         if found is not None:
             code = int(found["code"])
@@ -75,10 +100,10 @@ class BuildLog:
         return BuildStepError(message)
 
     def _translate(self, line: str) -> list[str]:
-        held, self._error = self._error, ""
-        before = [f"Error: {held}\n"] if held else []  # it was not the last line, so a command printed it
-        if line.startswith("Error: "):
-            self._error = line.removeprefix("Error: ").rstrip("\n")
+        held, self._last = self._last, ""
+        before = [held] if held else []  # it was not the last line, so a command printed it
+        if _LAST.fullmatch(line):
+            self._last = line
             return before
         return [*before, *self._known(line)]
 
@@ -86,17 +111,26 @@ class BuildLog:
         if found := _STEP.fullmatch(line):
             self._step += 1
             count = max(self._step_count, self._step)
-            return [f"Step {self._step}/{count} : {self._shown.get(found[3], found[3])}\n"]
+            shown = f"Step {self._step}/{count} : {self._shown.get(found[3], found[3])}\n"
+            if self._step <= self._step_count:  # what is beyond may be the output of a command, without end
+                self._shown_steps.append(shown)
+            return [shown]
         if found := _CACHED.fullmatch(line):
-            return [" ---> Using cache\n", f" ---> {found[1][:12]}\n"]
+            return [" ---> Using cache\n", self._made(found[1])]
         if found := _COMMITTED.fullmatch(line):
-            return [f" ---> {found[1][:12]}\n"]
+            return [] if self._layers.get(self._step, "").startswith(f" ---> {found[1]}") else [self._made(found[1])]
         if _NOISE.fullmatch(line):
             return []
         if found := _WARNING.fullmatch(line):
             message = found[2].replace('\\"', '"')
             return [] if message.startswith(_HIDDEN_WARNINGS) else [f"[Warning] {message}\n"]
         return [line]
+
+    def _made(self, layer: str) -> str:
+        line = f" ---> {layer[:12]}\n"
+        if self._step <= self._step_count:
+            self._layers[self._step] = line
+        return line
 
     def _may_be_ours(self) -> bool:
         return any(self._held.startswith(each) or each.startswith(self._held) for each in _BEGINNINGS)

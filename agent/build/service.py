@@ -13,6 +13,7 @@ from agent.build.buildah import Buildah
 from agent.build.command import check_request
 from agent.build.image_exchange import ImageExchange
 from agent.build.model import BuildReport, BuildRequest, BuiltImage, CacheRecord
+from agent.build.records import BuildRecords
 from agent.build.stages import require_host_platform
 from agent.build.storage import BuildStorage
 from agent.image.registry.service import RegistryService
@@ -40,7 +41,10 @@ class BuildService:
         self._storage = BuildStorage(state_dir / "build", run_dir)
         self._buildah = Buildah(self._storage)
         exchange = ImageExchange(images, self._buildah, self._storage)
-        self._builder = Builder(images, registries, networks, self._buildah, exchange, cgroup_parent=cgroup_parent)
+        self._records = BuildRecords(self._storage.records_folder)
+        self._builder = Builder(
+            images, registries, networks, self._buildah, exchange, records=self._records, cgroup_parent=cgroup_parent
+        )
         self._slots = asyncio.Semaphore(BUILD_LIMIT)
         self._builds = 0
         self._number = 0
@@ -103,6 +107,7 @@ class BuildService:
         folder = self._storage.tmp / "prune"
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o700)
+            await asyncio.to_thread(self._records.clear)
             await self._buildah.call(("rm", "--all"), folder)
             if before_ns is None:
                 await self._buildah.call(("rmi", "--all", "--force"), folder)

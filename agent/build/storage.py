@@ -2,6 +2,7 @@
 
 build/storage   layers and images of buildah, kept across builds: the build cache
 build/mounts    directories of `RUN --mount=type=cache`
+build/records   builds that succeeded, to answer the same ones at once
 build/home      configuration of buildah's libraries, so that the host's own has no effect
 build/tmp/NAME  files of one build; deleted at its end and at the next start
 """
@@ -42,6 +43,7 @@ class BuildStorage:
     def __init__(self, root: Path, run_dir: Path) -> None:
         self.root = root
         self.tmp = root / "tmp"
+        self.records_folder = root / "records"
         self._storage = root / "storage"
         self._mounts = root / "mounts"
         self._home = root / "home"

@@ -60,6 +60,9 @@ def pack(plan: ContextPlan) -> Iterator[bytes]:
                 raise InvalidArgumentError(f"cannot read {path}: {error.strerror}") from error
             entry.uid = entry.gid = 0
             entry.uname = entry.gname = ""
+            entry.mtime = int(
+                entry.mtime
+            )  # as Docker does; a fraction would be a header of its own, which counts as content
             yield entry.tobuf(tarfile.PAX_FORMAT)
             if entry.isreg():
                 yield from file_content(path, entry.size)

@@ -7,6 +7,7 @@ import http.client
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import tarfile
@@ -89,6 +90,60 @@ def test_another_argument_changes_what_uses_it_in_spite_of_the_cache(lab: LabClu
         config = inspect(lab, name)["Config"]
         assert {f"V={version}", f"G={version}"} <= set(config["Env"])
         assert config["Labels"]["v"] == version
+
+
+REPEATED = """FROM {base} AS one
+ARG WORD
+COPY main.txt /main.txt
+RUN cat /main.txt && cp /main.txt /copied
+FROM one
+COPY --from=one /copied /again
+"""
+
+
+def shortened(text: str) -> str:
+    """A build's log with the ids of layers as buildah shortens those that it made."""
+    return re.sub(r"(?<= ---> )([0-9a-f]{11})[0-9a-f]?(?=\n)", r"\1", text)
+
+
+def test_a_repeated_build_gives_the_same_image_and_the_log_of_a_cached_one(lab: LabCluster, tmp_path: Path) -> None:
+    base, name = unique("base"), unique("repeated")
+    lab.docker("tag", IMAGE, base)
+    folder = write(tmp_path, {"Dockerfile": REPEATED.format(base=base), "main.txt": "first\n"})
+    build(lab, folder, "-t", name, "--build-arg", "WORD=a", "--build-arg", "unused=1")
+    first = inspect(lab, name)["Id"]
+    records = lab.hosts[0].state_dir / "build" / "records"
+
+    def again() -> str:
+        return build(lab, folder, "-t", name, "--build-arg", "WORD=a", "--build-arg", "unused=1").out
+
+    os.utime(folder / "main.txt", (1, 1))  # as a fresh checkout of the same files
+    began = set(records.iterdir())
+    from_record = again()
+    assert set(records.iterdir()) == began  # the record was found, else there would be another
+    for record in records.iterdir():
+        record.unlink()
+    assert shortened(from_record) == shortened(again())  # buildah's own cache answers, in the same words
+    assert from_record.count("Using cache") == 4
+    assert inspect(lab, name)["Id"] == first
+
+    (folder / "main.txt").write_text("second\n")
+    assert "second" in again()
+    assert inspect(lab, name)["Id"] != first
+    (folder / "main.txt").write_text("first\n")
+    lab.docker("rmi", "-f", first)
+    again()
+    assert inspect(lab, name)["Id"] == first
+
+
+def test_a_repeated_build_notices_another_base_image(lab: LabCluster, tmp_path: Path) -> None:
+    base, name = unique("base"), unique("moved")
+    lab.docker("tag", IMAGE, base)
+    folder = write(tmp_path, {"Dockerfile": f"FROM {base}\nRUN cat /word 2>/dev/null || echo none\n"})
+    assert "none\n" in build(lab, folder, "-t", name).out
+    other = write(tmp_path / "other", {"Dockerfile": f"FROM {IMAGE}\nRUN echo moved > /word\n"})
+    build(lab, other, "-t", base)
+    assert "moved\n" in build(lab, folder, "-t", name).out
 
 
 def test_a_site_is_copied_into_a_web_server_and_served(lab: LabCluster, tmp_path: Path) -> None:
@@ -327,14 +382,15 @@ def test_covey_packs_what_the_ignore_file_leaves(lab: LabCluster, tmp_path: Path
     assert "./.dockerignore\n./d/c\n./out/kept\nby me\n" in built.out
 
 
-def test_covey_builds_from_stdin(lab: LabCluster) -> None:
+def test_covey_builds_from_stdin(lab: LabCluster, tmp_path: Path) -> None:
     built = covey(lab, "build", "-q", "-", stdin=f"FROM {IMAGE}\nLABEL a=stdin\n".encode())
     assert inspect(lab, built.out.strip())["Config"]["Labels"]["a"] == "stdin"
     archive = archive_of((entry("sub/Other"), f"FROM {IMAGE}\nLABEL a=tar\n".encode()))
     built = covey(lab, "build", "-q", "-f", "sub/Other", "-", stdin=archive)
     assert inspect(lab, built.out.strip())["Config"]["Labels"]["a"] == "tar"
-    refused = covey(lab, "build", "/nonexistent", check=None)
-    assert (refused.code, "/nonexistent/Dockerfile: No such file" in refused.err) == (1, True)
+    missing = tmp_path / "missing"
+    refused = covey(lab, "build", str(missing), check=None)
+    assert (refused.code, f"path '{missing}' not found" in refused.err) == (1, True)
 
 
 def processes(mark: str) -> bool:

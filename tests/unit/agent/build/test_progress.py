@@ -1,6 +1,9 @@
 """buildah's output in the words of Docker's builder."""
 
+import pytest
+
 from agent.build.progress import BuildLog
+from covey.errors import CoveyError
 
 
 def log(*pieces: str, shown: dict[str, str] | None = None, steps: int = 2) -> list[str]:
@@ -14,9 +17,23 @@ def test_steps_are_counted_over_all_stages_and_shown_as_the_user_wrote_them() ->
 
 
 def test_cache_hits_and_layers_have_docker_s_words() -> None:
-    assert log(f"--> Using cache {'a' * 64}\n--> {'b' * 12}\nCOMMIT\n{'c' * 64}\n") == [
-        " ---> Using cache\n", f" ---> {'a' * 12}\n", f" ---> {'b' * 12}\n",
+    reader = BuildLog({}, 2)
+    found = reader.feed(
+        f"STEP 1/2: A\n--> Using cache {'a' * 64}\n--> {'a' * 11}\nSTEP 2/2: B\n--> {'b' * 11}\nCOMMIT\n"
+    )
+    assert [line for line in found if not line.startswith("Step")] == [
+        " ---> Using cache\n", f" ---> {'a' * 12}\n", f" ---> {'b' * 11}\n",
     ]  # fmt: skip
+
+
+def test_the_last_line_is_the_image_and_one_like_it_is_output() -> None:
+    reader = BuildLog({}, 1)
+    assert reader.feed(f"{'c' * 64}\n") == []
+    assert reader.feed(f"{'d' * 64}\n") == [f"{'c' * 64}\n"]
+    assert reader.image_id == f"sha256:{'d' * 64}"
+    assert reader.feed("more\n") == [f"{'d' * 64}\n", "more\n"]
+    with pytest.raises(CoveyError, match="without an image"):
+        assert reader.image_id
 
 
 def test_output_without_a_line_end_is_shown_at_once() -> None:
@@ -48,3 +65,13 @@ def test_a_missing_file_is_named_without_the_host_s_path() -> None:
 
 def test_an_error_that_a_command_prints_is_output() -> None:
     assert log("Error: mine\nmore\n") == ["Error: mine\n", "more\n"]
+
+
+def test_the_log_of_the_same_build_from_the_cache_has_its_steps_and_layers_only() -> None:
+    reader = BuildLog({"FROM abc": "FROM busybox"}, 2)
+    reader.feed(f"STEP 1/2: FROM abc\nSTEP 2/2: RUN echo x\nx\nSTEP 3/3: a command printed this\n--> {'b' * 64}\n")
+    reader.feed(f"--> {'c' * 64}\n")
+    assert reader.cached() == ["Step 1/2 : FROM busybox\n", "Step 2/2 : RUN echo x\n"]
+    reader = BuildLog({}, 1)
+    reader.feed(f"STEP 1/1: RUN true\n--> {'b' * 11}\n")
+    assert reader.cached() == ["Step 1/1 : RUN true\n", " ---> Using cache\n", f" ---> {'b' * 11}\n"]
