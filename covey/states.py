@@ -64,6 +64,16 @@ class ServiceMode(IntEnum):
     REPLICATED_JOB = 2
     GLOBAL_JOB = 3
 
+    @property
+    def is_job(self) -> bool:
+        """Whether the tasks run until they complete."""
+        return self >= ServiceMode.REPLICATED_JOB
+
+    @property
+    def is_global(self) -> bool:
+        """Whether there is one task on each node."""
+        return self in {ServiceMode.GLOBAL, ServiceMode.GLOBAL_JOB}
+
 
 class EndpointMode(IntEnum):
     VIP = 0

@@ -8,8 +8,13 @@ from covey.states import TaskState
 
 
 def should_run(task: Task) -> bool:
-    """Whether the managers want the task to run, now or once its predecessor has ended."""
-    return task.desired_state <= TaskState.RUNNING
+    """Whether the managers want the task to run, now or once its predecessor has ended; a task of a job until it completes."""
+    return task.desired_state <= TaskState.COMPLETE
+
+
+def is_wanted_running(task: Task) -> bool:
+    """Whether the managers want the task to run now."""
+    return TaskState.RUNNING <= task.desired_state <= TaskState.COMPLETE
 
 
 def waits_for_dependencies(task: Task) -> bool:

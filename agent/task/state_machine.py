@@ -16,6 +16,7 @@ from agent.container.model import HealthStatus
 from covey.errors import CoveyError
 from covey.objects import ContainerStatus, PortConfig, Task, TaskStatus
 from covey.states import TaskState
+from covey.task_predicates import should_run
 
 S = TaskState
 
@@ -90,7 +91,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
     @property
     def should_end(self) -> bool:
         """Whether the task must end."""
-        return not self.assigned or self.task.desired_state > S.RUNNING
+        return not self.assigned or not should_run(self.task)
 
 
 class Prepare(msgspec.Struct, frozen=True):

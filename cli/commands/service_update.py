@@ -69,16 +69,14 @@ def update(service: str, detach: bool, quiet: bool, rollback: bool, **flags: Any
 @options.detach_option("the services")
 @options.progress_option
 def scale(scales: tuple[str, ...], detach: bool, quiet: bool) -> int:
-    """Scale one or multiple replicated services."""
+    """Scale one or multiple replicated services; a job that is scaled runs again."""
     daemon = options.client()
     pairs = [_parse_scale(text) for text in scales]
     failed, changed = False, []
     for name, replicas in pairs:
         try:
             found = daemon.get(f"/services/{path_segment(name)}")
-            if "Replicated" not in found["Spec"]["Mode"]:
-                raise InvalidArgumentError(f"{name}: scale can only be used with replicated mode")
-            _update_service(daemon, found, {**found["Spec"], "Mode": {"Replicated": {"Replicas": replicas}}})
+            _update_service(daemon, found, {**found["Spec"], "Mode": _scaled(name, found["Spec"]["Mode"], replicas)})
         except CoveyError as error:
             failed = True
             output.print_error(error)
@@ -87,6 +85,15 @@ def scale(scales: tuple[str, ...], detach: bool, quiet: bool) -> int:
             click.echo(f"{name} scaled to {replicas}")
     code = wait_for_services(daemon, changed, quiet=quiet) if changed and not detach else 0
     return code or int(failed)
+
+
+def _scaled(name: str, mode: dict[str, Any], count: int) -> dict[str, Any]:
+    """The mode with another number of replicas, or of completions of a job."""
+    if "Replicated" in mode:
+        return {"Replicated": {"Replicas": count}}
+    if "ReplicatedJob" in mode:
+        return {"ReplicatedJob": {**mode["ReplicatedJob"], "TotalCompletions": count}}
+    raise InvalidArgumentError(f"{name}: scale can only be used with replicated or replicated-job mode")
 
 
 @command()

@@ -206,11 +206,10 @@ FLAGS: tuple[Flag, ...] = (
         "max-concurrent",
         "Number of job tasks to run concurrently (default equal to --replicas)",
         type=COUNT,
-        supported=False,
     ),
     Flag(
         "mode",
-        "Service mode; jobs are not supported yet",
+        'Service mode ("replicated", "global", "replicated-job", "global-job")',
         type=click.Choice(tuple(MODES)),
         default='"replicated"',
         commands=("create",),

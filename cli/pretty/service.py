@@ -24,6 +24,7 @@ def service(item: Item, networks: Mapping[str, str]) -> str:
             *label_lines(spec.get("Labels"), mark=""),
             (0, "Service Mode", mode(item).capitalize()),
             (1, "Replicas", (spec["Mode"].get("Replicated") or {}).get("Replicas")),
+            *_job(spec["Mode"].get("ReplicatedJob")),
             *_update(item.get("UpdateStatus") or {}),
             *_placement(task.get("Placement") or {}),
             *_policy("UpdateConfig:", spec.get("UpdateConfig")),
@@ -41,6 +42,15 @@ def service(item: Item, networks: Mapping[str, str]) -> str:
             *_health(container.get("Healthcheck")),
         ]
     )
+
+
+def _job(counts: Item | None) -> list[Line]:
+    if counts is None:
+        return []
+    return [
+        (1, "Total Completions", str(counts.get("TotalCompletions", 0))),
+        (1, "Max Concurrent", str(counts.get("MaxConcurrent", 0))),
+    ]
 
 
 def _update(status: Item) -> list[Line]:

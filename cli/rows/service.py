@@ -49,6 +49,11 @@ def mode(service: Service) -> str:
 def replicas(service: Service) -> str:
     status = service.get("ServiceStatus") or {}
     text = f"{status.get('RunningTasks', 0)}/{status.get('DesiredTasks', 0)}"
+    modes, completed = service["Spec"].get("Mode") or {}, status.get("CompletedTasks", 0)
+    if "ReplicatedJob" in modes:
+        text += f" ({completed}/{(modes['ReplicatedJob'] or {}).get('TotalCompletions', 0)} completed)"
+    elif "GlobalJob" in modes:
+        text += f" ({completed}/{completed + status.get('DesiredTasks', 0)} completed)"
     placement = service["Spec"]["TaskTemplate"].get("Placement") or {}
     if placement.get("MaxReplicas"):
         text += f" (max {placement['MaxReplicas']} per node)"

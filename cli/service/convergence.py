@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from cli.service.job_progress import is_job, job_progress
+
 Item = Mapping[str, Any]
 _FAILED = ("failed", "rejected", "orphaned")
 _ENDED = (*_FAILED, "complete", "shutdown", "remove")
@@ -17,7 +19,8 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
         completed: slots whose work is done and that are not started again.
         states: counts tasks that should run by their state.
         error: the newest task error.
-        failure: why a slot that is not started again failed; empty if none did.
+        failure: why a slot that is not started again failed; empty if none did, or while other slots of a job may still complete.
+        job: whether the tasks are wanted complete rather than running.
     """
 
     running: int
@@ -30,13 +33,23 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     paused: bool = False
     converged: bool = False
+    job: bool = False
+
+    @property
+    def done(self) -> int:
+        """How many of the desired tasks are as they should be."""
+        return self.completed if self.job else self.running
 
     @property
     def summary(self) -> str:
         """A one-line summary for the user."""
-        states = ", ".join(f"{count} {state}" for state, count in self.states if state != "running")
-        done = [f"{self.completed} complete"] if self.completed else []
-        parts = [f"{self.running} of {self.desired} tasks running", *done, *([states] if states else [])]
+        if self.job:
+            states = ", ".join(f"{count} {state}" for state, count in self.states)
+            parts = [f"{self.completed} of {self.desired} tasks complete", *([states] if states else [])]
+        else:
+            states = ", ".join(f"{count} {state}" for state, count in self.states if state != "running")
+            done = [f"{self.completed} complete"] if self.completed else []
+            parts = [f"{self.running} of {self.desired} tasks running", *done, *([states] if states else [])]
         if self.update and not self.converged:
             parts.append(self.update.replace("_", " "))
         if self.error and not self.converged:
@@ -84,6 +97,8 @@ def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) 
         tasks: all tasks of the service's current spec, whatever their desired state.
         eligible_nodes: the number of nodes that can run a task of a global service.
     """
+    if is_job(service):
+        return _job_progress(service, tasks)
     status = service.get("UpdateStatus") or {}
     state = str(status.get("State", ""))
     current = _newest_per_slot(tasks)
@@ -105,6 +120,23 @@ def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) 
         and state not in ("updating", "rollback_started")
         and running <= desired <= running + completed
         and _no_surplus(current, desired),
+    )
+
+
+def _job_progress(service: Item, tasks: Sequence[Item]) -> ServiceProgress:
+    """The progress of a job's present run: it has converged when each slot has completed, and failed when each has ended."""
+    progress = job_progress(service, tasks)
+    last = progress.failed[-1]["Status"] if progress.failed and progress.over else {}
+    reason = str(last.get("Err") or last.get("Message") or "failed") if last else ""
+    return ServiceProgress(
+        running=sum(1 for task in progress.active if task["Status"]["State"] == "running"),
+        desired=progress.total,
+        completed=progress.completed,
+        failure=f"{len(progress.failed)} of {progress.total} tasks: {reason}" if reason else "",
+        states=_state_counts([*progress.active, *progress.failed]),
+        error=_newest_error([*progress.active, *progress.failed]),
+        converged=progress.completed >= progress.total,
+        job=True,
     )
 
 

@@ -14,11 +14,13 @@ class ProgressBars:
         self._lines = LiveLines(sys.stdout)
 
     def show(self, name: str, progress: ServiceProgress) -> None:
-        note = "converged" if progress.converged else progress.summary.partition("; ")[2]
-        one_line = " ".join(note.split())
-        self._lines.draw(
-            name, lambda columns: service_line(name, progress.running, progress.desired, one_line, columns)
+        note = (
+            ("job complete" if progress.job else "converged")
+            if progress.converged
+            else progress.summary.partition("; ")[2]
         )
+        one_line = " ".join(note.split())
+        self._lines.draw(name, lambda columns: service_line(name, progress.done, progress.desired, one_line, columns))
 
     def close(self) -> None:
         self._lines.end_block()

@@ -15,6 +15,7 @@ from covey.errors import InvalidArgumentError
 
 Spec = dict[str, Any]
 Flags = Mapping[str, Any]
+_JOBS_ONLY = "max-concurrent can only be used with replicated-job mode"
 
 
 def new_spec(image: str, args: Sequence[str], flags: Flags, ids: ObjectIds) -> Spec:
@@ -30,6 +31,8 @@ def new_spec(image: str, args: Sequence[str], flags: Flags, ids: ObjectIds) -> S
         "Mode": _mode(flags),
         "EndpointSpec": {},
     }
+    if (flags.get("mode") or "").endswith("-job") and _changes_updates(flags):
+        raise InvalidArgumentError("update and rollback configuration is not supported for jobs")
     if args:
         spec["TaskTemplate"]["ContainerSpec"]["Args"] = list(args)
     for flag in LISTS:
@@ -56,6 +59,10 @@ def updated_spec(spec: Mapping[str, Any], flags: Flags, ids: ObjectIds) -> Spec:
         if "Replicated" not in result["Mode"]:
             raise InvalidArgumentError("replicas can only be used with replicated mode")
         result["Mode"] = {"Replicated": {"Replicas": flags["replicas"]}}
+    if flags.get("max_concurrent") is not None:
+        if "ReplicatedJob" not in result["Mode"]:
+            raise InvalidArgumentError(_JOBS_ONLY)
+        result["Mode"]["ReplicatedJob"]["MaxConcurrent"] = flags["max_concurrent"]
     for flag in LISTS:
         added, removed = (flags.get(f"{flag.key}_{suffix}") or () for suffix in ("add", "rm"))
         if isinstance(flag, MapFlag):
@@ -70,8 +77,17 @@ def updated_spec(spec: Mapping[str, Any], flags: Flags, ids: ObjectIds) -> Spec:
     return result
 
 
+def _changes_updates(flags: Flags) -> bool:
+    """Whether a flag says how to update or to roll back."""
+    return any(
+        flag.path[:1] in (("UpdateConfig",), ("RollbackConfig",)) and flags.get(flag.key) is not None for flag in FLAGS
+    )
+
+
 def _mode(flags: Flags) -> Spec:
     mode, replicas = flags.get("mode") or "replicated", flags.get("replicas")
+    if mode != "replicated-job" and flags.get("max_concurrent") is not None:
+        raise InvalidArgumentError(_JOBS_ONLY)
     if mode.startswith("global"):
         if replicas is not None:
             raise InvalidArgumentError("replicas can only be used with replicated or replicated-job mode")

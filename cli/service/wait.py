@@ -47,7 +47,7 @@ class _QuietDisplay:
 def wait_for_services(
     daemon: DaemonClient, services: Sequence[str], *, quiet: bool = False, rollback: bool = False
 ) -> int:
-    """Wait for all services. Returns 0 when they have converged, 130 if interrupted, and 1 if an update was paused or
+    """Wait for all services. Returns 0 when they have converged and jobs are complete, 130 if interrupted, and 1 if an update was paused or
     rolled back, or if tasks are rejected again and again.
 
     ``rollback`` means that a rollback was requested and is not a failure.
@@ -96,7 +96,7 @@ def _wait_for_service(daemon: DaemonClient, name: str, display: _Display, *, rol
             return 0
         if progress.failure and not progress.update:
             display.close()
-            click.echo(_failed(service["Spec"]["Name"], progress.failure), err=True)
+            click.echo(_failed(service["Spec"]["Name"], progress), err=True)
             return 1
         reason = rejections.reason(tasks, restarts=_restarts(service))
         if reason and not progress.update:
@@ -112,10 +112,9 @@ def _restarts(service: Mapping[str, Any]) -> bool:
     return bool(policy.get("Condition", "any") != "none")
 
 
-def _failed(name: str, reason: str) -> str:
-    return (
-        f"service {name}: a task failed and is not started again: {reason}\nSee its tasks with: covey service ps {name}"
-    )
+def _failed(name: str, progress: ServiceProgress) -> str:
+    what = "the job failed" if progress.job else "a task failed and is not started again"
+    return f"service {name}: {what}: {progress.failure}\nSee its tasks with: covey service ps {name}"
 
 
 def _gave_up(name: str, reason: str) -> str:

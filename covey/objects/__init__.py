@@ -28,7 +28,7 @@ from covey.objects.node import (
     WireGuardDescription,
 )
 from covey.objects.secret import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
-from covey.objects.service import Service, ServiceDependency, ServiceSpec, UpdateConfig, UpdateStatus
+from covey.objects.service import JobStatus, Service, ServiceDependency, ServiceSpec, UpdateConfig, UpdateStatus
 from covey.objects.task import (
     ConfigReference,
     ContainerSpec,
@@ -76,6 +76,7 @@ __all__ = [
     "HealthConfig",
     "HostRoute",
     "IPAMConfig",
+    "JobStatus",
     "ManagerStatus",
     "Meta",
     "Mount",

@@ -54,11 +54,18 @@ class UpdateStatus(Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
+class JobStatus(Struct, frozen=True, kw_only=True):
+    """The present run of a job. ``iteration`` counts from 0; each run again adds 1."""
+
+    iteration: int = 0
+    last_execution_ns: int = 0
+
+
 class Service(Struct, frozen=True, kw_only=True):
     """``spec_version`` is the ``meta.version`` at which the part of the spec that tasks are made from last changed; tasks carry a copy.
     ``version_before_spec`` is the version of the service before its present spec: a client that read a later version has seen this spec.
     ``waiting_for`` says which dependency its tasks wait for. ``dependency_versions`` are the versions, by name, of the dependencies with
-    ``restart`` that its tasks were started with.
+    ``restart`` that its tasks were started with. ``job_status`` is set in jobs only.
     """
 
     id: str
@@ -72,3 +79,4 @@ class Service(Struct, frozen=True, kw_only=True):
     update_status: UpdateStatus | None = None
     waiting_for: str = ""
     dependency_versions: dict[str, str] = {}
+    job_status: JobStatus | None = None

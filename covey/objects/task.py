@@ -202,3 +202,5 @@ class Task(Struct, frozen=True, kw_only=True):
     attached_container_id: str = ""
     log_driver: Driver | None = None
     """The cluster's default when the task was created, if its spec names none."""
+    job_iteration: int | None = None
+    """The run of the job that the task belongs to; None in tasks of other services."""

@@ -22,6 +22,7 @@ from covey.errors import InvalidArgumentError
 from covey.objects import Network, Node, Service, Task
 from covey.placeholders import task_name
 from covey.states import PublishMode, TaskState
+from covey.task_predicates import is_wanted_running
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 _MAX_PORT = 65535
@@ -150,7 +151,7 @@ def _of_task(task: Task, host: str, networks: Mapping[str, Network]) -> Endpoint
             for one in task.networks
             if one.network_id in networks and _bare(one.address, one.address6)
         ),
-        ready=task.desired_state is TaskState.RUNNING,
+        ready=is_wanted_running(task),
         service=task.service_id,
         published=tuple(f"{port.protocol.name.lower()} {port.published_port}" for port in task.status.ports),
     )

@@ -7,6 +7,7 @@ from covey.errors import InvalidArgumentError
 from covey.objects import (
     DNSConfig,
     EndpointSpec,
+    JobStatus,
     Placement,
     PortConfig,
     ResourceRequirements,
@@ -185,6 +186,7 @@ def write(service: Service, *, defaults: bool = False) -> dict[str, Any]:
             PreviousSpec=None if service.previous_spec is None else write_spec(service.previous_spec),
             WaitingFor=service.waiting_for,
             UpdateStatus=None if service.update_status is None else _write_update_status(service.update_status),
+            JobStatus=None if service.job_status is None else _write_job_status(service.job_status),
         ),
     }
 
@@ -202,7 +204,16 @@ def with_defaults(spec: ServiceSpec) -> ServiceSpec:
         restart=task.restart or RestartPolicy(),
         placement=task.placement or Placement(),
     )
+    if spec.mode.is_job:  # it has no updates; a client that sends back what it was shown must not be refused
+        return replace(spec, task=task)
     return replace(spec, task=task, update=spec.update or UpdateConfig(), rollback=spec.rollback or UpdateConfig())
+
+
+def _write_job_status(status: JobStatus) -> dict[str, Any]:
+    return {
+        "JobIteration": omit_empty(Index=status.iteration),
+        "LastExecution": rfc3339(status.last_execution_ns),
+    }
 
 
 def _write_endpoint(service: Service) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def write(task: Task, networks: Mapping[str, Network]) -> dict[str, Any]:
                 }
                 for item in task.networks
                 if item.network_id in networks
-            ]
+            ],
+            JobIteration=None if task.job_iteration is None else omit_empty(Index=task.job_iteration),
         ),
     }
 

@@ -5,7 +5,7 @@ Invariant: a spec that the cluster cannot carry out is refused with the field an
 Pure. Called in the transaction that creates or updates a service, so that everything the spec refers to exists when it is stored.
 """
 
-from covey.errors import InvalidArgumentError, TooLargeError, UnsupportedError
+from covey.errors import InvalidArgumentError, TooLargeError
 from covey.log_driver import check_log_driver
 from covey.objects import (
     Placement,
@@ -50,14 +50,27 @@ def resolve_service(view: View, spec: ServiceSpec, service_id: str = "") -> Serv
 
 
 def _require_mode(spec: ServiceSpec) -> None:
-    if spec.mode in {ServiceMode.REPLICATED_JOB, ServiceMode.GLOBAL_JOB}:
-        raise UnsupportedError(
-            "job services (replicated-job, global-job) are not supported yet; use replicated or global"
-        )
     if spec.replicas < 0:
         raise InvalidArgumentError("Number of replicas must be non-negative")
     if spec.replicas > MAX_REPLICAS:
         raise TooLargeError(f"{spec.replicas} replicas are over the limit of {MAX_REPLICAS}")
+    if spec.mode.is_job:
+        _require_job(spec)
+
+
+def _require_job(spec: ServiceSpec) -> None:
+    if spec.update is not None:
+        raise InvalidArgumentError("Jobs may not have an update config")
+    if spec.rollback is not None:
+        raise InvalidArgumentError("Jobs may not have a rollback config")
+    if spec.max_concurrent < 0 or spec.total_completions < 0:
+        raise InvalidArgumentError("ReplicatedJob: MaxConcurrent and TotalCompletions must be non-negative")
+    if spec.total_completions > MAX_REPLICAS:
+        raise TooLargeError(f"{spec.total_completions} completions are over the limit of {MAX_REPLICAS}")
+    if spec.total_completions and not spec.max_concurrent and spec.mode is ServiceMode.REPLICATED_JOB:
+        raise InvalidArgumentError(
+            f"ReplicatedJob: with a MaxConcurrent of 0 none of {spec.total_completions} completions is reached; give at least 1"
+        )
 
 
 def _require_update(name: str, update: UpdateConfig | None) -> None:

@@ -184,7 +184,9 @@ class ControlServicer:
 
     async def CreateService(self, request: control_pb2.CreateServiceRequest, _context: Any) -> Any:
         spec = codec.from_wire(ServiceSpec, request.spec)
-        return await self._write(lambda tx: services.create_service(tx, spec, self._ids), lambda view: view.services)
+        return await self._write(
+            lambda tx: services.create_service(tx, spec, self._ids, self._clock()), lambda view: view.services
+        )
 
     async def UpdateService(self, request: control_pb2.UpdateServiceRequest, _context: Any) -> Any:
         if request.rollback:
@@ -194,7 +196,8 @@ class ControlServicer:
             )
         spec = codec.from_wire(ServiceSpec, request.spec)
         return await self._write(
-            lambda tx: services.update_service(tx, request.ref, request.version, spec), lambda view: view.services
+            lambda tx: services.update_service(tx, request.ref, request.version, spec, self._clock()),
+            lambda view: view.services,
         )
 
     async def RemoveService(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from covey.objects import Meta, Task, TaskStatus, replace
 from covey.objects.assignment import Assigned, AssignmentChange, AssignmentKind
 from covey.states import TaskState
+from covey.task_predicates import should_run
 from manager.store import View
 
 AssignmentKey = tuple[AssignmentKind, str]
@@ -35,7 +36,7 @@ def node_items(view: View, node_id: str) -> dict[AssignmentKey, Assigned]:
         if task.status.state < TaskState.ASSIGNED:
             continue
         found[AssignmentKind.TASK, task.id] = without_reported_status(task)
-        if task.desired_state > TaskState.RUNNING or task.status.state.terminal:
+        if not should_run(task) or task.status.state.terminal:
             continue
         for secret_reference in task.spec.container.secrets:
             secret = view.secrets.get(secret_reference.secret_id)

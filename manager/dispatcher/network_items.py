@@ -26,6 +26,7 @@ from covey.objects import (
 from covey.objects.assignment import Assigned, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService
 from covey.placeholders import NodeFacts, expand
 from covey.states import EndpointMode, NodeState, TaskState
+from covey.task_predicates import is_wanted_running, should_run
 from manager.dispatcher.assignments import AssignmentKey
 from manager.service_ports import endpoint_spec, ingress_ports, needs_ingress
 from manager.store import View
@@ -170,10 +171,10 @@ def _network_endpoint(task: Task, network_id: str, node: Node | None) -> Network
         hostname=_hostname(task, node),
         # Aliases of a service lead to its VIP or to its ready tasks only, so its tasks have none of their own.
         aliases=() if task.service_id else attachment.aliases,
-        ready=runs and task.desired_state is TaskState.RUNNING,
+        ready=runs and is_wanted_running(task),
         address6=attachment.address6.partition("/")[0],
         mac=attachment.mac or derived_mac(attachment.address),
-        draining=runs and task.desired_state > TaskState.RUNNING,
+        draining=runs and not should_run(task),
         node_name=node.description.hostname,
     )
 

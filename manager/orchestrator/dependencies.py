@@ -12,6 +12,8 @@ from covey.objects import Service, ServiceDependency, Task, UpdateStatus, replac
 from covey.service_dependencies import dependency_names
 from covey.states import DependencyCondition, ServiceMode, TaskState, UpdateState
 from covey.task_predicates import should_run
+from manager.job_runs import with_next_run
+from manager.orchestrator.global_job import takes_part
 from manager.orchestrator.slots import ServiceContext, Slot, group_into_slots, is_node_lost
 from manager.store.view import View
 
@@ -40,8 +42,7 @@ def _unmet(context: ServiceContext, dependency: ServiceDependency, service: Serv
     other = replace(context, service=service, waiting_for="")
     slots = group_into_slots(service, context.view.tasks.by_service(service.id))
     counted = [_counted_tasks(other, slot) for slot in slots.values()]
-    by_count = service.spec.mode is ServiceMode.REPLICATED
-    wanted = service.spec.replicas if by_count else max(1, sum(bool(slot.active) for slot in slots.values()))
+    wanted = _wanted_slots(other, slots.values(), dependency.condition)
     reached = sum(any(_reached(task, dependency.condition) for task in tasks) for tasks in counted)
     if reached >= wanted:
         return ""
@@ -50,12 +51,34 @@ def _unmet(context: ServiceContext, dependency: ServiceDependency, service: Serv
     return f"waiting for {dependency.service} to {_WORDS[dependency.condition]} ({reached} of {wanted} tasks{suffix})"
 
 
+def _wanted_slots(other: ServiceContext, slots: Iterable[Slot], condition: DependencyCondition) -> int:
+    """How many slots of a dependency have to be ready. A job's tasks do not all run at the same time."""
+    spec = other.service.spec
+    match spec.mode:
+        case ServiceMode.REPLICATED:
+            return spec.replicas
+        case ServiceMode.REPLICATED_JOB:
+            total = spec.total_completions
+            return total if condition is DependencyCondition.COMPLETED else min(spec.max_concurrent, total)
+        case ServiceMode.GLOBAL:
+            return max(1, sum(bool(slot.active) for slot in slots))
+        case _:
+            nodes = {slot.key for slot in slots if any(other.up_to_date(task) for task in slot.tasks)}
+            nodes |= {node.id for node in other.view.nodes if takes_part(other, node)}
+            return max(1, len(nodes))
+
+
 def _counted_tasks(context: ServiceContext, slot: Slot) -> list[Task]:
     """The tasks of a dependency's slot that count: while it is updated, those of the new spec; not those on lost nodes."""
     status = context.service.update_status or UpdateStatus()
     all_specs = status.state in _PAUSED
     ran = [task for task in slot.tasks if task.status.state.terminal or not context.on_lost_node(task)]
     return [task for task in ran if all_specs or context.up_to_date(task)]
+
+
+def _is_done(task: Task) -> bool:
+    """Whether the task of a job has ended: it belongs to whatever run it was made for."""
+    return task.job_iteration is not None and task.status.state.terminal
 
 
 def _reached(task: Task, condition: DependencyCondition) -> bool:
@@ -85,7 +108,8 @@ def with_dependency_state(context: ServiceContext) -> Service:
         return changed
     task = replace(service.spec.task, force_update=service.spec.task.force_update + 1)
     spec = replace(service.spec, task=task)
-    return replace(changed, spec=spec, spec_version=service.meta.version + 1, update_status=None)
+    changed = replace(changed, spec=spec, spec_version=service.meta.version + 1, update_status=None)
+    return with_next_run(changed, context.now_ns)
 
 
 def _restart_version(context: ServiceContext, dependency: ServiceDependency) -> str:
@@ -95,7 +119,7 @@ def _restart_version(context: ServiceContext, dependency: ServiceDependency) -> 
     if service is None or (service.update_status or UpdateStatus()).state in _UPDATING:
         return known
     other = replace(context, service=service, waiting_for="")
-    tasks = [task for task in context.view.tasks.by_service(service.id) if should_run(task)]
+    tasks = [task for task in context.view.tasks.by_service(service.id) if should_run(task) and not _is_done(task)]
     settled = all(other.up_to_date(task) for task in tasks) and not _unmet(context, dependency, service)
     return f"{service.id}:{service.spec_version}" if settled else known
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from covey.objects import Cluster, ClusterSpec, Node, Object, Service, Task
-from covey.states import ServiceMode, TaskState
+from covey.states import TaskState
 from covey.task_predicates import creation_order, has_ended, should_run
+from manager.job_runs import is_in_present_run
 from manager.loop import KeyedPlanner, Plan, Step
 from manager.store.view import View
 
@@ -23,31 +24,41 @@ def plan_slot(view: View, service_id: str, slot: int) -> Plan:
     history_limit = (cluster.spec if cluster is not None else ClusterSpec()).task_history
     by_node: dict[str, list[Task]] = {}
     service = view.services.get(service_id)
-    is_global = service is not None and service.spec.mode is ServiceMode.GLOBAL
+    is_global = service is not None and service.spec.mode.is_global
     for task in view.tasks.by_slot(service_id, slot):
         by_node.setdefault(task.node_id if is_global else "", []).append(task)
     deleted = [
         task
         for node_id, tasks in by_node.items()
-        for task in tasks_to_delete(tasks, history_limit, slot_exists=_slot_exists(view, service, node_id))
+        for task in tasks_to_delete(tasks, history_limit, service if _slot_exists(view, service, node_id) else None)
     ]
     return Plan(tuple([Step(removes=(task,)) for task in deleted]))
 
 
-def tasks_to_delete(tasks: Sequence[Task], history_limit: int, *, slot_exists: bool) -> list[Task]:
-    """The tasks of one slot to delete: those to be removed or that never had a node, then the oldest beyond ``history_limit``."""
+def tasks_to_delete(tasks: Sequence[Task], history_limit: int, service: Service | None) -> list[Task]:
+    """The tasks of one slot to delete: those to be removed or that never had a node, then the oldest beyond ``history_limit``.
+
+    ``service`` is None if the service or the slot does not exist any more.
+    """
     deleted, history = [], []
     ordered = sorted(tasks, key=creation_order)
     for task in ordered:
         if not has_ended(task):
             continue
         never_ran = not task.status.state.terminal
-        if task.desired_state >= TaskState.REMOVE or never_ran or not slot_exists:
+        if task.desired_state >= TaskState.REMOVE or never_ran or service is None:
             deleted.append(task)
-        elif not should_run(task) and task is not ordered[-1]:
+        elif _is_history(service, task) and task is not ordered[-1]:
             history.append(task)
     surplus = len(ordered) - len(deleted) - history_limit
     return deleted + history[: max(0, surplus)]
+
+
+def _is_history(service: Service, task: Task) -> bool:
+    """Whether an ended task only tells what was. What has completed in the present run of a job counts as done and stays."""
+    if service.spec.mode.is_job:
+        return not (is_in_present_run(service, task) and task.status.state is TaskState.COMPLETE)
+    return not should_run(task)
 
 
 def _slot_exists(view: View, service: Service | None, node_id: str) -> bool:

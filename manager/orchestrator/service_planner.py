@@ -1,4 +1,4 @@
-"""Service planner: one plan per service, made of scaling, slot reconciliation and the rolling update.
+"""Service planner: one plan per service, made of scaling, slot reconciliation and the rolling update, or of the runs of a job.
 
 Invariant: a change makes only those services dirty that it can affect. Intermediate task states that no decision depends on make none
 dirty. Run by ``manager.leader``.
@@ -12,7 +12,7 @@ from covey.ids import IdSource
 from covey.objects import Node, Object, Service, Task, replace
 from covey.states import ServiceMode, TaskState
 from manager.loop import EMPTY, KeyedPlanner, Plan, Step, combine
-from manager.orchestrator import dependencies, global_, replicated, rolling_update, slot_reconciler
+from manager.orchestrator import dependencies, global_, jobs, replicated, rolling_update, slot_reconciler
 from manager.orchestrator.dependency_index import DependencyIndex
 from manager.orchestrator.slots import ServiceContext, group_into_slots
 from manager.store.view import View
@@ -34,23 +34,30 @@ def plan_service(view: View, service_id: str, now_ns: int, new_id: IdSource, dep
         if removed and _ends_later(view, removed[0].service_annotations.name, dependants):
             return EMPTY  # the end of the last dependant's task makes the service dirty
         return Plan(tuple([Step(updates=(task,)) for task in removed]))
-    if service.spec.mode not in {ServiceMode.REPLICATED, ServiceMode.GLOBAL}:
-        return EMPTY  # the control API refuses jobs
     context = ServiceContext(view, service, now_ns, new_id)
     context = replace(context, waiting_for=dependencies.unmet_dependency(context))
+    is_job = service.spec.mode.is_job
+    plan = jobs.plan_job(context, tasks) if is_job else _plan_replicas(context, tasks, dependants)
+    own = dependencies.with_dependency_state(context)
+    if own == service or any(isinstance(item, Service) for step in plan.steps for item in step.updates):
+        return plan  # a change of the update's status comes first, and makes the service dirty
+    return combine([plan, Plan((Step(updates=(own,)),))])
+
+
+def _plan_replicas(context: ServiceContext, tasks: Iterable[Task], dependants: Collection[str]) -> Plan:
+    """The plan of a service that is not a job."""
+    service = context.service
     slots = group_into_slots(service, tasks)
     by_count = service.spec.mode is ServiceMode.REPLICATED
     scaled = replicated.scale_replicated(context, slots) if by_count else global_.scale_global(context, slots)
-    if any(step.updates for step in scaled.steps) and _ends_later(view, service.spec.annotations.name, dependants):
+    if any(step.updates for step in scaled.steps) and _ends_later(
+        context.view, service.spec.annotations.name, dependants
+    ):
         scaled = replace(scaled, steps=())
     reconciled = {slot.key: slot_reconciler.reconcile_slot(context, slot) for slot in scaled.remaining}
     busy = {key for key, plan in reconciled.items() if plan.steps}
     updated = rolling_update.plan_update(context, scaled.remaining, busy)
-    plan = combine([Plan(scaled.steps), *reconciled.values(), updated])
-    own = dependencies.with_dependency_state(context)
-    if own == service or any(isinstance(item, Service) for step in updated.steps for item in step.updates):
-        return plan  # a change of the update's status comes first, and makes the service dirty
-    return combine([plan, Plan((Step(updates=(own,)),))])
+    return combine([Plan(scaled.steps), *reconciled.values(), updated])
 
 
 def _ends_later(view: View, name: str, dependants: Collection[str]) -> bool:
@@ -99,7 +106,7 @@ class ServicePlanner(KeyedPlanner[str]):
                 for task in view.tasks.by_node(node_id):
                     if task.service_id:
                         self._dirty |= dict.fromkeys((task.service_id, *self._dependencies.related(task)))
-            global_services = [service for service in view.services if service.spec.mode is ServiceMode.GLOBAL]
+            global_services = [service for service in view.services if service.spec.mode.is_global]
             self._dirty |= dict.fromkeys(service.id for service in global_services)
             self._changed_nodes.clear()
         return super().plan(view, now_ns)

@@ -1,7 +1,7 @@
 """Reconciliation of one slot: replaces dead, lost or misplaced tasks, ends surplus tasks and starts waiting successors.
 
 Invariant: a slot gets at most one step per pass, and has at most one live task, except for the old and the new task of a start-first
-update. Called by the service planner for replicated and global services.
+update. Called by the service planner for replicated and global services and for the unfinished slots of jobs.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def new_task_for_slot(context: ServiceContext, slot: Slot, ending: tuple[Task, .
     must_wait = any(
         context.may_be_running(task) for task in slot.tasks if all_end or not should_run(task) or task in ending
     )
-    return context.new_task(slot.key, desired=TaskState.READY if must_wait else TaskState.RUNNING)
+    return context.new_task(slot.key, desired=TaskState.READY if must_wait else context.running_state)
 
 
 def _replace_dead(context: ServiceContext, slot: Slot, dead: Task) -> Step:
@@ -130,7 +130,7 @@ def _start_waiting_task(context: ServiceContext, slot: Slot, active: tuple[Task,
         return Plan((), task.start_after_ns)
     if any(context.may_be_running(other) for other in slot.tasks if not should_run(other)):
         return EMPTY  # the predecessor's end is a commit, which makes the service dirty
-    return _single_step(Step(updates=(replace(task, desired_state=TaskState.RUNNING),)))
+    return _single_step(Step(updates=(replace(task, desired_state=context.running_state),)))
 
 
 def _release_or_explain(context: ServiceContext, task: Task) -> Plan:

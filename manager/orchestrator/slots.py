@@ -1,6 +1,7 @@
 """Slots of a service, and what a decision knows about the tasks in them.
 
-A slot is the place that the tasks of a service fill one after another: a number for a replicated service, a node's id for a global one.
+A slot is the place that the tasks of a service fill one after another: a number for a replicated service or job, a node's id for a
+global one.
 Pure; used by every module of the orchestrator.
 """
 
@@ -27,9 +28,10 @@ from covey.objects import (
     replace,
 )
 from covey.objects.task import DEFAULT_STOP_GRACE_NS
-from covey.states import NodeAvailability, NodeState, ServiceMode, TaskState
+from covey.states import NodeAvailability, NodeState, TaskState
 from covey.task_predicates import creation_order, has_ended, should_run
 from manager.constraints import meets_constraints, platform_matches
+from manager.job_runs import is_in_present_run
 from manager.service_ports import can_publish_in_place
 from manager.store.view import View
 
@@ -60,9 +62,11 @@ class ServiceContext(msgspec.Struct, frozen=True):
 
     def up_to_date(self, task: Task) -> bool:
         """Whether the task matches the service's current spec. Names and labels of the service do not count, and of its
-        published ports only those that the task cannot take over while it runs.
+        published ports only those that the task cannot take over while it runs. A job's task has to belong to its present run.
         """
         spec = self.service.spec
+        if spec.mode.is_job:
+            return is_in_present_run(self.service, task)
         if task.spec is not spec.task and not same_work(task.spec, spec.task):
             return False
         return can_publish_in_place(self.view, task, spec.endpoint or EndpointSpec())
@@ -84,7 +88,12 @@ class ServiceContext(msgspec.Struct, frozen=True):
         """Whether the task may still have a running container, on a node that will report its end."""
         return not has_ended(task) and not self.on_lost_node(task)
 
-    def new_task(self, key: SlotKey, *, desired: TaskState = TaskState.RUNNING) -> Task:
+    @property
+    def running_state(self) -> TaskState:
+        """The desired state of a task that may run: until it completes in a job, else without an end."""
+        return TaskState.COMPLETE if self.service.spec.mode.is_job else TaskState.RUNNING
+
+    def new_task(self, key: SlotKey, *, desired: TaskState) -> Task:
         """A new task for a slot. With ``desired`` READY it waits for its predecessor to end, and in PENDING for dependencies."""
         spec, task_id = self.service.spec, self.new_id()
         return Task(
@@ -104,6 +113,7 @@ class ServiceContext(msgspec.Struct, frozen=True):
             ),
             desired_state=TaskState.PENDING if self.waiting_for else desired,
             log_driver=None if spec.task.log_driver else self._default_log_driver(),
+            job_iteration=self.service.job_status.iteration if self.service.job_status is not None else None,
         )
 
     def _default_log_driver(self) -> Driver | None:
@@ -115,7 +125,7 @@ def group_into_slots(service: Service, tasks: Iterable[Task]) -> dict[SlotKey, S
     """The slots of a service by key, in order."""
     by_key: dict[SlotKey, list[Task]] = {}
     for task in tasks:
-        key: SlotKey = task.node_id if service.spec.mode is ServiceMode.GLOBAL else task.slot
+        key: SlotKey = task.node_id if service.spec.mode.is_global else task.slot
         by_key.setdefault(key, []).append(task)
     ordered = sorted(
         by_key, key=lambda key: (str(key) if isinstance(key, str) else "", key if isinstance(key, int) else 0)

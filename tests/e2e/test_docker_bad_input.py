@@ -131,7 +131,13 @@ BAD_REQUESTS: list[tuple[str, str, Any, int, str]] = [
         400,
         "dnsrr mode",
     ),
-    ("POST /services/create", "a job", spec(Mode={"ReplicatedJob": {}}), 501, "job"),
+    (
+        "POST /services/create",
+        "a job with an update config",
+        spec(Mode={"ReplicatedJob": {}}, UpdateConfig={"Parallelism": 1}),
+        400,
+        "Jobs may not have an update config",
+    ),
     ("POST /services/create", "a field that nobody knows", spec(Wings=2), 501, "Wings"),
     (
         "POST /networks/create",

@@ -1697,6 +1697,7 @@ class Service(_message.Message):
     VERSION_BEFORE_SPEC_FIELD_NUMBER: _builtins.int
     WAITING_FOR_FIELD_NUMBER: _builtins.int
     DEPENDENCY_VERSIONS_FIELD_NUMBER: _builtins.int
+    JOB_STATUS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     spec_version: _builtins.int
     previous_spec_version: _builtins.int
@@ -1714,6 +1715,10 @@ class Service(_message.Message):
     def update_status(self) -> Global___UpdateStatus: ...
     @_builtins.property
     def dependency_versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def job_status(self) -> Global___JobStatus:
+        """Set in jobs only."""
+
     def __init__(
         self,
         *,
@@ -1728,14 +1733,38 @@ class Service(_message.Message):
         version_before_spec: _builtins.int = ...,
         waiting_for: _builtins.str = ...,
         dependency_versions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        job_status: Global___JobStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "meta", b"meta", "previous_spec", b"previous_spec", "spec", b"spec", "update_status", b"update_status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "spec", b"spec", "update_status", b"update_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dependency_versions", b"dependency_versions", "endpoint", b"endpoint", "id", b"id", "meta", b"meta", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "spec", b"spec", "spec_version", b"spec_version", "update_status", b"update_status", "version_before_spec", b"version_before_spec", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dependency_versions", b"dependency_versions", "endpoint", b"endpoint", "id", b"id", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "spec", b"spec", "spec_version", b"spec_version", "update_status", b"update_status", "version_before_spec", b"version_before_spec", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Service: _TypeAlias = Service  # noqa: Y015
+
+@_typing.final
+class JobStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITERATION_FIELD_NUMBER: _builtins.int
+    LAST_EXECUTION_NS_FIELD_NUMBER: _builtins.int
+    iteration: _builtins.int
+    """How often the job was run again; 0 in its first run."""
+    last_execution_ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        iteration: _builtins.int = ...,
+        last_execution_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["iteration", b"iteration", "last_execution_ns", b"last_execution_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobStatus: _TypeAlias = JobStatus  # noqa: Y015
 
 @_typing.final
 class ContainerStatus(_message.Message):
@@ -1876,6 +1905,7 @@ class Task(_message.Message):
     RESTART_WINDOW_STARTED_NS_FIELD_NUMBER: _builtins.int
     ATTACHED_CONTAINER_ID_FIELD_NUMBER: _builtins.int
     LOG_DRIVER_FIELD_NUMBER: _builtins.int
+    JOB_ITERATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     spec_version: _builtins.int
     service_id: _builtins.str
@@ -1887,6 +1917,8 @@ class Task(_message.Message):
     restart_window_started_ns: _builtins.int
     attached_container_id: _builtins.str
     """Set in a task without a service that attaches a single container of its node to `networks`. Such a task runs nothing."""
+    job_iteration: _builtins.int
+    """The run of the job that the task belongs to; set in tasks of jobs only."""
     @_builtins.property
     def meta(self) -> Global___Meta: ...
     @_builtins.property
@@ -1926,12 +1958,15 @@ class Task(_message.Message):
         restart_window_started_ns: _builtins.int = ...,
         attached_container_id: _builtins.str = ...,
         log_driver: Global___Driver | None = ...,
+        job_iteration: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "log_driver", b"log_driver", "meta", b"meta", "service_annotations", b"service_annotations", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration", "annotations", b"annotations", "endpoint", b"endpoint", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "service_annotations", b"service_annotations", "spec", b"spec", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "attached_container_id", b"attached_container_id", "desired_state", b"desired_state", "endpoint", b"endpoint", "id", b"id", "log_driver", b"log_driver", "meta", b"meta", "networks", b"networks", "node_id", b"node_id", "restart_window_started_ns", b"restart_window_started_ns", "restarts", b"restarts", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "start_after_ns", b"start_after_ns", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration", "annotations", b"annotations", "attached_container_id", b"attached_container_id", "desired_state", b"desired_state", "endpoint", b"endpoint", "id", b"id", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "networks", b"networks", "node_id", b"node_id", "restart_window_started_ns", b"restart_window_started_ns", "restarts", b"restarts", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "start_after_ns", b"start_after_ns", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__job_iteration: _TypeAlias = _typing.Literal["job_iteration"]  # noqa: Y015
+    _WhichOneofArgType__job_iteration: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__job_iteration) -> _WhichOneofReturnType__job_iteration | None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015
 

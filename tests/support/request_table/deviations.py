@@ -252,15 +252,6 @@ DIFFERENCES: tuple[Difference, ...] = (
         ("services: GET /tasks (running)", "services: GET /tasks/{task}", "services: GET /tasks (node)"),
     ),
     Difference(
-        "Jobs (`replicated-job`, `global-job`) are not supported.",
-        (
-            "services: POST /services/create (job)",
-            "services: GET /services/job (job)",
-            "services: POST /services/create (job with an update config)",
-            "services: DELETE /services/job",
-        ),
-    ),
-    Difference(
         "An isolation other than `default` and a health check of an unknown kind are refused at once; Docker accepts the service and its "
         "tasks fail.",
         (

@@ -107,7 +107,18 @@ REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
     ("long name", service_spec("a" * 64), InvalidArgumentError, "63 characters or fewer"),
     ("no image", service_spec(container=ContainerSpec()), InvalidArgumentError, "image reference must be provided"),
     ("negative", replace(service_spec(), replicas=-1), InvalidArgumentError, "must be non-negative"),
-    ("job", replace(service_spec(), mode=ServiceMode.REPLICATED_JOB), UnsupportedError, "job services"),
+    (
+        "job without concurrent tasks",
+        replace(service_spec(), mode=ServiceMode.REPLICATED_JOB, total_completions=3),
+        InvalidArgumentError,
+        "MaxConcurrent of 0",
+    ),
+    (
+        "job with updates",
+        replace(service_spec(), mode=ServiceMode.GLOBAL_JOB, update=UpdateConfig()),
+        InvalidArgumentError,
+        "Jobs may not have an update config",
+    ),
     (
         "ports",
         replace(service_spec(), endpoint=EndpointSpec(ports=(PortConfig(target_port=80, published_port=8080),))),

@@ -55,13 +55,13 @@ class Cluster:
         return result[0]
 
     def create(self, name: str, *ports: PortConfig, mode: EndpointMode = EndpointMode.VIP, **spec: Any) -> str:
-        return str(self.do(lambda tx: create_service(tx, service(name, *ports, mode=mode, **spec), self.ids)))
+        return str(self.do(lambda tx: create_service(tx, service(name, *ports, mode=mode, **spec), self.ids, NOW)))
 
     def update(self, name: str, *ports: PortConfig) -> None:
         def apply(tx: Tx) -> None:
             stored = tx.services.find(name)
             endpoint = EndpointSpec(ports=ports)
-            update_service(tx, name, stored.meta.version, replace(stored.spec, endpoint=endpoint))
+            update_service(tx, name, stored.meta.version, replace(stored.spec, endpoint=endpoint), NOW)
 
         self.do(apply)
 
@@ -197,12 +197,12 @@ def test_fixed_addresses_are_kept_by_clients_that_know_only_options(cluster: Clu
     target = stored.spec.task.networks[0]
     assert target.driver_options == {"covey.addresses": "10.9.0.5;10.9.0.6"}
     forgetful = replace(stored.spec, task=replace(stored.spec.task, networks=(replace(target, addresses=()),)))
-    cluster.do(lambda tx: update_service(tx, "db", stored.meta.version, forgetful))
+    cluster.do(lambda tx: update_service(tx, "db", stored.meta.version, forgetful, NOW))
     assert cluster.view.services.get(key).spec.task == stored.spec.task
     other = replace(target, addresses=("10.9.0.7",))
     contrary = replace(stored.spec, task=replace(stored.spec.task, networks=(other,)))
     with pytest.raises(InvalidArgumentError, match="differ from the option covey.addresses"):
-        cluster.do(lambda tx: update_service(tx, "db", tx.services.get(key).meta.version, contrary))
+        cluster.do(lambda tx: update_service(tx, "db", tx.services.get(key).meta.version, contrary, NOW))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_fixed_addresses_that_give_no_slot_its_own_are_refused(
     spec = service("web", networks=("front",), fixed=fixed, **{k: v for k, v in more.items() if k != "mode_"})
     spec = replace(spec, mode=more.get("mode_", ServiceMode.REPLICATED))
     with pytest.raises(CoveyError) as refused:
-        cluster.do(lambda tx: create_service(tx, spec, cluster.ids))
+        cluster.do(lambda tx: create_service(tx, spec, cluster.ids, NOW))
     assert words in refused.value.message
     assert len(cluster.view.services) == 1
 
