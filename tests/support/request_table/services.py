@@ -205,7 +205,7 @@ ROWS = (
             "job",
             container={"Image": "{image}", "Command": ["true"]},
             Mode={"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}},
-            task={"RestartPolicy": {"Condition": "none"}},
+            task={"RestartPolicy": {"Condition": "none", "Delay": 1000000}},
         ),
         "job",
     ),
