@@ -12,12 +12,13 @@ from compose.stack.labels import STACK_NAMESPACE_LABEL
 from compose.stack.model import Stack, StackFile
 
 BAD_REQUEST = 400
+Spec = dict[str, Any]
 
 
 class ServiceImages(Protocol):
     """Prepares the images of services (``cli.registry.service_images``)."""
 
-    def prepared(self, spec: dict[str, Any], current: dict[str, Any] | None = None) -> dict[str, Any]: ...
+    def all_prepared(self, specs: Sequence[tuple[Spec, Spec | None]]) -> list[Spec]: ...
     def headers(self, spec: dict[str, Any]) -> dict[str, str]: ...
 
 
@@ -55,10 +56,9 @@ def stack_plan(
         for kind, items in files.items()
     }
     specs = {item["Spec"]["Name"]: item["Spec"] for item in existing}
-    desired = [
-        msgspec.structs.replace(service, spec=images.prepared(service.spec, specs.get(service.name)))
-        for service in (plan.resolve_ids(item, ids["secret"], ids["config"]) for item in named.services)
-    ]
+    resolved = [plan.resolve_ids(item, ids["secret"], ids["config"]) for item in named.services]
+    prepared = images.all_prepared([(service.spec, specs.get(service.name)) for service in resolved])
+    desired = [msgspec.structs.replace(service, spec=spec) for service, spec in zip(resolved, prepared, strict=True)]
     network_names = {item["Id"]: item["Name"] for item in networks}
     services = plan.plan_services(desired, existing, network_names, prune=prune)
     names = {service.name for service in named.services}

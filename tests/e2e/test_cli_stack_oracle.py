@@ -218,16 +218,40 @@ def test_diff_and_dry_run_show_fields_and_restarts_and_change_nothing(lab: labs.
     assert {item["ID"]: item["Version"]["Index"] for item in lab.get("/services") if item["ID"] in versions} == versions
 
 
-def test_a_second_deployment_takes_half_a_second_and_restarts_nothing(lab: labs.LabCluster) -> None:
+def test_a_second_deployment_of_30_services_takes_half_a_second_and_restarts_nothing(
+    lab: labs.LabCluster, tmp_path: Path
+) -> None:
     """The time of the processor: the machine of the tests has other work."""
-    arguments = ("stack", "deploy", "--resolve-image", "never", "-c", "plain.yaml", "quick")
+    service = f"{{image: '{labs.IMAGE}', command: sleep 1000000, stop_signal: SIGKILL, deploy: {{replicas: %d}}}}\n"
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text("services:\n" + "".join(f"  s{n}: {service % (n == 0)}" for n in range(30)))
+    arguments = ("stack", "deploy", "-c", str(manifest), "quick")
     covey(lab, *arguments)
-    before = {task["ID"] for task in lab.tasks("quick_web")}
+    (task,) = lab.tasks("quick_s0")
+    versions = {item["ID"]: item["Version"] for item in lab.get("/services")}
     start = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert "Updating" not in covey(lab, *arguments).out
+    said = covey(lab, *arguments).out
     end = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert {task["ID"] for task in lab.tasks("quick_web")} == before
+    assert said.count(" is unchanged") == 30
+    assert {item["ID"]: item["Version"] for item in lab.get("/services")} == versions
+    assert [item["ID"] for item in lab.tasks("quick_s0")] == [task["ID"]]
     assert end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime <= 0.5
+    covey(lab, "stack", "rm", "quick")
+
+
+def test_stack_rm_waits_for_tasks_unless_detached(lab: labs.LabCluster, tmp_path: Path) -> None:
+    """The program ignores TERM for the three seconds that it gets, and is on no network that waits for it."""
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text(f"""services:
+  slow: {{image: '{labs.IMAGE}', command: sleep 1000000, stop_grace_period: 3s, networks: [outside]}}
+networks: {{outside: {{external: true, name: host}}}}
+""")
+    label = ["com.docker.stack.namespace=slow"]
+    for options, left in ((("--detach",), 1), ((), 0)):
+        labs.wait(lambda: not lab.get("/tasks", label=label), "the end of the earlier tasks")
+        covey(lab, "stack", "deploy", "-c", str(manifest), "slow")
+        assert covey(lab, "stack", "rm", *options, "slow").out == "Removing service slow_slow\n"
+        assert len(lab.get("/tasks", label=label)) == left
 
 
 def test_a_deployment_that_fails_in_the_middle_says_what_was_done(lab: labs.LabCluster, tmp_path: Path) -> None:

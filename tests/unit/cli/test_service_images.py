@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,26 @@ def test_an_image_gets_its_digest_or_stays_as_it_is(
 def test_a_missing_daemon_is_said_by_the_request_that_follows(tmp_path: Path) -> None:
     images = ServiceImages(DaemonClient(f"unix://{tmp_path}/none"), send_credentials=False)
     assert images.prepared(spec("busybox")) == spec("busybox")
+
+
+class Registry:
+    """A daemon whose registry answers only while ``together`` requests wait for it."""
+
+    def __init__(self, together: int) -> None:
+        self.barrier = threading.Barrier(together, timeout=10)
+        self.asked: list[str] = []
+
+    def call(self, _method: str, path: str, **_: Any) -> Any:
+        self.asked.append(path)
+        self.barrier.wait()
+        return ANSWER
+
+
+def test_several_images_are_asked_for_at_a_time_and_each_once() -> None:
+    registry: Any = Registry(together=3)
+    images = ServiceImages(registry, send_credentials=False)
+    wanted = ["r.test/a", "r.test/b", "r.test/a", "r.test/c", f"r.test/d@{OLD}"]
+    prepared = images.all_prepared([(spec(image), None) for image in wanted])
+    assert sorted(registry.asked) == [f"/distribution/r.test%2F{name}/json" for name in "abc"]
+    found = [item["TaskTemplate"]["ContainerSpec"]["Image"] for item in prepared]
+    assert found == [*(f"{image}@{DIGEST}" for image in wanted[:4]), wanted[4]]
