@@ -29,6 +29,8 @@ from covey.objects import (
     Service,
     ServiceSpec,
     Task,
+    WatchedStack,
+    WatchedStackSpec,
     replace,
 )
 from manager.keys.key_ring import KeyRing
@@ -255,6 +257,7 @@ async def test_every_kind_of_object_is_read_back_from_the_log(tmp_path: Path) ->
         Secret(id="secret", spec=SecretSpec(annotations=named, data=b"\x00\xff")),
         config("config", b"data"),
         Cluster(id="cluster"),
+        WatchedStack(id="stack", spec=WatchedStackSpec(annotations=named, url="https://h/a")),
     ]
     assert {type(item) for item in objects} == {schema.kind for schema in SCHEMAS}
     async with single_manager(tmp_path) as store:

@@ -23,11 +23,13 @@ from covey.objects import (
     Task,
     TaskSpec,
     VirtualIP,
+    WatchedStack,
+    WatchedStackSpec,
     replace,
 )
 from covey.states import NodeRole
 from manager.store import Action, MemoryConsensus, Store, Tx, View, snapshot
-from manager.store.schema import SCHEMAS
+from manager.store.schema import BY_KIND, SCHEMAS
 
 IDS = st.sampled_from(["a1", "a2", "b1", "b2"])
 NAMES = st.sampled_from(["", "x", "y", "z"])
@@ -48,9 +50,11 @@ def task_specs(draw: st.DrawFn) -> TaskSpec:
 @st.composite
 def objects(draw: st.DrawFn):
     id_, named = draw(IDS), Annotations(name=draw(NAMES))
-    kind = draw(st.sampled_from([Task, Service, Secret, Node]))
+    kind = draw(st.sampled_from([Task, Service, Secret, Node, WatchedStack]))
     if kind is Secret:
         return Secret(id=id_, spec=SecretSpec(annotations=named, data=draw(st.binary(max_size=3))))
+    if kind is WatchedStack:
+        return WatchedStack(id=id_, spec=WatchedStackSpec(annotations=named), request=draw(st.integers(0, 2)))
     if kind is Node:
         addr = draw(st.sampled_from(["", "10.0.0.1", "10.0.0.2"]))
         return Node(id=id_, role=draw(st.sampled_from(NodeRole)), status=NodeStatus(addr=addr))
@@ -69,6 +73,7 @@ def objects(draw: st.DrawFn):
     )
 
 
+NAMED = {Service, Secret, WatchedStack}
 STEPS = st.lists(st.tuples(st.sampled_from(["create", "update", "stale", "remove"]), objects()), min_size=1, max_size=6)
 
 
@@ -78,7 +83,7 @@ def perform(tx: Tx, step: str, item) -> None:
     elif step == "remove":
         tx.remove(type(item), item.id)
     else:
-        stored = getattr(tx, f"{type(item).__name__.lower()}s").get(item.id)
+        stored = tx.state(BY_KIND[type(item)]).objects.get(item.id)
         version = 0 if stored is None else stored.meta.version - (step == "stale")
         tx.update(replace(item, meta=replace(item.meta, version=version)))
 
@@ -91,9 +96,9 @@ class Model:
 
     def perform(self, step: str, item) -> None:
         key = (type(item), item.id)
-        names = {(k, o.spec.annotations.name): o.id for (k, _), o in self.content.items() if k in {Service, Secret}}
+        names = {(k, o.spec.annotations.name): o.id for (k, _), o in self.content.items() if k in NAMED}
         exists, clash = key in self.content, False
-        if type(item) in {Service, Secret} and item.spec.annotations.name:
+        if type(item) in NAMED and item.spec.annotations.name:
             clash = names.get((type(item), item.spec.annotations.name), item.id) != item.id
         if step == "remove":
             require(exists)
