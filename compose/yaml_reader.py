@@ -17,6 +17,7 @@ from covey.errors import TooLargeError
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
 MAX_DEPTH = 64
+MAX_PARSED_DEPTH = 200
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -27,6 +28,24 @@ _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _QUOTES = ("'", '"', "|", ">")
 _NULLS = ("", "~", "null", "Null", "NULL")
+
+
+class _BoundedLoader(_Loader):  # type: ignore[misc]
+    """Refuses deep nesting while it parses: the parser recurses in C and would overflow the stack of the process."""
+
+    _depth = 0
+
+    def descend_resolver(self, _parent: Any, _index: Any) -> None:
+        self._depth += 1
+        if self._depth > MAX_PARSED_DEPTH:
+            raise _TooDeepError
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
+
+
+class _TooDeepError(Exception):
+    pass
 
 
 def read_yaml(text: str, file: str) -> MappingNode:
@@ -48,7 +67,7 @@ def read_documents(text: str, file: str) -> tuple[MappingNode, ...]:
     if len(text) > MAX_BYTES:
         raise TooLargeError(f"{file} is larger than {MAX_BYTES >> 20} MiB")
     try:
-        loader = _Loader(text)
+        loader = _BoundedLoader(text)
         try:
             roots = []
             while loader.check_node():
@@ -60,6 +79,8 @@ def read_documents(text: str, file: str) -> tuple[MappingNode, ...]:
         raise ComposeFileError(
             " ".join(str(error.problem or error.context).split()), location=_location(mark, file) if mark else None
         ) from error
+    except _TooDeepError:
+        raise TooLargeError(f"{file} is nested deeper than {MAX_DEPTH}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ComposeFileError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
     if not roots:

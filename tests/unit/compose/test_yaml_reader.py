@@ -85,7 +85,18 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
 )
 
 
-@pytest.mark.parametrize("text", [BOMB, "a: &a [*a]", "a: " + "[" * 100 + "]" * 100, "a: " + "x" * MAX_BYTES])
+@pytest.mark.parametrize(
+    "text",
+    [
+        BOMB,
+        "a: &a [*a]",
+        "a: " + "[" * 100 + "]" * 100,
+        "{" * 100_000,
+        "- " * 100_000,
+        "a: " + "x" * MAX_BYTES,
+    ],
+    ids=["bomb", "alias of itself", "lists", "deeper than the stack", "deeper by dashes", "long"],
+)
 def test_files_that_grow_without_end_are_refused_within_two_seconds(text: str) -> None:
     started = time.process_time()
     with pytest.raises(TooLargeError):
