@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 
 import msgspec
@@ -53,6 +54,8 @@ def main() -> int:
         answer = {"error": str(error)}
     except MemoryError:
         answer = {"error": "the files of the stack need too much memory"}
+    finally:
+        _end_children()
     sys.stdout.write(f"{msgspec.json.encode(answer).decode()}\n")
     sys.stdout.flush()
     return 0
@@ -79,6 +82,18 @@ def _limit_time() -> None:
 
 def _end(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(1)  # ends git and removes the temporary directory on the way
+
+
+def _end_children() -> None:
+    """Kill a git that was started in the moment in which the signal came."""
+    try:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    except OSError:
+        return
+    for child in map(int, children):
+        for kill in (os.killpg, os.kill):  # it leads a session of its own, or not yet
+            with contextlib.suppress(ProcessLookupError):
+                kill(child, signal.SIGKILL)
 
 
 def _end_with_input() -> None:

@@ -118,6 +118,11 @@ class RecordingEngine:
         self.answers = server.answers
         self.covey_program = labs.PYTHON_BIN / "covey"
 
+    @property
+    def requests(self) -> list[Request]:
+        """The requests since the last client of ``outcome`` began."""
+        return list(self._server.requests)
+
     def run(self, program: str | os.PathLike[str], arguments: Sequence[str], stdin: bytes = b"") -> list[Request]:
         """What a client sends for these arguments. Fails if the client fails."""
         code, error, requests = self.outcome(program, arguments, stdin)
