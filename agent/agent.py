@@ -35,7 +35,7 @@ from agent.worker.worker import Worker
 from covey.engine_settings import LiveSettings
 from covey.errors import LaggedError
 from covey.image_platform import host_architecture
-from covey.objects import EngineDescription, HostRoute, Node, NodeDescription, Platform, Resources
+from covey.objects import EngineDescription, HostRoute, Node, NodeDescription, Platform, replace
 from covey.placeholders import NodeFacts
 from covey.version import engine_version
 
@@ -195,7 +195,11 @@ class Agent:
         return NodeDescription(
             hostname=socket.gethostname(),
             platform=Platform(architecture=host_architecture(), os="linux"),
-            resources=Resources(nano_cpus=(os.cpu_count() or 1) * NANO, memory_bytes=_memory_bytes()),
+            resources=replace(
+                self._settings.current.generic_resources,
+                nano_cpus=(os.cpu_count() or 1) * NANO,
+                memory_bytes=_memory_bytes(),
+            ),
             data_path_addr=self._data_path_addr,
             addresses=self.networks.host_addresses,
             routes=self._routes,

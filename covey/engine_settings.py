@@ -12,6 +12,7 @@ import msgspec
 from covey.container_runtime import RUNC, RuntimeProgram
 from covey.default_bridge import DefaultBridge
 from covey.network_pools import AddressPool
+from covey.objects.node import Resources
 
 REGISTRIES_FILE = Path("/etc/covey/registries.toml")
 DEFAULT_SHM_BYTES = 64 << 20
@@ -25,14 +26,15 @@ class Ulimit(msgspec.Struct, frozen=True):
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``labels`` are the host's. Everything called default applies to containers that do not say otherwise, when they are created.
-    ``runtimes`` are those beside runc. ``address_pools`` replace the default ones of networks of this host.
+    """``labels`` and ``generic_resources`` are the host's. Everything called default applies to containers that do not say otherwise, when
+    they are created. ``runtimes`` are those beside runc. ``address_pools`` replace the default ones of networks of this host.
     ``manage_firewall`` allows accept rules of ours in forward chains of the host's firewall.
     An empty ``init_path`` means ``tini`` on the PATH.
     """
 
     debug: bool = False
     labels: Mapping[str, str] = {}
+    generic_resources: Resources = Resources()
     cgroup_parent: str = "/covey"
     registries_file: Path = REGISTRIES_FILE
     log_driver: str = "json-file"

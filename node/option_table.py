@@ -134,6 +134,15 @@ ENGINE = (
         is_list=True,
     ),
     _engine(
+        "node-generic-resource",
+        "generic_resources",
+        values.generic_resources,
+        "resource of this host that services can reserve, a number or a name of its kind; can be repeated",
+        key="node-generic-resources",
+        metavar="KIND=VALUE",
+        is_list=True,
+    ),
+    _engine(
         "cgroup-parent",
         "cgroup_parent",
         values.text,

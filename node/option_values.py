@@ -13,7 +13,9 @@ from typing import Any
 from covey.container_runtime import RuntimeProgram
 from covey.engine_settings import Ulimit
 from covey.errors import InvalidArgumentError
+from covey.generic_resources import parse as parse_generic_resources
 from covey.network_pools import AddressPool, read_pool
+from covey.objects import Resources
 
 _SIZE = re.compile(r"(\d+)\s*([kmgtp]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
@@ -120,6 +122,11 @@ def pairs(name: str, value: Any) -> dict[str, str]:
             raise InvalidArgumentError(f"{name} {key} is given twice: give each key once")
         result[key] = rest
     return result
+
+
+def generic_resources(name: str, value: Any) -> Resources:
+    """KIND=NUMBER or KIND=NAME. Docker's file has a list of these."""
+    return parse_generic_resources(name, texts(name, value))
 
 
 def ulimits(name: str, value: Any) -> dict[str, Ulimit]:

@@ -25,6 +25,7 @@ from agent.container.model import (
 )
 from agent.image.model import Image
 from agent.runtime.limits import ResourceLimits
+from covey import generic_resources
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import ContainerSpec, Driver, HealthConfig, PortConfig, Task
@@ -64,7 +65,7 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         args=args,
         entrypoint=entrypoint,
         command=command,
-        env=image_defaults.environment(tuple(expand_entry(entry, task, node) for entry in spec.env), image.config.env),
+        env=image_defaults.environment(_environment(task, node), image.config.env),
         working_dir=spec.dir or image.config.working_dir or "/",
         user=spec.user or image.config.user,
         groups=spec.groups,
@@ -100,6 +101,12 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         task_id=task.id,
         service_id=task.service_id,
     )
+
+
+def _environment(task: Task, node: NodeFacts) -> tuple[str, ...]:
+    """The service's environment with its templates filled in, and what the task holds of its node."""
+    entries = (expand_entry(entry, task, node) for entry in task.spec.container.env)
+    return (*entries, *generic_resources.environment(task.generic_resources))
 
 
 def _log(driver: Driver | None) -> LogConfig:

@@ -204,3 +204,5 @@ class Task(Struct, frozen=True, kw_only=True):
     """The cluster's default when the task was created, if its spec names none."""
     job_iteration: int | None = None
     """The run of the job that the task belongs to; None in tasks of other services."""
+    generic_resources: Resources | None = None
+    """The generic resources of its node that the scheduler gave to the task, and nothing else; None if its spec wants none."""

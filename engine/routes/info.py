@@ -16,6 +16,7 @@ from engine.request_context import EngineServices, RequestContext, json_response
 from engine.routing import Route
 from engine.translate import swarm as swarm_json
 from engine.translate.api_versions import shape
+from engine.translate.task_spec import write_generic
 from engine.translate.times import rfc3339
 
 
@@ -66,7 +67,7 @@ async def info(context: RequestContext) -> web.Response:
         "RegistryConfig": services.agent.registries.describe(),
         "NCPU": host.cpus,
         "MemTotal": host.memory_bytes,
-        "GenericResources": None,
+        "GenericResources": write_generic(settings.generic_resources).get("GenericResources"),
         "DockerRootDir": node.state_dir,
         "HttpProxy": "",
         "HttpsProxy": "",

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from covey.objects import Network, Task
+from covey.objects import Network, Resources, Task
 from engine.translate import network as network_json
 from engine.translate.enum_names import enum_name
 from engine.translate.json_fields import omit_empty
 from engine.translate.service import PORT_CONFIG
-from engine.translate.task_spec import TASK_SPEC
+from engine.translate.task_spec import TASK_SPEC, write_generic
 from engine.translate.times import rfc3339
 
 
@@ -23,7 +23,7 @@ def write(task: Task, networks: Mapping[str, Network]) -> dict[str, Any]:
         "Labels": task.annotations.labels,
         "Spec": {key: value for key, value in TASK_SPEC.write(task.spec).items() if key != "Runtime"},
         "ServiceID": task.service_id,
-        **omit_empty(Slot=task.slot, NodeID=task.node_id),
+        **omit_empty(Slot=task.slot, NodeID=task.node_id, **_claimed(task)),
         "Status": _write_status(task),
         "DesiredState": enum_name(task.desired_state),
         **omit_empty(
@@ -38,6 +38,12 @@ def write(task: Task, networks: Mapping[str, Network]) -> dict[str, Any]:
             JobIteration=None if task.job_iteration is None else omit_empty(Index=task.job_iteration),
         ),
     }
+
+
+def _claimed(task: Task) -> dict[str, Any]:
+    """The generic resources that the task holds, under the key that Docker's engine has and under the one of its specification."""
+    items = write_generic(task.generic_resources or Resources()).get("GenericResources")
+    return {"GenericResources": items, "AssignedGenericResources": items}
 
 
 def _write_status(task: Task) -> dict[str, Any]:

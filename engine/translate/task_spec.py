@@ -47,13 +47,17 @@ def _read_generic(fields: JsonFields) -> Mapping[str, Any]:
         return found
 
     items = fields.read_all("GenericResources", read)
+    counted = [kind for kind, value in items if isinstance(value, int)]
+    if twice := next((kind for kind in counted if counted.count(kind) > 1), ""):
+        raise InvalidArgumentError(f"GenericResources has {twice} twice; give each kind one number")
     return {
         "generic": {kind: value for kind, value in items if isinstance(value, int)},
         "named_generic": tuple(f"{kind}={value}" for kind, value in items if isinstance(value, str)),
     }
 
 
-def _write_generic(resources: Resources) -> Mapping[str, Any]:
+def write_generic(resources: Resources) -> Mapping[str, Any]:
+    """The key ``GenericResources``; nothing if there are none."""
     counted = [{"DiscreteResourceSpec": {"Kind": kind, "Value": n}} for kind, n in sorted(resources.generic.items())]
     named = [
         {"NamedResourceSpec": {"Kind": kind, "Value": value}}
@@ -68,7 +72,7 @@ RESOURCES = FieldTable(
         Row(key="NanoCPUs", field="nano_cpus", codec=COUNT),
         Row(key="MemoryBytes", field="memory_bytes", codec=COUNT),
         Row(key="Pids", field="pids", codec=COUNT),
-        Custom(fields=("generic", "named_generic"), read=_read_generic, write=_write_generic),
+        Custom(fields=("generic", "named_generic"), read=_read_generic, write=write_generic),
     ),
 )
 

@@ -14,6 +14,7 @@ from covey.network_options import is_encrypted
 from covey.objects import Network, Node, Placement, Resources, Task
 from covey.states import NodeAvailability, NodeState
 from manager.constraints import Constraint, all_match, parse_constraints, platform_matches
+from manager.scheduler.generic_resources import wants_any
 from manager.scheduler.node_load import NodeLoad, host_ports, reservation
 from manager.service_ports import HostPort
 from manager.store.table import Table
@@ -59,12 +60,7 @@ def _resource_filter(request: PlacementRequest, node: Node, load: NodeLoad) -> b
         return False
     if reserved.memory_bytes and load.memory_bytes + reserved.memory_bytes > available.memory_bytes:
         return False
-    if not set(reserved.named_generic) <= set(available.named_generic):
-        return False
-    return all(
-        load.generic.get(name, 0) + number <= available.generic.get(name, 0)
-        for name, number in reserved.generic.items()
-    )
+    return not wants_any(reserved) or load.claim(reserved) is not None
 
 
 def _constraint_filter(request: PlacementRequest, node: Node, _load: NodeLoad) -> bool:

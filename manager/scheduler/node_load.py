@@ -14,12 +14,15 @@ from covey.objects import Node, Resources, Task
 from covey.states import TaskState
 from covey.task_predicates import has_ended, should_run
 from manager import service_ports
+from manager.scheduler.generic_resources import claim, held, wants_any
 from manager.service_ports import HostPort
 from manager.store.view import View
 
 
 class TaskUsage(msgspec.Struct, frozen=True):
-    """Resources of its node that one task uses. With ``failed_at_ns`` set, the task ended in failure and uses nothing."""
+    """Resources of its node that one task uses; ``reserved`` has the generic ones that it holds. With ``failed_at_ns`` set, the task ended
+    in failure and uses nothing.
+    """
 
     node_id: str
     service_id: str
@@ -38,6 +41,7 @@ class NodeLoad:
         "failures_by_service",
         "generic",
         "memory_bytes",
+        "named_generic",
         "nano_cpus",
         "node",
         "ports",
@@ -52,6 +56,7 @@ class NodeLoad:
         self.nano_cpus = 0
         self.memory_bytes = 0
         self.generic: dict[str, int] = {}
+        self.named_generic: dict[str, int] = {}
         self.ports: dict[HostPort, int] = {}
         self.failures_by_service: dict[str, dict[str, int]] = {}
 
@@ -66,6 +71,8 @@ class NodeLoad:
         self.memory_bytes += sign * reserved.memory_bytes
         for name, number in reserved.generic.items():
             _add_to_count(self.generic, name, sign * number)
+        for name in reserved.named_generic:
+            _add_to_count(self.named_generic, name, sign)
         for port in usage.ports:
             _add_to_count(self.ports, port, sign)
         if usage.active:
@@ -75,6 +82,11 @@ class NodeLoad:
     def recent_failures(self, service_id: str, since_ns: int) -> int:
         """How many tasks of the service failed on the node since then."""
         return sum(1 for at_ns in self.failures_by_service.get(service_id, {}).values() if at_ns >= since_ns)
+
+    def claim(self, wanted: Resources) -> Resources | None:
+        """The generic resources that a task with this wish would get; None if the node has too few."""
+        available = self.node.description.resources if self.node is not None else Resources()
+        return claim(wanted, available, self.generic, self.named_generic)
 
     def _record_failure(self, task_id: str, usage: TaskUsage, sign: int) -> None:
         of_service = self.failures_by_service.setdefault(usage.service_id, {})
@@ -92,7 +104,7 @@ class NodeLoad:
             self.recorded_tasks,
             self.active_tasks,
             self.active_by_service,
-            (self.nano_cpus, self.memory_bytes, self.generic),
+            (self.nano_cpus, self.memory_bytes, self.generic, self.named_generic),
             self.ports,
             self.failures_by_service,
         )
@@ -142,6 +154,10 @@ class NodeLoadIndex:
                 self.loads.setdefault(now.node_id, NodeLoad()).add(task_id, now, 1)
                 self._usages[task_id] = now
 
+    def usage(self, task_id: str) -> TaskUsage | None:
+        """What the task uses, as the index knows it."""
+        return self._usages.get(task_id)
+
     def assume(self, task_id: str, usage: TaskUsage) -> None:
         """Counts a task as placed before the placement is committed. The next ``sync_tasks`` corrects it if the commit was refused."""
         self.loads[usage.node_id].add(task_id, usage, 1)
@@ -168,9 +184,14 @@ def usage_of(task: Task) -> TaskUsage | None:
         return TaskUsage(
             task.node_id, task.service_id, no_resources, (), active=False, failed_at_ns=task.status.timestamp_ns or 1
         )
-    return TaskUsage(
-        task.node_id, task.service_id, reservation(task) or no_resources, host_ports(task), active=should_run(task)
-    )
+    reserved = held(reservation(task) or no_resources, task.generic_resources)
+    return TaskUsage(task.node_id, task.service_id, reserved, host_ports(task), active=should_run(task))
+
+
+def usage_on(load: NodeLoad, service_id: str, wanted: Resources, ports: tuple[HostPort, ...]) -> TaskUsage:
+    """What one more task with these wishes uses of a node that can take it."""
+    reserved = held(wanted, load.claim(wanted)) if wants_any(wanted) else wanted
+    return TaskUsage(load.node.id if load.node is not None else "", service_id, reserved, ports, active=True)
 
 
 def reservation(task: Task) -> Resources | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from covey.errors import InvalidArgumentError
-from covey.objects import Node, Object, Task, replace
+from covey.objects import Node, Object, Resources, Task, replace
 from covey.states import TaskState
 from covey.task_predicates import creation_order, should_run, waits_for_dependencies
 from manager.loop import Plan, Step
 from manager.scheduler.filters import PlacementRequest, explain, first_refusal
-from manager.scheduler.node_load import NodeLoad, NodeLoadIndex, TaskUsage
+from manager.scheduler.generic_resources import wants_any
+from manager.scheduler.node_load import NodeLoad, NodeLoadIndex, reservation, usage_on
 from manager.scheduler.spread import ImageNodes, SpreadPlacer, no_image_nodes
 from manager.store.view import View
 
@@ -102,13 +103,15 @@ class SchedulerPlanner:
         if load is None or first_refusal(request, load) is not None:
             unplaced.append((request, [load] if load is not None else [], task))
             return []
-        self.index.assume(
-            task.id, TaskUsage(task.node_id, task.service_id, request.reserved, request.ports, active=True)
-        )
+        self.index.assume(task.id, usage_on(load, task.service_id, request.reserved, request.ports))
         return [self._assign(task, task.node_id, now_ns)]
 
     def _assign(self, task: Task, node_id: str, now_ns: int) -> Step:
         node = self.index.loads[node_id].node
+        usage, wanted = self.index.usage(task.id), reservation(task)
+        claimed = None
+        if usage is not None and wanted is not None and wants_any(wanted):
+            claimed = Resources(generic=usage.reserved.generic, named_generic=usage.reserved.named_generic)
         status = replace(
             task.status,
             state=TaskState.ASSIGNED,
@@ -116,7 +119,8 @@ class SchedulerPlanner:
             message="scheduler assigned task to node",
             error="",
         )
-        return Step(updates=(replace(task, node_id=node_id, status=status),), preconditions=(node,) if node else ())
+        placed = replace(task, node_id=node_id, status=status, generic_resources=claimed)
+        return Step(updates=(placed,), preconditions=(node,) if node else ())
 
     def _report_unplaced(self, task: Task, reason: str, now_ns: int) -> list[Step]:
         self._waiting[task.id] = None

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 from covey.clock import MINUTE
 from manager.constraints import label_value
 from manager.scheduler.filters import PlacementRequest, first_refusal
-from manager.scheduler.node_load import NodeLoad, TaskUsage
+from manager.scheduler.node_load import NodeLoad, TaskUsage, usage_on
 
 FAILURE_THRESHOLD = 3
 FAILURE_WINDOW_NS = 5 * MINUTE
@@ -76,10 +76,10 @@ class SpreadPlacer:
         return None
 
     def _assume_on_node(self, task_id: str, load: NodeLoad) -> str:
-        node_id = load.node.id if load.node is not None else ""
         request = self._request
-        self._assume(task_id, TaskUsage(node_id, request.service_id, request.reserved, request.ports, active=True))
-        return node_id
+        usage = usage_on(load, request.service_id, request.reserved, request.ports)
+        self._assume(task_id, usage)
+        return usage.node_id
 
     def _rank(self, load: NodeLoad) -> NodeRanking:
         service_id = self._request.service_id

@@ -5,12 +5,12 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.objects import NodeDescription, Placement, ResourceRequirements, Resources
+from covey.objects import NodeDescription, Placement, ResourceRequirements, Resources, replace
 from covey.states import NodeAvailability, NodeState, TaskState
 from manager.constraints import meets_constraints
 from manager.scheduler.node_load import NodeLoadIndex
 from manager.scheduler.planner import SchedulerPlanner
-from tests.support.planning import NOW, applied, changed, in_state, node, service, task, view_of
+from tests.support.planning import NOW, applied, changed, execute, in_state, node, service, task, view_of
 
 nodes = st.builds(
     lambda state, availability, zone, cpus: {
@@ -140,4 +140,76 @@ def test_an_index_that_followed_all_changes_equals_one_made_from_the_view(view, 
     fresh = NodeLoadIndex.from_view(view)
     assert {key: load.as_tuple() for key, load in planner.index.loads.items()} == {
         key: load.as_tuple() for key, load in fresh.loads.items()
+    }
+
+
+KINDS = ("gpu", "disk")
+wishes = st.dictionaries(st.sampled_from(KINDS), st.integers(0, 3), max_size=2)
+advertised = st.builds(
+    lambda names, numbers: Resources(
+        generic={kind: number for kind, number in numbers.items() if kind == "disk" or not names},
+        named_generic=tuple(f"gpu={name}" for name in names),
+    ),
+    st.lists(st.sampled_from("abcd"), unique=True, max_size=4),
+    st.dictionaries(st.sampled_from(KINDS), st.integers(0, 5), max_size=2),
+)
+
+
+def require_no_oversubscription(view, known) -> None:
+    """Each name is held once, and held numbers never exceed the largest number that the node ever had."""
+    for host in view.nodes:
+        holders = [item for item in view.tasks.by_node(host.id) if not item.status.state.terminal]
+        held = [item.generic_resources for item in holders if item.generic_resources is not None]
+        names = Counter(name for one in held for name in one.named_generic)
+        assert all(count == 1 for count in names.values()), names
+        assert set(names) <= {name for each in known[host.id] for name in each.named_generic}
+        for kind in KINDS:
+            most = max(each.generic.get(kind, 0) for each in known[host.id])
+            assert sum(one.generic.get(kind, 0) for one in held) <= most
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(advertised, min_size=1, max_size=3), st.lists(wishes, min_size=1, max_size=3), st.data())
+def test_generic_resources_are_held_once_and_given_back(hosts, wanted, data) -> None:
+    """Tasks come and end while what the nodes advertise changes; a task that was placed holds exactly what it wished."""
+    described = [NodeDescription(resources=resources) for resources in hosts]
+    known = {f"n{at}": [resources] for at, resources in enumerate(hosts)}
+    of = [
+        service(f"s{at}", resources=ResourceRequirements(reservations=Resources(generic=wish)))
+        for at, wish in enumerate(wanted)
+    ]
+    view = view_of(*[node(f"n{at}", description=one) for at, one in enumerate(described)], *of)
+    planner = SchedulerPlanner()
+    planner.reset(view)
+    for slot in range(data.draw(st.integers(1, 12))):
+        living = [item for item in view.tasks if item.status.state is TaskState.ASSIGNED]
+        action = data.draw(st.sampled_from(["new", "new", "end", "change"]))
+        if action == "end" and living:
+            before = data.draw(st.sampled_from(living))
+            after = in_state(before, TaskState.FAILED)
+        elif action == "change":
+            before = view.nodes.get(data.draw(st.sampled_from(sorted(known))))
+            resources = data.draw(advertised)
+            known[before.id].append(resources)
+            after = replace(before, description=NodeDescription(resources=resources))
+        else:
+            before, after = None, task(data.draw(st.sampled_from(of)), slot, state=TaskState.PENDING, node_id="")
+        view = execute(view, [lambda tx, after=after, before=before: (tx.update if before else tx.create)(after)], NOW)
+        planner.observe(before, after)
+        plan = planner.plan(view, NOW)
+        view = applied(view, plan)
+        for step in plan.steps:
+            for item in step.items():
+                planner.observe(None, item)
+        require_no_oversubscription(view, known)
+    for item in view.tasks:
+        wish = item.spec.resources.reservations.generic
+        if item.status.state is TaskState.ASSIGNED and wish:
+            held = item.generic_resources
+            names = Counter(name.partition("=")[0] for name in held.named_generic)
+            assert {kind: held.generic.get(kind, 0) + names[kind] for kind in wish} == wish
+    planner.plan(view, NOW)
+    fresh = NodeLoadIndex.from_view(view)
+    assert {key: load.as_tuple() for key, load in fresh.loads.items()} == {
+        key: load.as_tuple() for key, load in planner.index.loads.items()
     }
