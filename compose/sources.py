@@ -52,13 +52,15 @@ def load_stack_files(
     *,
     interpolated: bool = True,
 ) -> LoadedStack:
-    """The canonical stack of Compose files; ``files`` reads them.
+    """The canonical stack of Compose files; ``files`` reads them. Variables that the client has not set are those of a ``.env`` beside
+    the first file, as in a Compose project; ``docker stack`` reads no such file.
 
     Raises:
         InvalidArgumentError: a file cannot be read or is not a stack file, with path and place.
     """
     directory = working_directory(paths)
     files = files or ProjectFiles()
+    variables = {**files.dotenv(str(directory), (), variables), **variables}
     source = FileSource(directory, variables, files.root)
     canonical = CanonicalStack(StackPaths(str(directory), str(Path.home())), variables, source.environment_file)
     documents = [files.documents(path) for path in paths]

@@ -42,6 +42,15 @@ def test_environment_precedence_is_files_then_own_values_then_the_shell() -> Non
     assert "Env" not in container("env_file: [{path: nothing.env, required: false}]")
 
 
+def test_a_dotenv_file_beside_the_stack_gives_variables_that_the_shell_has_not() -> None:
+    Path("sub").mkdir()
+    Path("sub/.env").write_text("TAG='2'\nSET=from the file\n")
+    Path("sub/stack.yaml").write_text("services: {web: {image: 'i:${TAG}', labels: {set: '${SET}'}}}\n")
+    found = load_stack("s", ("sub/stack.yaml",), SHELL).services[0].spec["TaskTemplate"]["ContainerSpec"]
+    assert (found["Image"], found["Labels"]["set"]) == ("i:2", "value")
+    assert "image: i:2" in stack_config(("sub/stack.yaml",), SHELL, interpolated=True)
+
+
 def test_environment_files_keep_values_unchanged() -> None:
     text = '﻿A="quoted"\n  B=x=y # no comment\n#C=1\n\nSET\nUNSET\n'
     assert parse_env_file(text, SHELL) == {"A": '"quoted"', "B": "x=y # no comment", "SET": "value"}
