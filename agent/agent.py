@@ -27,7 +27,6 @@ from agent.image.store import ImageStore
 from agent.image.task_images import TaskImages
 from agent.local_network.networks import LocalNetworks
 from agent.network.driver import GATEWAY_BRIDGE, NetworkDriver
-from agent.network.foreign_routes import foreign_routes
 from agent.network.model import VXLAN_PORT
 from agent.runtime import cgroup
 from agent.volume.local import VolumeStore
@@ -35,7 +34,7 @@ from agent.worker.worker import Worker
 from covey.engine_settings import LiveSettings
 from covey.errors import LaggedError
 from covey.image_platform import host_architecture
-from covey.objects import EngineDescription, HostRoute, Node, NodeDescription, Platform, replace
+from covey.objects import EngineDescription, Node, NodeDescription, Platform, replace
 from covey.placeholders import NodeFacts
 from covey.version import engine_version
 
@@ -111,7 +110,6 @@ class Agent:
         self._settings = config.settings
         self._data_path_addr = config.data_path_addr
         self._tunnel_address = config.data_path_addr or config.host_address
-        self._routes: tuple[HostRoute, ...] = ()
         self.set_data_path_port(config.data_path_port)
         self._node: Node | None = None
 
@@ -142,7 +140,6 @@ class Agent:
                 await start()
                 stack.push_async_callback(close)
             await self.builds.open()
-            self._routes = foreign_routes(await self.networks.host_routes())
             self.containers.start_by_policy()
             background = BackgroundTasks("agent")
             await background.open()
@@ -173,7 +170,6 @@ class Agent:
         tunnel = data_path_addr or host_address
         await self.networks.set_host_address(tunnel)
         await self._set_mesh_host(tunnel)
-        self._routes = foreign_routes(await self.networks.host_routes())
         self.endpoints.attachments.is_member = True
 
     def set_data_path_port(self, port: int) -> None:
@@ -202,7 +198,7 @@ class Agent:
             ),
             data_path_addr=self._data_path_addr,
             addresses=self.networks.host_addresses,
-            routes=self._routes,
+            routes=self.networks.routes.current,
             wireguard=self.networks.encryption.description,
             engine=EngineDescription(version=engine_version(), labels=dict(self._settings.current.labels)),
         )

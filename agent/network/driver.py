@@ -49,6 +49,7 @@ from agent.network.netns import Namespace
 from agent.network.plan.difference_text import DifferenceText, difference_texts
 from agent.network.plan.dropped_packets import DroppedPackets
 from agent.network.reconciler import Reconciler
+from agent.network.route_watch import RouteWatch
 from agent.network.sandbox import Sandbox
 from agent.network.trace.reading import BlockingChain, HostReading, encode
 from agent.network.wireguard.device import read_tunnel_peers
@@ -106,6 +107,8 @@ class NetworkDriver:
         """This host's end of encrypted networks."""
         self.firewall = FirewallWatch(gateway_bridge, manages_firewall)
         """The host's own firewall, as far as it concerns containers."""
+        self.routes = RouteWatch()
+        """The host's own routes."""
         self._host_address = host_address
         self._run_dir = run_dir
 
@@ -119,6 +122,7 @@ class NetworkDriver:
         self._host.overlays.no_encryption = self.encryption.refusal
         await self._background.open()
         await self.firewall.start(namespace, self._background.spawn)
+        await self.routes.start(namespace, self._host.facts.routes, self._background.spawn)
         self._background.spawn(self._drain_connections(), "draining of connections")
 
     @property
@@ -134,6 +138,7 @@ class NetworkDriver:
         await self.encryption.close()
         await self._background.close()
         self.firewall.close()
+        self.routes.close()
         await self.reconciler.close()
         if self._host is not None:
             await self._host.close()

@@ -98,6 +98,18 @@ def test_subnets_that_a_host_reaches_elsewhere_are_avoided_or_refused(lab: LabCl
     refused = lab.docker("network", "create", "-d", "overlay", "--subnet", "10.63.0.0/16", "clash", check=1)
     assert f"10.63.0.0/16 contains {ROUTE}, which node {lab[2].name} reaches by its own route on" in refused.err
     assert "clash" not in lab.docker("network", "ls").out
+    late = "10.64.5.0/24"  # as of a VPN that comes up after the daemon
+    lab.inside(lab[2], "ip", "route", "add", late, "via", lab[1].address)
+    told = f"10.64.0.0/16 contains {late}, which node {lab[2].name} reaches by its own route on"
+    wide = ("network", "create", "-d", "overlay", "--subnet", "10.64.0.0/16", "late")
+
+    def refuses() -> bool:
+        made = lab.docker(*wide, check=None)
+        if made.code == 0:
+            lab.docker("network", "rm", "late")
+        return told in made.err
+
+    wait(refuses, "the new route is known to the managers")
     for name in ("one", "two"):
         lab.docker("network", "create", "-d", "overlay", name)
         shown = lab.json("network", "inspect", name)[0]["IPAM"]["Config"][0]["Subnet"]
