@@ -230,6 +230,7 @@ def test_a_path_is_shown_with_all_its_hops_and_what_they_were_read_from(traced: 
         f"web is {facts['vip']}, its VIP on shop   [chain ip covey-dns output]",
         f"{facts['vip']} leads to {facts['address']}   [map inet covey-vips vips4",
         f"forwarding: at {UNDERLAY}   [forwarding entry {facts['mac']} of vxlan0]",
+        "[set inet covey0-members members4]",
         f"bridge port: up, in br0   [device {facts['task_port']}]",
         "socket: tcp :: 80   [tcp sockets]",
     ):

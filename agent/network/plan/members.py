@@ -20,7 +20,8 @@ STRANGERS, UNKNOWN = "not from a member", "unknown VXLAN id"
 """Comments of the rules that count, by which their counters are found."""
 CHAIN = "tunnels"
 _VNI = "@th,96,24"
-_PORTS, _VNIS, _MEMBERS4, _MEMBERS6 = "ports", "vnis", "members4", "members6"
+VNIS = "vnis"
+_PORTS, _MEMBERS4, _MEMBERS6 = "ports", "members4", "members6"
 
 
 def table_name(prefix: str) -> str:
@@ -42,7 +43,7 @@ def network(prefix: str, vni: int, port: int) -> dict[str, NftTable]:
                 f"ip saddr . {_VNI} @{_MEMBERS4} accept",
                 f"ip6 saddr . {_VNI} @{_MEMBERS6} accept",
                 f"iifname {{ {encrypted} }} accept",
-                f'{_VNI} != @{_VNIS} counter accept comment "{UNKNOWN}"',
+                f'{_VNI} != @{VNIS} counter accept comment "{UNKNOWN}"',
                 f'counter drop comment "{STRANGERS}"',
             )
         ),
@@ -52,7 +53,7 @@ def network(prefix: str, vni: int, port: int) -> dict[str, NftTable]:
     }
     sets = {
         _PORTS: NftSet(head="type inet_service;", elements={str(port): ""}),
-        _VNIS: NftSet(head=f"typeof {_VNI};", elements={hex(vni): ""}),
+        VNIS: NftSet(head=f"typeof {_VNI};", elements={hex(vni): ""}),
         **{name: _members(name) for name in (_MEMBERS4, _MEMBERS6)},
     }
     return {table_name(prefix): NftTable(chains=chains, sets=sets)}
@@ -60,9 +61,13 @@ def network(prefix: str, vni: int, port: int) -> dict[str, NftTable]:
 
 def member(prefix: str, vni: int, host: str) -> dict[str, NftTable]:
     """A host that may send with a VXLAN id. `host` is its end of the tunnels."""
-    address = ip_address(host)
-    name = _MEMBERS6 if address.version == 6 else _MEMBERS4
-    return {table_name(prefix): NftTable(sets={name: _members(name, f"{address} . {vni:#x}")})}
+    name = members_of(host)
+    return {table_name(prefix): NftTable(sets={name: _members(name, f"{ip_address(host)} . {vni:#x}")})}
+
+
+def members_of(host: str) -> str:
+    """The set that a host with this address is in."""
+    return _MEMBERS6 if ip_address(host).version == 6 else _MEMBERS4
 
 
 def _members(name: str, *elements: str) -> NftSet:

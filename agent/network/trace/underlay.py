@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 from agent.network.namespace_state import HOST, Link
+from agent.network.plan import members
 from agent.network.plan.encryption import SUBNET
-from agent.network.trace.trail import Trail, device_of
+from agent.network.trace.trail import Place, Trail, device_of
 from agent.network.trace.verdicts import Packet
 
 WIREGUARD_PORT = 51820
@@ -31,6 +32,26 @@ def cross(trail: Trail, here: str, there: str, tunnel: Link, address: str) -> No
     far.link("tunnel end", device, what=f"the device {device} with the tunnel's address {address}")
     far.firewall("prerouting", packet.on(input_=device))
     far.firewall("input", packet.on(input_=device))
+    _admitted(far, tunnel, here)
+
+
+def _admitted(far: Place, tunnel: Link, sender: str) -> None:
+    """The receiving host takes packets with the network's id from the sender: it drops those of hosts that are no members."""
+    source, vni = str(tunnel.options.get("vxlan_local", "")), str(tunnel.options.get("vxlan_id", ""))
+    reading = far.trail.view.hosts[far.host].reading
+    if reading is None or not source or not ip_address(source).packed.strip(b"\0"):
+        return  # of an encrypted network, whose packets arrive by another device
+    table = members.table_name(reading.prefix)
+    if far.element(table, members.VNIS, vni) is None:
+        return
+    name = members.members_of(source)
+    read = f"set {table} {name}"
+    if far.element(table, name, f"{source} . {vni}") is None:
+        reason = (
+            f"{source} ({sender}) is no member of the network with the VXLAN id {vni} there, so its packets are dropped"
+        )
+        raise far.broken("members", read, "missing", reason)
+    far.passed("members", read, f"{source} . {vni}")
 
 
 def _encrypted(trail: Trail, here: str, there: str, device: str, address: str) -> None:

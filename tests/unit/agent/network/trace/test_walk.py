@@ -120,7 +120,7 @@ def reading(namespaces: Mapping[str, Items]) -> HostReading:
             state=state, listeners=frozenset({"tcp :: 80"}) if key == container_key("web") else None,
             connected=frozenset(connected),
         )  # fmt: skip
-    return HostReading(namespaces=found)
+    return HostReading(prefix="cv", namespaces=found)
 
 
 def cluster() -> dict[str, dict[str, Items]]:
@@ -162,8 +162,16 @@ ESSENTIAL: dict[tuple[str, str], tuple[Item, ...]] = {
         ("fdb", PORT["caller"], "02:42:0a:00:01:05", "port"),
         ("sysctl", "net/ipv4/ip_forward"),
     ),
-    ("one", HOST): (("link", "eth0"), ("address", "eth0", "192.0.2.1/24")),
-    ("two", HOST): (("link", "eth0"), ("address", "eth0", "192.0.2.2/24")),
+    ("one", HOST): (
+        ("link", "eth0"),
+        ("address", "eth0", "192.0.2.1/24"),
+        ("element", "inet cv-members", "members4", "192.0.2.2 . 4097"),
+    ),
+    ("two", HOST): (
+        ("link", "eth0"),
+        ("address", "eth0", "192.0.2.2/24"),
+        ("element", "inet cv-members", "members4", "192.0.2.1 . 4097"),
+    ),
     ("two", network_key(SHOP.id)): (
         ("link", PORT["web"]),
         ("link", "br0"),
@@ -246,7 +254,7 @@ def test_a_published_port_leads_to_the_container_and_is_named_without_its_rule()
     forward = ports.PortForward(
         protocol="tcp", host_address="0.0.0.0", host_port=8080, target_address="172.18.0.9", target_port=80  # noqa: S104
     )  # fmt: skip
-    for key, state in ports.plan("covey0", [forward], ports.ForwardTarget(device="pair")).items():
+    for key, state in ports.plan("cv", [forward], ports.ForwardTarget(device="pair")).items():
         states["two"].setdefault(key, {}).update(flatten(state))
     pair = port_name("web", "eth1")
     states["two"][HOST] |= flatten(
@@ -262,7 +270,7 @@ def test_a_published_port_leads_to_the_container_and_is_named_without_its_rule()
     )
     question = Question(source="outside@two", target="two", port=8080)
     assert asked(states, question).reached
-    del states["two"][HOST]["element", "inet covey0-ports", "any4", "tcp . 8080"]
+    del states["two"][HOST]["element", "inet cv-ports", "any4", "tcp . 8080"]
     found = asked(states, question)
     assert ends(found) == [("two", HOST, "published port")]
     assert found.hops[-1].reason == "port 8080/tcp of the service web-service leads nowhere on two"
