@@ -12,6 +12,8 @@ from covey.objects import Endpoint, IPAMConfig, Network, NetworkAttachment, Node
 from covey.task_predicates import has_ended
 from manager.allocator.address_pool import AddressPool, parse_address
 from manager.allocator.published_ports import PortOwners, held_ports
+from manager.allocator.subnets import subnets_of
+from manager.allocator.taken_subnets import TakenSubnets
 from manager.service_ports import PublishedPort
 from manager.store.view import View
 
@@ -33,6 +35,7 @@ class AllocationIndex:
         self.pools: dict[str, NetworkPools] = {}
         self.vnis: dict[str, int] = {}
         self.highest_vni = 0
+        self.subnets = TakenSubnets()
         self.ports: dict[str, set[PublishedPort]] = {}
         self.owners = PortOwners()
         self.networks_with_freed_addresses: dict[str, None] = {}
@@ -57,6 +60,7 @@ class AllocationIndex:
     def sync_networks(self, view: View, ids: Iterable[str]) -> None:
         for network_id in ids:
             network = view.networks.get(network_id)
+            self.subnets.set(network_id, subnets_of(network) if network is not None else ())
             if network is None or not network.usable:
                 self.vnis.pop(network_id, None)
                 self.pools.pop(network_id, None)

@@ -25,17 +25,17 @@ def plan_networks(view: View, index: AllocationIndex, networks: Sequence[Network
     if not overlays:
         return steps, blocked
     cluster = next(iter(view.clusters), None) or Cluster(id="default")
-    taken, routes = subnets.all_subnets(view), subnets.node_routes(view)
+    routes = subnets.node_routes(view)
     wanted = {network.id: _requested_vni(network) for network in overlays}
     used = {*index.vnis.values(), *wanted.values()}
     vnis = _free_vnis(used, max(index.highest_vni, *wanted.values()))
     for network in overlays:
-        ipam = subnets.complete_ipam(network.spec, taken, cluster, routes)
+        ipam = subnets.complete_ipam(network.spec, index.subnets, cluster, routes)
         vni = wanted[network.id] or next(vnis, None)
         if ipam is None or vni is None:
             blocked.append(network.id)
             continue
-        taken += [config.subnet for config in ipam.configs]
+        index.subnets.set(network.id, [config.subnet for config in ipam.configs])
         steps.append(Step(updates=(replace(network, ipam=ipam, vni=vni, allocated=True),)))
     return steps, blocked
 

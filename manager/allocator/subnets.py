@@ -6,12 +6,12 @@ existing networks. Called by the allocator.
 
 from __future__ import annotations
 
-import functools
 import ipaddress
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 
 from covey.objects import IPAM, Cluster, IPAMConfig, Network, NetworkSpec
+from manager.allocator.taken_subnets import Span, TakenSubnets
 from manager.store.view import View
 
 Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -20,7 +20,7 @@ IPV6_SUBNET_SIZE = 64
 
 
 def complete_ipam(
-    spec: NetworkSpec, taken: Sequence[str], cluster: Cluster, routes: Collection[str] = ()
+    spec: NetworkSpec, taken: TakenSubnets, cluster: Cluster, routes: Collection[str] = ()
 ) -> IPAM | None:
     """The network's IPAM with subnets and gateways filled in, IPv4 first; None if the pools have no free subnet. Chosen subnets overlap
     none of the nodes' ``routes``, or, if all would, contain none of them.
@@ -31,22 +31,17 @@ def complete_ipam(
             config for config in spec.ipam.configs if config.subnet and _subnet(config.subnet).version == version
         ]
         if not requested:
-            subnet = _choose_subnet(version, (*taken, *routes), cluster, ingress=spec.ingress)
+            subnet = _choose_subnet(version, taken.with_routes(version, routes), cluster, ingress=spec.ingress)
             if (
                 subnet is None
             ):  # a route such as 10.0.0.0/8 covers the pools: then a part of it, which is more specific, has to do
                 narrow = [route for route in routes if _subnet(route).prefixlen >= cluster.subnet_size]
-                subnet = _choose_subnet(version, (*taken, *narrow), cluster, ingress=spec.ingress)
+                subnet = _choose_subnet(version, taken.with_routes(version, narrow), cluster, ingress=spec.ingress)
             if subnet is None:
                 return None
             requested = [IPAMConfig(subnet=subnet)]
         configs += [_with_gateway(config) for config in requested]
     return IPAM(driver=spec.ipam.driver, configs=tuple(configs))
-
-
-def all_subnets(view: View) -> list[str]:
-    """All subnets that networks hold or request."""
-    return [subnet for network in view.networks for subnet in subnets_of(network)]
 
 
 def node_routes(view: View) -> tuple[str, ...]:
@@ -85,9 +80,8 @@ def _subnet(text: str) -> Subnet:
     return ipaddress.ip_network(text, strict=False)
 
 
-def _choose_subnet(version: int, taken: Iterable[str], cluster: Cluster, *, ingress: bool) -> str | None:
+def _choose_subnet(version: int, used: Sequence[Span], cluster: Cluster, *, ingress: bool) -> str | None:
     """The first free subnet of the pools. The very first is reserved for the ingress network while others are free."""
-    used = sorted(span for family, *span in map(_span, taken) if family == version)
     candidates = _free_subnets(version, cluster, used)
     first = next(candidates, None)
     if first is None:
@@ -98,13 +92,6 @@ def _choose_subnet(version: int, taken: Iterable[str], cluster: Cluster, *, ingr
     return str(next(candidates, first))
 
 
-@functools.lru_cache(maxsize=65_536)
-def _span(text: str) -> tuple[int, int, int]:
-    """The family of a subnet, its first and its last address as numbers."""
-    subnet = _subnet(text)
-    return subnet.version, int(subnet.network_address), int(subnet.broadcast_address)
-
-
 def _pools(version: int, cluster: Cluster) -> list[Subnet]:
     pools = [pool for pool in map(_subnet, cluster.default_address_pool) if pool.version == version]
     if version == 6 and not pools:
@@ -112,8 +99,8 @@ def _pools(version: int, cluster: Cluster) -> list[Subnet]:
     return pools
 
 
-def _free_subnets(version: int, cluster: Cluster, used: Sequence[Sequence[int]]) -> Iterator[Subnet]:
-    """Free subnets of the pools in order. ``used`` are first and last addresses in order, so one walk along them finds what is free."""
+def _free_subnets(version: int, cluster: Cluster, used: Sequence[Span]) -> Iterator[Subnet]:
+    """Free subnets of the pools in order. ``used`` are in order, so one walk along them finds what is free."""
     length = cluster.subnet_size if version == 4 else IPV6_SUBNET_SIZE
     for pool in _pools(version, cluster):
         if length < pool.prefixlen:
