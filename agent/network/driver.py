@@ -15,10 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -30,9 +28,10 @@ from agent.dns.resolvers import ContainerResolvers
 from agent.dns.upstream import Upstream, open_sockets_here
 from agent.dns.zone import NetworkZone
 from agent.network import netns
-from agent.network.draining import drain_pause, sweep
+from agent.network.connection_sweeps import sweep_connections
 from agent.network.firewall_watch import FirewallWatch
 from agent.network.host_networks import HostNetworks
+from agent.network.inspection import NetworkInspection
 from agent.network.kernel_thread import KernelThread
 from agent.network.member_counters import read_dropped
 from agent.network.model import (
@@ -44,15 +43,12 @@ from agent.network.model import (
     NetworkFailure,
     TunnelEndpoint,
 )
-from agent.network.namespace_state import HOST
 from agent.network.netns import Namespace
-from agent.network.plan.difference_text import DifferenceText, difference_texts
+from agent.network.plan.difference_text import DifferenceText
 from agent.network.plan.dropped_packets import DroppedPackets
 from agent.network.reconciler import Reconciler
 from agent.network.route_watch import RouteWatch
 from agent.network.sandbox import Sandbox
-from agent.network.trace.reading import BlockingChain, HostReading, encode
-from agent.network.wireguard.device import read_tunnel_peers
 from agent.network.wireguard.encryption import Encryption, Underlay
 from agent.network.wireguard.rotation import RotationTimes
 from covey.errors import CoveyError, UnavailableError
@@ -109,6 +105,7 @@ class NetworkDriver:
         """The host's own firewall, as far as it concerns containers."""
         self.routes = RouteWatch()
         """The host's own routes."""
+        self._inspection = NetworkInspection(self.reconciler, self.firewall, self.run_on_host)
         self._host_address = host_address
         self._run_dir = run_dir
 
@@ -123,7 +120,7 @@ class NetworkDriver:
         await self._background.open()
         await self.firewall.start(namespace, self._background.spawn)
         await self.routes.start(namespace, self._host.facts.routes, self._background.spawn)
-        self._background.spawn(self._drain_connections(), "draining of connections")
+        self._background.spawn(sweep_connections(self._drain_due, self._host, self._thread), "draining of connections")
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -223,11 +220,11 @@ class NetworkDriver:
 
     async def verify(self) -> tuple[DifferenceText, ...]:
         """How the kernel's state of this host differs from what is wanted, in words."""
-        return (*difference_texts(await self.reconciler.verify()), *await self._dropping_chains())
+        return await self._inspection.verify()
 
     async def repair(self) -> tuple[DifferenceText, ...]:
         """Carry the differences out. Returns those that were found."""
-        return (*difference_texts(await self.reconciler.repair()), *await self._dropping_chains())
+        return await self._inspection.repair()
 
     async def dropped_packets(self) -> DroppedPackets:
         """VXLAN packets from hosts that are no members of their network, and of networks that this host does not have."""
@@ -236,28 +233,7 @@ class NetworkDriver:
 
     async def read(self, namespaces: Collection[str]) -> bytes:
         """What the kernel of this host holds in these namespaces, for a trace. Those that the host does not have are left out."""
-        found = await self.reconciler.read(namespaces)
-        blocked = tuple(BlockingChain(one.place, one.remedy(self.prefix)) for one in await self.firewall.check())
-        peers: frozenset[str] | None = None
-        if HOST in found and any(name.startswith(f"{self.prefix}-wg") for name in found[HOST].state.links):
-            peers = await asyncio.to_thread(self.run_on_host, read_tunnel_peers)
-        reading = HostReading(
-            prefix=self.prefix,
-            namespaces=found,
-            blocked=blocked,
-            addresses=self.reconciler.container_addresses(),
-            tunnel_peers=peers,
-        )
-        return await asyncio.to_thread(encode, reading)
-
-    async def _dropping_chains(self) -> tuple[DifferenceText, ...]:
-        """Chains of the host's own firewall that drop containers' packets, with the remedy. Only its operator repairs them."""
-        return tuple(
-            DifferenceText(
-                "host", "foreign", f"chain {chain.place}", chain.remedy(self.prefix), "drops forwarded packets"
-            )
-            for chain in await self.firewall.check()
-        )
+        return await self._inspection.read(namespaces)
 
     async def clean(self) -> tuple[str, ...]:
         """Remove the sandboxes and networks that this process neither created nor adopted, and what nobody wants in the others. Returns
@@ -325,25 +301,6 @@ class NetworkDriver:
     def _update_zones(self) -> None:
         for container_id, zone in self._started().names.take_renamed().items():
             self._dns.set_zone(container_id, zone)
-
-    async def _drain_connections(self) -> None:
-        """Delete connections to stopped tasks, one network at a time, so that other work runs in between.
-
-        Each look is followed by a pause in proportion, in which more changes gather for the next one.
-        """
-        host = self._started()
-        while True:
-            await self._drain_due.wait()
-            self._drain_due.clear()
-            while (work := host.drain.take()) is not None:
-                began = time.monotonic()
-                try:
-                    await self._thread.run(partial(sweep, host.overlays.path(work.network_id), work))
-                except (CoveyError, OSError) as error:
-                    logger.warning(
-                        "network %s: connections to stopped tasks could not be deleted: %s", work.network_id, error
-                    )
-                await asyncio.sleep(drain_pause(time.monotonic() - began))
 
     def _started(self) -> HostNetworks:
         if self._host is None:

@@ -1,4 +1,4 @@
-"""The routing mesh as this node knows it: the ingress network, its nodes, services and tasks, and the fragments that follow. Pure.
+"""The routing mesh of this node: the fragments that follow from what it was told of the ingress network, and connections that end. Pure.
 
 Invariant: `take_changes` returns only fragments that may have changed: a change of one task costs its own fragment and its service's
 ports. Invariant: nothing is published before this node itself has an address on the ingress network.
@@ -11,16 +11,15 @@ from ipaddress import ip_address, ip_network
 
 import msgspec
 
+from agent.network.mesh_assignments import BASE, MeshAssignments, addresses_of
 from agent.network.namespace_state import Fragment
 from agent.network.plan import mesh as plan
 from agent.network.plan.encryption import node_address
 from agent.network.plan.mesh_model import LocalTask, Mesh, MeshBackend, MeshNode, MeshPort
-from covey.network_options import is_encrypted, requested_mtu, uses_mesh_snat
-from covey.objects import Network, PortConfig
-from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, NodeEndpoint, VirtualService
+from covey.network_options import requested_mtu, uses_mesh_snat
+from covey.objects import PortConfig
+from covey.objects.assignment import AssignmentChange, NetworkEndpoint, NodeEndpoint, VirtualService
 from covey.states import PublishMode
-
-_BASE = "mesh"
 
 
 class MeshHost(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,60 +59,34 @@ class MeshState:
 
     def __init__(self, host: MeshHost) -> None:
         self.host = host
-        self._network: Network | None = None
-        self._nodes: dict[str, NodeEndpoint] = {}
-        self._tasks: dict[str, NetworkEndpoint] = {}
-        self._tasks_of: dict[str, dict[str, None]] = {}
-        self._services: dict[str, VirtualService] = {}
-        self._containers: dict[str, LocalTask] = {}
+        self._known = MeshAssignments(host.host)
         self._keys: dict[str, set[str]] = {}
-        self._dirty: set[str] = set()
         self._udp_backends: dict[str, frozenset[str]] = {}
         self._ended_udp: set[str] = set()
-        self._gone: set[str] = set()
 
     def set_host(self, host: MeshHost) -> None:
         if host != self.host:
-            self.host = host
-            self._everything_changed()
+            self.host, self._known.host = host, host.host
+            self._known.everything_changed()
 
     def apply(self, changes: Iterable[AssignmentChange]) -> None:
         """Take over assignments. Those of other networks are ignored."""
-        for change in changes:
-            item = change.item
-            if isinstance(item, Network):
-                self._set_network(item)
-            elif isinstance(item, NodeEndpoint) and self._is_ingress(item.network_id):
-                self._set_node(change.id, item)
-            elif isinstance(item, NetworkEndpoint) and self._is_ingress(item.network_id):
-                self._set_task(change.id, item)
-            elif isinstance(item, VirtualService) and self._is_ingress(item.network_id):
-                self._set_service(change.id, item)
-            elif item is None:
-                self._remove(change.kind, change.id)
+        self._known.apply(changes)
 
     def set_container(self, task_id: str, container: LocalTask | None) -> None:
         """A task's container on this node, None once it is gone."""
-        if container == self._containers.get(task_id):
-            return
-        if container is None:
-            self._gone |= set(_addresses([self._containers.pop(task_id)]))
-        else:
-            self._containers[task_id] = container
-        for key, task in self._tasks.items():
-            if task.task_id == task_id:
-                self._task_changed(key, task)
+        self._known.set_container(task_id, container)
 
     @property
     def refusal(self) -> str:
         """Why this node takes no part in the mesh; empty if it may."""
-        if not self._is_encrypted or not self.host.no_encryption:
+        if not self._known.encrypted or not self.host.no_encryption:
             return ""
         return f"this node does not answer on published ports, because the mesh is encrypted, and {self.host.no_encryption}"
 
     @property
     def has_changes(self) -> bool:
-        return bool(self._dirty)
+        return bool(self._known.changed)
 
     def ports(self) -> list[PublishedServicePort]:
         """The ports on which this node answers."""
@@ -126,7 +99,7 @@ class MeshState:
                 protocol=port.protocol.name.lower(),
                 number=port.published_port,
             )
-            for service in self._services.values()
+            for service in self._known.services.values()
             for port in _ingress_ports(service)
         ]
 
@@ -135,60 +108,60 @@ class MeshState:
         mesh = self._mesh()
         dropped: set[str] = set()
         made: dict[str, Fragment | None] = {}
-        for part in sorted(self._dirty):
+        for part in sorted(self._known.changed):
             wanted = dict(self._fragments(part, mesh)) if mesh is not None else {}
             dropped |= self._keys.pop(part, set()) - wanted.keys()
             if wanted:
                 self._keys[part] = set(wanted)
             made.update(wanted)
-        self._dirty.clear()
+        self._known.changed.clear()
         # A part of one ingress network that goes may have the key of a part of the next one.
         return {**dict.fromkeys(sorted(dropped - made.keys())), **made}
 
     def take_ended_flows(self) -> EndedFlows:
         """The addresses that lost their connections since the last call. To be asked for after the fragments are applied."""
-        ended = EndedFlows(udp=frozenset(self._ended_udp), gone=frozenset(self._gone))
-        self._ended_udp, self._gone = set(), set()
+        ended = EndedFlows(udp=frozenset(self._ended_udp), gone=frozenset(self._known.gone))
+        self._ended_udp, self._known.gone = set(), set()
         return ended
 
     def _mesh(self) -> Mesh | None:
-        own = self._own()
-        if self._network is None or own is None or self.refusal:
+        own = self._known.own
+        if self._known.network is None or own is None or self.refusal:
             return None
         node = self._node(own)
         if node is None:
             return None
-        options, mtu = self._network.spec.driver.options, self.host.mtu
+        options, mtu = self._known.network.spec.driver.options, self.host.mtu
         return Mesh(
             prefix=self.host.prefix,
-            vni=self._network.vni,
+            vni=self._known.network.vni,
             port=self.host.port,
-            mtu=requested_mtu("ingress", options) or (self.host.encrypted_mtu if self._is_encrypted else mtu),
+            mtu=requested_mtu("ingress", options) or (self.host.encrypted_mtu if self._known.encrypted else mtu),
             own=msgspec.structs.replace(node, host=self.host.host),
             container_subnets=self.host.container_subnets,
             snat=uses_mesh_snat("ingress", options),
-            encrypted=self._is_encrypted,
+            encrypted=self._known.encrypted,
         )
 
     def _fragments(self, part: str, mesh: Mesh) -> Iterator[tuple[str, Fragment]]:
         """The fragments of one part: the base, a node, a task or a service."""
         kind, _, key = part.partition(" ")
-        if kind == _BASE:
-            yield _BASE, plan.base(mesh)
-        elif kind == "node" and (known := self._nodes.get(key)) and known.host != self.host.host:
+        if kind == BASE:
+            yield BASE, plan.base(mesh)
+        elif kind == "node" and (known := self._known.nodes.get(key)) and known.host != self.host.host:
             peer = self._peer(known)
             if peer is not None and peer.host:
                 yield f"mesh/node/{known.node_id}", plan.node(mesh, peer)
-        elif kind == "task" and (task := self._tasks.get(key)):
+        elif kind == "task" and (task := self._known.tasks.get(key)):
             yield from self._task_fragments(mesh, task)
-        elif kind == "service" and (service := self._services.get(key)):
+        elif kind == "service" and (service := self._known.services.get(key)):
             yield from self._service_fragments(mesh, service)
 
     def _task_fragments(self, mesh: Mesh, task: NetworkEndpoint) -> Iterator[tuple[str, Fragment]]:
         identity = MeshBackend(address=task.address, address6=task.address6)
         key = f"mesh/task/{task.task_id}"
-        if self._is_own(task.node_id):
-            container = self._containers.get(task.task_id)
+        if self._known.is_own(task.node_id):
+            container = self._known.containers.get(task.task_id)
             if container is not None:
                 yield key, plan.local_task(mesh, identity, container)
             return
@@ -197,7 +170,7 @@ class MeshState:
             yield key, plan.remote_task(mesh, identity, peer)
 
     def _service_fragments(self, mesh: Mesh, service: VirtualService) -> Iterator[tuple[str, Fragment]]:
-        tasks = [self._tasks[key] for key in self._tasks_of.get(service.service_id, ())]
+        tasks = self._known.tasks_of(service.service_id)
         backends = [found for task in tasks if task.ready and (found := self._backend(task)) is not None]
         for port in _ingress_ports(service):
             protocol = port.protocol.name.lower()
@@ -210,28 +183,25 @@ class MeshState:
 
     def _note_udp_backends(self, port: int, backends: Sequence[MeshBackend]) -> None:
         """A flow of datagrams has no end by itself: it leaves a task as soon as the task is not ready."""
-        key, now = f"udp/{port}", frozenset(_addresses(backends))
+        key, now = f"udp/{port}", frozenset(addresses_of(backends))
         self._ended_udp |= self._udp_backends.get(key, frozenset()) - now
         self._udp_backends[key] = now
 
     def _backend(self, task: NetworkEndpoint) -> MeshBackend | None:
-        if self._is_own(task.node_id):
-            return self._containers.get(task.task_id)
-        if self._is_encrypted and self._peer_of(task) is None:
+        if self._known.is_own(task.node_id):
+            return self._known.containers.get(task.task_id)
+        if self._known.encrypted and self._peer_of(task) is None:
             return None
         return MeshBackend(address=task.address, address6=task.address6)
 
-    @property
-    def _is_encrypted(self) -> bool:
-        return self._network is not None and is_encrypted(self._network.spec.driver.options)
-
     def _peer_of(self, task: NetworkEndpoint) -> MeshNode | None:
-        return next((self._peer(node) for node in self._nodes.values() if node.node_id == task.node_id), None)
+        node = self._known.node_of(task)
+        return self._peer(node) if node is not None else None
 
     def _peer(self, node: NodeEndpoint) -> MeshNode | None:
         """Another node, and where its end of the tunnel is. None if it cannot be reached."""
         found = self._node(node)
-        if found is None or not self._is_encrypted:
+        if found is None or not self._known.encrypted:
             return found
         if node.wireguard is None or not node.wireguard.public_key:
             return None
@@ -239,12 +209,12 @@ class MeshState:
 
     def _node(self, node: NodeEndpoint) -> MeshNode | None:
         """The node with its number: its place in the subnet. None before it has an address."""
-        if self._network is None or not node.address:
+        if self._known.network is None or not node.address:
             return None
         subnet = next(
             (
                 ip_network(config.subnet)
-                for config in self._network.ipam.configs
+                for config in self._known.network.ipam.configs
                 if ":" not in config.subnet and ip_address(node.address) in ip_network(config.subnet)
             ),
             None,
@@ -260,93 +230,6 @@ class MeshState:
             mac=node.mac,
             clients=node.addresses,
         )
-
-    def _own(self) -> NodeEndpoint | None:
-        return next((node for node in self._nodes.values() if node.host and node.host == self.host.host), None)
-
-    def _is_own(self, node_id: str) -> bool:
-        own = self._own()
-        return own is not None and own.node_id == node_id
-
-    def _is_ingress(self, network_id: str) -> bool:
-        return self._network is not None and network_id == self._network.id
-
-    def _set_network(self, network: Network) -> None:
-        if network.spec.ingress and network != self._network:
-            if self._network is not None and network.id != self._network.id:
-                self._forget()
-            self._network = network
-            self._everything_changed()
-
-    def _set_node(self, key: str, node: NodeEndpoint) -> None:
-        before = self._nodes.get(key)
-        if node != before:
-            self._nodes[key] = node
-            for changed in filter(None, (before, node)):
-                self._node_changed(key, changed)
-
-    def _set_task(self, key: str, task: NetworkEndpoint) -> None:
-        if task != self._tasks.get(key):
-            self._tasks[key] = task
-            self._tasks_of.setdefault(task.service_id, {})[key] = None
-            self._task_changed(key, task)
-
-    def _set_service(self, key: str, service: VirtualService) -> None:
-        if service != self._services.get(key):
-            self._services[key] = service
-            self._dirty.add(f"service {key}")
-
-    def _remove(self, kind: AssignmentKind, key: str) -> None:
-        if kind is AssignmentKind.NETWORK and self._is_ingress(key):
-            self._forget()
-            self._network = None
-        elif kind is AssignmentKind.NODE_ENDPOINT and (node := self._nodes.pop(key, None)):
-            self._node_changed(key, node)
-        elif kind is AssignmentKind.ENDPOINT and (task := self._tasks.pop(key, None)):
-            self._gone |= set(_addresses([MeshBackend(address=task.address, address6=task.address6)]))
-            self._tasks_of[task.service_id].pop(key)
-            if not self._tasks_of[task.service_id]:
-                del self._tasks_of[task.service_id]
-            self._task_changed(key, task)
-        elif kind is AssignmentKind.VIRTUAL_SERVICE and key in self._services:
-            del self._services[key]
-            self._dirty.add(f"service {key}")
-
-    def _forget(self) -> None:
-        """The ingress network is gone, or another one is in its place."""
-        self._everything_changed()
-        self._nodes.clear()
-        self._tasks.clear()
-        self._tasks_of.clear()
-        self._services.clear()
-
-    def _node_changed(self, key: str, node: NodeEndpoint) -> None:
-        if node.host == self.host.host:
-            self._everything_changed()
-        self._dirty.add(f"node {key}")
-        for name, task in self._tasks.items():
-            if task.node_id != node.node_id:
-                continue
-            self._dirty.add(f"task {name}")
-            if self._is_encrypted:
-                self._task_changed(name, task)
-
-    def _task_changed(self, key: str, task: NetworkEndpoint) -> None:
-        self._dirty.add(f"task {key}")
-        self._dirty.update(
-            f"service {name}" for name in (f"{task.service_id}/{task.network_id}",) if name in self._services
-        )
-
-    def _everything_changed(self) -> None:
-        self._dirty.add(_BASE)
-        self._dirty.update(f"node {key}" for key in self._nodes)
-        self._dirty.update(f"task {key}" for key in self._tasks)
-        self._dirty.update(f"service {key}" for key in self._services)
-
-
-def _addresses(backends: Iterable[MeshBackend]) -> Iterator[str]:
-    for backend in backends:
-        yield from filter(None, (backend.address, backend.address6))
 
 
 def _ingress_ports(service: VirtualService) -> Sequence[PortConfig]:
