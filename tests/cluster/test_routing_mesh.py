@@ -30,6 +30,7 @@ from tests.support.labs import IMAGE, LabCluster, unique, wait
 
 pytestmark = pytest.mark.root
 HEALTHY = "/usr/bin/python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 80))'"
+REPLICAS = 10
 BOTH_KINDS = pytest.mark.parametrize("kind", ["tcp", "udp"])
 BOTH_FAMILIES = pytest.mark.parametrize("family", [4, 6])
 
@@ -270,14 +271,14 @@ def test_a_connection_outlives_the_daemons_of_its_nodes(lab: LabCluster) -> None
 def failures_of_an_update(lab: LabCluster, name: str) -> list[str]:
     """Replace all tasks of a service while a client asks all the time. Returns the requests that failed."""
     command = ["ip", "netns", "exec", lab.lab.switch, sys.executable, str(Path(load_client.__file__)), "8096"]
-    before = {task["ID"] for task in lab.running(name, 6)}
+    before = {task["ID"] for task in lab.running(name, REPLICAS)}
     with subprocess.Popen(
         [*command, *(host.address for host in lab.hosts)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as client:
         assert client.stdout is not None
         assert client.stdout.readline() == "serves\n"
         lab.docker("service", "update", "-q", "--force", name)
-        after = {task["ID"] for task in lab.running(name, 6)}
+        after = {task["ID"] for task in lab.running(name, REPLICAS)}
         *failures, counts = client.communicate(timeout=30)[0].splitlines()
     assert all(int(count) > 100 for count in counts.split()), counts
     assert not before & after
@@ -290,8 +291,8 @@ def test_a_rolling_update_under_load_loses_no_request(lab: LabCluster) -> None:
     Three tries: on a machine that other tests keep busy, a node may learn later than a task leaves. Without draining none succeeds.
     """
     name = unique("rolling")
-    publish(lab, name, 8096, "--stop-signal", "SIGKILL", "--update-parallelism", "2", "--update-delay", "0s",
-            "--update-monitor", "1s", "--health-cmd", HEALTHY, "--health-interval", "200ms", replicas=6)  # fmt: skip
+    publish(lab, name, 8096, "--stop-signal", "SIGKILL", "--update-parallelism", "4", "--update-delay", "0s",
+            "--update-monitor", "1s", "--health-cmd", HEALTHY, "--health-interval", "500ms", replicas=REPLICAS)  # fmt: skip
     tries = [failures_of_an_update(lab, name)]
     while len(tries) < 3 and tries[-1]:
         tries.append(failures_of_an_update(lab, name))
