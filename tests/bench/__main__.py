@@ -27,6 +27,7 @@ from tests.bench.dns import dns
 from tests.bench.engine_pair import Pair, both_engines
 from tests.bench.failures import leader_kill, worker_kill
 from tests.bench.figures import Figure, Target, table, with_peer, with_ratio
+from tests.bench.idle import idle
 from tests.bench.image_sharing import image_sharing
 from tests.bench.network_state import network_state
 from tests.bench.peer_swarm import swarm_lab
@@ -53,6 +54,7 @@ COMPONENT_SECTIONS = (
     "vips",
     "ports",
     "dns",
+    "idle",
     *HOST_SECTIONS,
     "images",
 )
@@ -162,6 +164,7 @@ def main() -> int:
     run.measure("vips", lambda: vips(rounds))
     run.measure("ports", lambda: published_ports(options.name, rounds))
     run.measure("dns", lambda: dns(rounds))
+    run.measure("idle", lambda: idle(options.name, rounds))
     run.measure("compose", lambda: loading(rounds))
     if run.wants(*HOST_SECTIONS):
         in_lab(run, both_engines(f"{options.name}-one"), lambda pair: measure_host(run, pair, rounds))
