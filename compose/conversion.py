@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from compose.nodes import ListNode, MappingNode, Node, child_path, is_null, node_of, plain
+from compose.nodes import ListNode, MappingNode, Node, child_path, is_empty, is_null, node_of, plain
 from compose.schema import Field, Kind, ListOf, OneOf, Table
 
 Form = Callable[[Node, str], Node]
 """The canonical form of a value; takes its path for errors."""
-_EMPTY: tuple[object, ...] = (None, "", 0, False, [], {})
 
 
 class TableConverter:
@@ -30,7 +29,7 @@ class TableConverter:
             if item is None or is_null(item):
                 continue
             converted = self.value(item, child_path(path, key), known)
-            if known.keep_empty or plain(converted) not in _EMPTY:
+            if known.keep_empty or not is_empty(converted):
                 items[key] = converted
         return node.with_items(items | (extensions(node) if self._keep_extensions else {}))
 

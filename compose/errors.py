@@ -1,12 +1,11 @@
 """The error of a Compose file: message, path of the key, and place in the file."""
 
-from dataclasses import dataclass
+import msgspec
 
 from covey.errors import InvalidArgumentError
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """A place in a file; line and column count from 1."""
 
     file: str

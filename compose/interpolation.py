@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from compose.errors import ComposeFileError
 from compose.nodes import ListNode, MappingNode, Node, ScalarNode, ScalarValue, child_path
 from compose.variables import InvalidFormatError, RequiredVariableError, Substitute, Variables
@@ -79,9 +81,9 @@ class _Interpolator:
             raise ComposeFileError(reason, location=node.location) from error
         kind = self._cast(path)
         if kind is None:
-            return dataclasses.replace(node, value=text, text=text)
+            return msgspec.structs.replace(node, value=text, text=text)
         try:
-            return dataclasses.replace(node, value=cast_scalar(text, kind), text=text)
+            return msgspec.structs.replace(node, value=cast_scalar(text, kind), text=text)
         except ValueError as error:
             reason = f"error while interpolating {shown}: failed to cast to expected type: {error}"
             raise ComposeFileError(reason, location=node.location) from error

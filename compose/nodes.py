@@ -5,8 +5,9 @@ it stands for.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from compose.errors import ComposeFileError, Location
 
@@ -17,8 +18,7 @@ RESET = "!reset"
 OVERRIDE = "!override"
 
 
-@dataclass(frozen=True, slots=True)
-class ScalarNode:
+class ScalarNode(msgspec.Struct, frozen=True):
     """A single value. ``text`` is the value as written; ``tag`` is RESET, OVERRIDE or empty."""
 
     value: ScalarValue
@@ -27,20 +27,18 @@ class ScalarNode:
     tag: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ListNode:
+class ListNode(msgspec.Struct, frozen=True):
     items: tuple["Node", ...]
     location: Location
     tag: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class MappingNode:
+class MappingNode(msgspec.Struct, frozen=True):
     """Values by key, in the file's order. ``keys`` has the places of the keys."""
 
     items: Mapping[str, "Node"]
     location: Location
-    keys: Mapping[str, Location] = field(default_factory=dict)
+    keys: Mapping[str, Location] = msgspec.field(default_factory=dict)
     tag: str = ""
 
     def get(self, key: str) -> "Node | None":
@@ -73,6 +71,11 @@ def node_of(value: Any, location: Location) -> Node:
 
 def is_null(node: Node | None) -> bool:
     return node is None or (isinstance(node, ScalarNode) and node.value is None)
+
+
+def is_empty(node: Node) -> bool:
+    """Whether a node is null, false, zero, or has no content."""
+    return not (node.value if isinstance(node, ScalarNode) else node.items)
 
 
 def child_path(path: str, key: str | int) -> str:

@@ -28,7 +28,7 @@ class ProjectFiles:
     def __init__(self, directory: Path | None = None, root: Path | None = None) -> None:
         self._directory = directory or Path.cwd()
         self.root = root
-        self._stdin: str | None = None
+        self._documents: dict[str, tuple[MappingNode, ...]] = {}
 
     def compose_files(self, options: ProjectOptions) -> list[str]:
         """The absolute paths of the Compose files: given, of COMPOSE_FILE, or found in this directory or the nearest one above.
@@ -71,16 +71,19 @@ class ProjectFiles:
         return result
 
     def documents(self, path: str) -> tuple[MappingNode, ...]:
-        """The documents of a Compose file, at least one.
+        """The documents of a Compose file, at least one. Each file is read once.
 
         Raises:
             InvalidArgumentError: it cannot be read.
             ComposeFileError: it is not a Compose file.
         """
+        if path not in self._documents:
+            self._documents[path] = self._read(path)
+        return self._documents[path]
+
+    def _read(self, path: str) -> tuple[MappingNode, ...]:
         if path == STANDARD_INPUT:
-            if self._stdin is None:
-                self._stdin = read_stdin()
-            return read_documents(self._stdin, "stdin")
+            return read_documents(read_stdin(), "stdin")
         try:
             return read_documents(read_text(Path(path), self.root), path)
         except OSError as error:

@@ -1,6 +1,7 @@
 """Projects from files on disk: where files, variables, names and profiles come from; errors with places; limits."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -158,3 +159,15 @@ def test_any_mutation_of_a_file_loads_or_gives_an_error(
     except CoveyError as error:
         message = error.message
     assert not message or "compose.yaml:" in message or "project name" in message or "cycle" in message, message
+
+
+def test_a_file_that_can_be_read_once_only_is_a_project() -> None:
+    """A shell gives the output of a command as such a file: ``-f <(command)``."""
+    read_end, write_end = os.pipe()
+    try:
+        os.write(write_end, b"services: {a: {image: app}}\n")
+        os.close(write_end)
+        options = ProjectOptions(files=(f"/dev/fd/{read_end}",), environment={}, name="piped")
+        assert list(load_project(options).content.items["services"].items) == ["a"]
+    finally:
+        os.close(read_end)
