@@ -34,7 +34,7 @@ def ended_by_itself(task: Task) -> bool:
 def decide_restart(task: Task) -> RestartDecision | None:
     """The restart that the policy of an ended task grants; None if it grants none."""
     policy = task.spec.restart or RestartPolicy()
-    if policy.condition is RestartCondition.NONE or _is_done(task):
+    if policy.condition is RestartCondition.NONE:
         return None
     if policy.condition is RestartCondition.ON_FAILURE and task.status.state is TaskState.COMPLETE:
         return None
@@ -46,11 +46,6 @@ def decide_restart(task: Task) -> RestartDecision | None:
     if policy.max_attempts and counted >= policy.max_attempts:
         return None
     return RestartDecision(max(policy.delay_ns, _crash_backoff_ns(task)), counted + 1, began_ns)
-
-
-def _is_done(task: Task) -> bool:
-    """Whether the task of a job has completed: it has done its work, whatever the restart condition says."""
-    return task.job_iteration is not None and task.status.state is TaskState.COMPLETE
 
 
 def _crash_backoff_ns(task: Task) -> int:

@@ -252,6 +252,19 @@ DIFFERENCES: tuple[Difference, ...] = (
         ("services: GET /tasks (running)", "services: GET /tasks/{task}", "services: GET /tasks (node)"),
     ),
     Difference(
+        "A job that could never run, and the rollback configuration of a job, are refused; Docker stores and ignores them.",
+        (
+            "services: POST /services/create (job that never runs)",
+            "services: POST /services/create (job with a rollback config)",
+            "services: DELETE /services/never",
+            "services: DELETE /services/back",
+        ),
+    ),
+    Difference(
+        "Jobs are shown without a default update configuration: Docker refuses it when a client sends it back.",
+        ("services: GET /services/each (global job with defaults)",),
+    ),
+    Difference(
         "An isolation other than `default` and a health check of an unknown kind are refused at once; Docker accepts the service and its "
         "tasks fail.",
         (

@@ -173,11 +173,12 @@ def test_a_global_job_waits_on_a_node_until_the_task_of_the_last_run_has_ended()
 def test_the_reaper_keeps_what_completed_in_this_run_and_a_history_of_the_others() -> None:
     work = replace(job(total=1, concurrent=1), job_status=JobStatus(iteration=5, last_execution_ns=NOW))
     old = [job_task(work, 0, TaskState.COMPLETE, id=f"old{number}", job_iteration=number) for number in range(5)]
-    done = job_task(work, 0, TaskState.COMPLETE, id="zdone")
+    done = job_task(work, 0, TaskState.COMPLETE, id="done")
+    needless = job_task(work, 0, TaskState.SHUTDOWN, id="zsuccessor", desired=TaskState.SHUTDOWN)
     cluster = Cluster(id="c", spec=ClusterSpec(task_history=2))
-    view = view_of(cluster, node("n1"), work, *old, done)
+    view = view_of(cluster, node("n1"), work, *old, done, needless)
     view = applied(view, plan_slot(view, "job", 0))
-    assert sorted(item.id for item in view.tasks.by_service("job")) == ["old4", "zdone"]
+    assert sorted(item.id for item in view.tasks.by_service("job")) == ["done", "zsuccessor"]
 
 
 def test_a_dependant_starts_when_all_completions_are_reached() -> None:
