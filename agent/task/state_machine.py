@@ -27,8 +27,8 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     S.ACCEPTED: frozenset({S.PREPARING, S.SHUTDOWN, S.REJECTED}),
     S.PREPARING: frozenset({S.READY, S.SHUTDOWN, S.REJECTED}),
     S.READY: frozenset({S.STARTING, S.SHUTDOWN, S.FAILED, S.REJECTED}),
-    S.STARTING: frozenset({S.RUNNING, S.COMPLETE, S.SHUTDOWN, S.FAILED}),
-    S.RUNNING: frozenset({S.COMPLETE, S.SHUTDOWN, S.FAILED}),
+    S.STARTING: frozenset({S.RUNNING, S.COMPLETE, S.SHUTDOWN, S.FAILED, S.REJECTED}),
+    S.RUNNING: frozenset({S.COMPLETE, S.SHUTDOWN, S.FAILED, S.REJECTED}),
 }
 
 _MESSAGES = {
@@ -191,9 +191,10 @@ def _plan_ended(record: TaskRecord, observed: Observation) -> TaskStep:
 def _plan_ending(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
     if observed.phase is ContainerPhase.RUNNING:
         return Stop()
-    if observed.phase is ContainerPhase.EXITED and record.status.state >= S.STARTING:
-        return SetStatus(next_status(record, S.SHUTDOWN, now_ns, observed=observed))
-    return SetStatus(next_status(record, S.SHUTDOWN, now_ns))
+    reason = record.task.end_reason if record.assigned else ""
+    has_run = observed.phase is ContainerPhase.EXITED and record.status.state >= S.STARTING
+    state, exited = S.REJECTED if reason else S.SHUTDOWN, observed if has_run else None
+    return SetStatus(next_status(record, state, now_ns, observed=exited, error=reason))
 
 
 def _plan_to(state: TaskState) -> Callable[[TaskRecord, Observation, int], TaskStep]:

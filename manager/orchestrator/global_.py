@@ -10,11 +10,10 @@ from collections.abc import Mapping
 
 from covey.objects import Node
 from covey.states import NodeAvailability, NodeState
-from manager.constraints import meets_constraints, platform_matches
 from manager.loop import Step
 from manager.orchestrator.replicated import ScaleDecision
 from manager.orchestrator.slot_reconciler import is_finished, new_task_for_slot
-from manager.orchestrator.slots import ServiceContext, Slot, SlotKey
+from manager.orchestrator.slots import ServiceContext, Slot, SlotKey, fits_placement
 
 
 def scale_global(context: ServiceContext, slots: Mapping[SlotKey, Slot]) -> ScaleDecision:
@@ -35,5 +34,4 @@ def is_eligible(context: ServiceContext, node: Node) -> bool:
     """Whether a node gets a task now. A paused node keeps its task but gets no new one."""
     if node.status.state is not NodeState.READY or node.spec.availability is not NodeAvailability.ACTIVE:
         return False
-    placement = context.service.spec.task.placement
-    return placement is None or (meets_constraints(placement, node) and platform_matches(placement.platforms, node))
+    return fits_placement(context.service.spec.task.placement, node)

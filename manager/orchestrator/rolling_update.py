@@ -104,7 +104,7 @@ def _measure_progress(
 
 
 def _has_failed(task: Task) -> bool:
-    return task.restarts > 0 or task.status.state in _FAILED
+    return task.restarts > 0 or (task.status.state in _FAILED and not task.end_reason)
 
 
 def _apply_failure_action(

@@ -42,7 +42,7 @@ def is_finished(context: ServiceContext, slot: Slot) -> bool:
 
 def stays_ended(task: Task) -> bool:
     """Whether the task ended by itself and gets no successor."""
-    removed = task.desired_state >= TaskState.REMOVE
+    removed = task.desired_state >= TaskState.REMOVE or task.end_reason
     return not removed and restart.ended_by_itself(task) and restart.decide_restart(task) is None
 
 
@@ -90,7 +90,7 @@ def _replace_dead(context: ServiceContext, slot: Slot, dead: Task) -> Step:
 
 
 def _replace_stranded(context: ServiceContext, slot: Slot, stranded: Task) -> Step:
-    end = with_shutdown(stranded)
+    end = with_shutdown(stranded, context.end_reason(stranded))
     if isinstance(slot.key, str) or _has_replacement(context, slot, stranded):
         return Step(updates=(end,))  # a global task runs on its own node only
     task = new_task_for_slot(context, slot, (stranded,))
@@ -122,7 +122,7 @@ def _start_waiting_task(context: ServiceContext, slot: Slot, active: tuple[Task,
     """Lets the task that waits in READY run once its backoff is over and its predecessors have ended."""
     waiting = [task for task in active if task.desired_state < TaskState.RUNNING]
     if not waiting:
-        return EMPTY
+        return _adopt_spec(context, active)
     task = waiting[0]
     if waits_for_dependencies(task):
         return _release_or_explain(context, task)
@@ -131,6 +131,14 @@ def _start_waiting_task(context: ServiceContext, slot: Slot, active: tuple[Task,
     if any(context.may_be_running(other) for other in slot.tasks if not should_run(other)):
         return EMPTY  # the predecessor's end is a commit, which makes the service dirty
     return _single_step(Step(updates=(replace(task, desired_state=context.running_state),)))
+
+
+def _adopt_spec(context: ServiceContext, active: tuple[Task, ...]) -> Plan:
+    """Gives a task that stays as it is the service's newer spec: the placement and the credentials that count from now on."""
+    service = context.service
+    kept = [task for task in active if task.spec_version != service.spec_version and context.up_to_date(task)]
+    adopted = [replace(task, spec=service.spec.task, spec_version=service.spec_version) for task in kept]
+    return _single_step(Step(updates=tuple(adopted), preconditions=(service,))) if adopted else EMPTY
 
 
 def _release_or_explain(context: ServiceContext, task: Task) -> Plan:

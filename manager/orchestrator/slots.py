@@ -36,6 +36,8 @@ from manager.service_ports import can_publish_in_place
 from manager.store.view import View
 
 SlotKey = int | str
+CONSTRAINT_LOST = "assigned node no longer meets constraints"
+"""Swarm's words for a task whose node's labels or role changed."""
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -62,14 +64,25 @@ class ServiceContext(msgspec.Struct, frozen=True):
 
     def up_to_date(self, task: Task) -> bool:
         """Whether the task matches the service's current spec. Names and labels of the service do not count, and of its
-        published ports only those that the task cannot take over while it runs. A job's task has to belong to its present run.
+        published ports only those that the task cannot take over while it runs. Another placement does not count on a node that
+        meets it. A job's task has to belong to its present run.
         """
         spec = self.service.spec
         if spec.mode.is_job:
             return is_in_present_run(self.service, task)
-        if task.spec is not spec.task and not same_work(task.spec, spec.task):
+        if (
+            task.spec is not spec.task
+            and not same_work(task.spec, spec.task)
+            and not self._only_placement_differs(task)
+        ):
             return False
         return can_publish_in_place(self.view, task, spec.endpoint or EndpointSpec())
+
+    def _only_placement_differs(self, task: Task) -> bool:
+        wanted, node = self.service.spec.task, self.node(task)
+        if node is None or task.spec.placement == wanted.placement or not fits_placement(wanted.placement, node):
+            return False
+        return same_work(replace(task.spec, placement=wanted.placement), wanted)
 
     def node(self, task: Task) -> Node | None:
         """The task's node; None before it has one and after the node was removed."""
@@ -83,6 +96,13 @@ class ServiceContext(msgspec.Struct, frozen=True):
         """Whether the task's node exists but may not run the task any longer."""
         node = self.node(task)
         return node is not None and not may_keep_running(task, node)
+
+    def end_reason(self, task: Task) -> str:
+        """Why the task's node, which is there and takes tasks, may not run the task any longer; otherwise empty."""
+        node = self.node(task)
+        if node is None or self.on_lost_node(task) or node.spec.availability is NodeAvailability.DRAIN:
+            return ""
+        return "" if fits_placement(task.spec.placement, node) else CONSTRAINT_LOST
 
     def may_be_running(self, task: Task) -> bool:
         """Whether the task may still have a running container, on a node that will report its end."""
@@ -133,9 +153,9 @@ def group_into_slots(service: Service, tasks: Iterable[Task]) -> dict[SlotKey, S
     return {key: Slot(key, tuple(sorted(by_key[key], key=creation_order))) for key in ordered}
 
 
-def with_shutdown(task: Task) -> Task:
-    """The task with the desired state SHUTDOWN."""
-    return replace(task, desired_state=TaskState.SHUTDOWN)
+def with_shutdown(task: Task, reason: str = "") -> Task:
+    """The task with the desired state SHUTDOWN. ``reason`` says why it may not stay on its node."""
+    return replace(task, desired_state=TaskState.SHUTDOWN, end_reason=reason)
 
 
 def is_node_lost(node: Node | None) -> bool:
@@ -147,7 +167,11 @@ def may_keep_running(task: Task, node: Node) -> bool:
     """Whether a task may stay on its node: the node is not drained and still matches constraints and platforms."""
     if node.spec.availability is NodeAvailability.DRAIN:
         return False
-    placement = task.spec.placement
+    return fits_placement(task.spec.placement, node)
+
+
+def fits_placement(placement: Placement | None, node: Node) -> bool:
+    """Whether a node meets the constraints and has one of the platforms."""
     return placement is None or (meets_constraints(placement, node) and platform_matches(placement.platforms, node))
 
 

@@ -179,7 +179,7 @@ def usage_of(task: Task) -> TaskUsage | None:
         return None
     no_resources = Resources()
     if has_ended(task):
-        if task.status.state not in {TaskState.FAILED, TaskState.REJECTED}:
+        if task.end_reason or task.status.state not in {TaskState.FAILED, TaskState.REJECTED}:
             return None
         return TaskUsage(
             task.node_id, task.service_id, no_resources, (), active=False, failed_at_ns=task.status.timestamp_ns or 1

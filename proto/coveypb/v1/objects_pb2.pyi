@@ -1907,6 +1907,7 @@ class Task(_message.Message):
     LOG_DRIVER_FIELD_NUMBER: _builtins.int
     JOB_ITERATION_FIELD_NUMBER: _builtins.int
     GENERIC_RESOURCES_FIELD_NUMBER: _builtins.int
+    END_REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     spec_version: _builtins.int
     service_id: _builtins.str
@@ -1920,6 +1921,8 @@ class Task(_message.Message):
     """Set in a task without a service that attaches a single container of its node to `networks`. Such a task runs nothing."""
     job_iteration: _builtins.int
     """The run of the job that the task belongs to; set in tasks of jobs only."""
+    end_reason: _builtins.str
+    """Why a task that is told to end may not stay on its node; its agent reports it as rejected with this error."""
     @_builtins.property
     def meta(self) -> Global___Meta: ...
     @_builtins.property
@@ -1965,10 +1968,11 @@ class Task(_message.Message):
         log_driver: Global___Driver | None = ...,
         job_iteration: _builtins.int | None = ...,
         generic_resources: Global___Resources | None = ...,
+        end_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration", "annotations", b"annotations", "endpoint", b"endpoint", "generic_resources", b"generic_resources", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "service_annotations", b"service_annotations", "spec", b"spec", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration", "annotations", b"annotations", "attached_container_id", b"attached_container_id", "desired_state", b"desired_state", "endpoint", b"endpoint", "generic_resources", b"generic_resources", "id", b"id", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "networks", b"networks", "node_id", b"node_id", "restart_window_started_ns", b"restart_window_started_ns", "restarts", b"restarts", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "start_after_ns", b"start_after_ns", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration", "annotations", b"annotations", "attached_container_id", b"attached_container_id", "desired_state", b"desired_state", "end_reason", b"end_reason", "endpoint", b"endpoint", "generic_resources", b"generic_resources", "id", b"id", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "networks", b"networks", "node_id", b"node_id", "restart_window_started_ns", b"restart_window_started_ns", "restarts", b"restarts", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "start_after_ns", b"start_after_ns", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__job_iteration: _TypeAlias = _typing.Literal["job_iteration"]  # noqa: Y015
     _WhichOneofArgType__job_iteration: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration"]  # noqa: Y015

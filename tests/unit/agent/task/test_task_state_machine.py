@@ -1,5 +1,6 @@
 """The task machine, step by step."""
 
+import msgspec
 import pytest
 
 from agent.container.model import HealthStatus
@@ -20,7 +21,7 @@ from agent.task.state_machine import (
     next_step,
     with_status,
 )
-from covey.objects import Task, TaskStatus
+from covey.objects import Task, TaskStatus, replace
 from covey.states import TaskState
 
 S = TaskState
@@ -130,3 +131,15 @@ def test_a_task_continues_from_its_assigned_state() -> None:
     assert initial_status(Task(id="t", status=TaskStatus(state=S.PENDING)), 9) == TaskStatus(
         timestamp_ns=9, state=S.ASSIGNED, message="assigned"
     )
+
+
+def test_a_task_that_may_not_stay_on_its_node_is_stopped_and_reported_rejected_with_the_reason() -> None:
+    ending = record(S.RUNNING, S.SHUTDOWN)
+    ending = msgspec.structs.replace(ending, task=replace(ending.task, end_reason="no longer meets constraints"))
+    assert next_step(ending, RUNS, 1) == Stop()
+    step = next_step(ending, Observation(phase=ContainerPhase.EXITED, exit_code=137), 1)
+    assert isinstance(step, SetStatus)
+    assert (step.status.state, step.status.error) == (S.REJECTED, "no longer meets constraints")
+    assert with_status(ending, step.status).status.state is S.REJECTED
+    withdrawn = msgspec.structs.replace(ending, assigned=False)
+    assert state_after(next_step(withdrawn, Observation(phase=ContainerPhase.EXITED), 1)) is S.SHUTDOWN
