@@ -8,6 +8,7 @@ before anything else; Compose substitutes within defaults, knows
 
 import re
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 _STACK_VARIABLE = r"[_a-z][_a-z0-9]*(?::?[-?][^}]*)?"
 _STACK = re.compile(
@@ -80,6 +81,34 @@ def substitute_compose(text: str, variables: Variables) -> str:
         else:
             result.append("$")
     return "".join(result) + text[at:]
+
+
+class VariableUse(NamedTuple):
+    """A variable that a text names: the words of ``${NAME-default}`` and ``${NAME+present}``, and whether it must be set."""
+
+    name: str
+    default: str = ""
+    present: str = ""
+    required: bool = False
+
+
+def used_variables(text: str) -> list[VariableUse]:
+    """The variables that a text names by the rules of the Compose Specification, also those in words of others."""
+    found, at = list[VariableUse](), 0
+    while (match := _COMPOSE.search(text, at)) is not None:
+        at = match.end()
+        if match["named"]:
+            found.append(VariableUse(match["named"]))
+        elif match["brace"]:
+            end = _closing_brace(text, at)
+            name, operator, word = _parts(text[at:end])
+            if end < 0 or not name:
+                continue
+            default, present = (word if operator.endswith(sign) else "" for sign in "-+")
+            found.append(VariableUse(name, default, present, operator.endswith("?")))
+            found += used_variables(word)
+            at = end + 1
+    return found
 
 
 def _parts(inner: str) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""YAML as the docker client prints it: two spaces, quotes only where they are needed, natural order of keys. Pure."""
+"""YAML as the docker client and Docker Compose print it: two spaces, quotes only where they are needed, natural order of keys. Pure."""
 
 import re
 from collections.abc import Callable
@@ -10,6 +10,8 @@ import yaml
 from compose.yaml_reader import scalar_value
 
 _HUGE = 1e21
+_MERGE_KEY = "<<"
+_FOLD_COLUMN = 80
 _LAST_PLAIN = 0xFFFF
 """Characters beyond the first plane are escaped by docker."""
 _OLD_BOOLEANS = frozenset(
@@ -37,20 +39,28 @@ class _Dumper(yaml.SafeDumper):
         return '"' if getattr(self.event, "style", None) == "|" and style != "|" else style
 
 
+class _ComposeDumper(_Dumper):
+    """The dumper of Docker Compose: what only YAML 1.1 reads as another type is in single quotes."""
+
+
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    astral = any(ord(character) > _LAST_PLAIN for character in text)
-    style = '"' if astral else "|" if "\n" in text else '"' if _needs_quotes(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=_style(text, '"'))
+
+
+def _compose_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = "'" if text == _MERGE_KEY else _style(text, "'")
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-def _needs_quotes(text: str) -> bool:
-    """Whether a parser of YAML 1.1 or 1.2 could read the text as another type."""
-    return bool(
-        not isinstance(scalar_value(text), str)
-        or text in _OLD_BOOLEANS
-        or _BASE_60.fullmatch(text)
-        or _TIMESTAMP.fullmatch(text)
-    )
+def _style(text: str, old_types: str) -> str | None:
+    """How a text is written; None is plain. ``old_types`` are the quotes of what YAML 1.1 alone reads as another type."""
+    if any(ord(character) > _LAST_PLAIN for character in text):
+        return '"'
+    if "\n" in text:
+        return "|"
+    if not isinstance(scalar_value(text), str) or _TIMESTAMP.fullmatch(text):
+        return '"'
+    return old_types if text in _OLD_BOOLEANS or _BASE_60.fullmatch(text) else None
 
 
 def go_float(value: float) -> str:
@@ -59,6 +69,7 @@ def go_float(value: float) -> str:
 
 
 _Dumper.add_representer(str, _text)
+_ComposeDumper.add_representer(str, _compose_text)
 _WRITERS: dict[type, Callable[[Any], str]] = {
     type(None): lambda _: "null",
     bool: lambda value: str(value).lower(),
@@ -73,13 +84,21 @@ def _other_scalar(dumper: yaml.SafeDumper, value: Any) -> yaml.Node:
 
 for _type in _WRITERS:
     _Dumper.add_representer(_type, _other_scalar)
+    _ComposeDumper.add_representer(_type, _other_scalar)
 
 
 def write_yaml(value: Any) -> str:
-    """The text of plain values, keys in their order."""
-    return yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"), default_flow_style=False
-    )
+    """The text of plain values as the docker client writes it, keys in their order."""
+    return _dump(value, _Dumper, float("inf"))
+
+
+def write_compose_yaml(value: Any) -> str:
+    """The text of plain values as Docker Compose writes it, keys in their order."""
+    return _dump(value, _ComposeDumper, _FOLD_COLUMN)
+
+
+def _dump(value: Any, dumper: type[_Dumper], width: float) -> str:
+    return yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=width, default_flow_style=False)
 
 
 def natural_order(keys: Any) -> list[str]:

@@ -7,8 +7,8 @@ import click
 
 from cli.command import option
 from cli.compose.command import compose_command
-from cli.compose.options import services_argument
-from cli.compose.session import Session, application_of
+from cli.compose.options import refused_option, services_argument
+from cli.compose.session import Session
 
 
 @compose_command()
@@ -17,28 +17,31 @@ from cli.compose.session import Session, application_of
 @option("--format", "form", type=click.Choice(["", "yaml", "json"]), default="", help="Format the output")
 @option("--hash", "hashed", default="", help="Print the service config hash, one per line; * for all")
 @option("--images", is_flag=True, help="Print the image names, one per line")
+@option("--lock-image-digests", is_flag=True, help="Produces an override file with image digests")
+@refused_option(
+    "--models",
+    is_flag=True,
+    reason="this host runs no models; leave it out",
+    help="Print the model names, one per line",
+)
 @option("--networks", is_flag=True, help="Print the network names, one per line")
+@option("--no-consistency", is_flag=True, help="Don't check model consistency")
+@option("--no-env-resolution", is_flag=True, help="Don't resolve service env files")
 @option("--no-interpolate", is_flag=True, help="Don't interpolate environment variables")
+@option("--no-normalize", is_flag=True, help="Don't normalize compose model")
+@option("--no-path-resolution", is_flag=True, help="Don't resolve file paths")
 @option("-o", "--output", default="", help="Save to file (default to stdout)")
 @option("--profiles", is_flag=True, help="Print the profile names, one per line")
 @option("-q", "--quiet", is_flag=True, help="Only validate the configuration, don't print anything")
+@option("--resolve-image-digests", is_flag=True, help="Pin image tags to digests")
 @option("--services", "names", is_flag=True, help="Print the service names, one per line")
+@option("--variables", is_flag=True, help="Print model variables and default values")
 @option("--volumes", is_flag=True, help="Print the volume names, one per line")
-def config(services: tuple[str, ...], form: str, output: str, quiet: bool, no_interpolate: bool, **lists: Any) -> None:
+def config(services: tuple[str, ...], output: str, **flags: Any) -> None:
     """Parse, resolve and render compose file in canonical format."""
-    from cli.compose.config_output import listed, selected_content
-    from compose.project.output import project_json, project_yaml
+    from cli.compose.config_output import config_text
 
-    session = Session.current()
-    project = session.load(interpolated=not no_interpolate)
-    lines = listed(application_of(project, tuple(session.flags["env_files"])), lists)
-    if quiet:
-        return
-    if lines is None:
-        content = selected_content(project.content, services)
-        text = project_json(content) if form == "json" else project_yaml(content)
-    else:
-        text = "".join(f"{line}\n" for line in lines)
+    text = config_text(Session.current(), services, flags)
     if output:
         Path(output).write_text(text, encoding="utf-8")
     else:

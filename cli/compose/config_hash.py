@@ -8,42 +8,34 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from compose.project.format import DEPLOY, LONG_PORT, NETWORK, SERVICE
+from compose.project.format import NETWORK
+from compose.project.json_output import go_json_text, json_structures
 
 Values = Mapping[str, Any]
 _NOT_HASHED = ("build", "pull_policy", "scale", "depends_on", "profiles")
-_CPU = (
-    "cpu_count",
-    "cpu_percent",
-    "cpu_period",
-    "cpu_quota",
-    "cpu_rt_period",
-    "cpu_rt_runtime",
-    "cpus",
-    "cpuset",
-    "cpu_shares",
+_ORDER = (
+    *("annotations", "attach", "develop", "blkio_config", "cap_add", "cap_drop", "cgroup_parent", "cgroup"),
+    *("cpu_count", "cpu_percent", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpus"),
+    *("cpuset", "cpu_shares", "command", "configs", "container_name", "credential_spec", "deploy"),
+    *("device_cgroup_rules", "devices", "dns", "dns_opt", "dns_search", "domainname", "entrypoint", "provider"),
+    *("environment", "env_file", "expose", "external_links", "extra_hosts", "group_add", "gpus", "hostname"),
+    *("healthcheck", "image", "init", "ipc", "isolation", "labels", "label_file", "links", "logging"),
+    *("mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness", "mac_address", "models"),
+    *("network_mode", "networks", "oom_kill_disable", "oom_score_adj", "pid", "pids_limit", "platform", "ports"),
+    *("privileged", "read_only", "restart", "runtime", "secrets", "security_opt", "shm_size", "stdin_open"),
+    *("stop_grace_period", "stop_signal", "storage_opt", "sysctls", "tmpfs", "tty", "ulimits", "use_api_socket"),
+    *("user", "userns_mode", "uts", "volumes", "volumes_from", "working_dir", "post_start", "pre_stop"),
 )
-"""Keys that Compose writes before ``command``."""
-_MAPS = ("annotations", "environment", "labels", "networks", "storage_opt", "sysctls", "ulimits")
-_FALSE_IS_NOTHING = ("oom_kill_disable", "privileged", "read_only", "stdin_open", "tty", "use_api_socket")
+"""The order of keys in what is hashed, which is not that of ``config``."""
 
 
 def service_hash(service: Values) -> str:
     """The hash of what a container is made from. How many there are and how the image is made does not count."""
     kept = {key: value for key, value in service.items() if key not in _NOT_HASHED}
-    kept = {key: value for key, value in kept.items() if value is not False or key not in _FALSE_IS_NOTHING}
-    for key in _MAPS:
-        if isinstance(kept.get(key), Mapping):
-            kept[key] = dict(sorted(kept[key].items()))
     if isinstance(kept.get("deploy"), Mapping):
-        kept["deploy"] = _deploy(kept["deploy"])
-    if "develop" in kept:
-        kept["develop"] = {"watch": [_watch_rule(rule) for rule in kept["develop"].get("watch") or ()]}
-    if "ports" in kept:
-        kept["ports"] = [_ordered(port, tuple(LONG_PORT.fields)) for port in kept["ports"]]
-    kept.setdefault("command", None)
-    kept.setdefault("entrypoint", None)
-    return _digest(_ordered(kept, _service_order()))
+        kept["deploy"] = {key: value for key, value in kept["deploy"].items() if key != "replicas"}
+    found = {"command": None, "entrypoint": None, **json_structures(kept)}
+    return _digest(_ordered(found, _ORDER))
 
 
 def network_hash(network: Values) -> str:
@@ -54,29 +46,10 @@ def volume_hash(volume: Values) -> str:
     return _digest({**volume, "driver": volume.get("driver") or "local"})
 
 
-def _service_order() -> tuple[str, ...]:
-    others = [key for key in SERVICE.fields if key not in (*_CPU, "develop")]
-    at, early = others.index("command"), others.index("blkio_config")
-    return (*others[:early], "develop", *others[early:at], *_CPU, *others[at:])
-
-
-def _deploy(deploy: Values) -> Values:
-    """The section without replicas, with the structures that are always written."""
-    kept = {key: value for key, value in deploy.items() if key != "replicas"}
-    return _ordered({"resources": {}, "placement": {}, **kept}, tuple(DEPLOY.fields))
-
-
-def _watch_rule(rule: Values) -> Values:
-    order = ("path", "action", "target", "exec", "include", "ignore", "initial_sync")
-    return _ordered({"exec": {"command": None}, **rule}, order)
-
-
 def _ordered(values: Values, order: tuple[str, ...]) -> Values:
     return {key: values[key] for key in order if key in values}
 
 
 def _digest(value: Values) -> str:
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
+    text = go_json_text(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -23,6 +23,7 @@ class Application:
         configs: canonical configs by key.
         disabled: services of profiles that are not enabled.
         environment: the variables of the project.
+        all_resources: networks and volumes that no service uses are made too.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Application:
     configs: Mapping[str, Values] = field(default_factory=dict)
     disabled: Mapping[str, Values] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    all_resources: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from cli import options as shared
 from cli.client import DaemonClient
 from cli.compose import labels
 from cli.compose.executor import Executor
+from cli.compose.ignored import ignored_settings
 from cli.compose.model import Application, ExistingContainer, HostState
 from cli.compose.progress import Progress
 from cli.compose.run_steps import run_steps
@@ -37,21 +38,23 @@ class Session:
         context = click.get_current_context()
         return cls((context.parent or context).params, shared.client(context))
 
-    def load(self, *, profiles: tuple[str, ...] = (), interpolated: bool = True) -> Project:
-        """The project of the files."""
+    def load(self, *, profiles: tuple[str, ...] = (), **stages: bool) -> Project:
+        """The project of the files; ``stages`` are those of ``ProjectOptions`` that are left out."""
         from compose.project.loader import load_project
 
+        return load_project(self.options(profiles, **stages))
+
+    def options(self, profiles: tuple[str, ...] = (), **stages: bool) -> ProjectOptions:
+        """Which project the options before the command name."""
         flags = self.flags
-        return load_project(
-            ProjectOptions(
-                files=tuple(flags["files"]),
-                environment=dict(os.environ),
-                name=flags["name"],
-                directory=str(Path(flags["directory"]).absolute()) if flags["directory"] else "",
-                env_files=tuple(flags["env_files"]),
-                profiles=(*flags["profiles"], *profiles),
-                interpolated=interpolated,
-            )
+        return ProjectOptions(
+            files=tuple(flags["files"]),
+            environment=dict(os.environ),
+            name=flags["name"],
+            directory=str(Path(flags["directory"]).absolute()) if flags["directory"] else "",
+            env_files=tuple(flags["env_files"]),
+            profiles=(*flags["profiles"], *profiles),
+            **{"all_resources": flags["all_resources"], **stages},
         )
 
     @cached_property
@@ -117,6 +120,11 @@ class Session:
             raise NotFoundError(f'service "{service}" is not running{number}')
         return running[0]
 
+    def warn_ignored(self, application: Application) -> None:
+        """Name the settings that have no effect on one host."""
+        for line in ignored_settings(application):
+            self.progress.notice(f"WARN: {line}")
+
     def run(self, plan: Plan, executor: Executor) -> None:
         """Do the steps of a plan."""
         for notice in plan.notices:
@@ -136,6 +144,7 @@ def application_of(project: Project, env_files: tuple[str, ...]) -> Application:
         env_files=tuple(listed),
         disabled={name: _plain(node) for name, node in project.disabled.items()},
         environment=project.environment,
+        all_resources=project.all_resources,
         **{kind: content.get(kind) or {} for kind in ("services", "networks", "volumes", "secrets", "configs")},
     )
 

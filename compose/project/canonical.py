@@ -15,10 +15,10 @@ _CONTEXT_SCHEMES = (*_URL_SCHEMES, "docker-image://", "oci-layout://", "service:
 
 
 class CanonicalProject:
-    """Converts validated Compose files; ``paths`` is where relative paths of the file begin."""
+    """Converts validated Compose files; ``paths`` is where relative paths of the file begin, unless ``resolved`` is False."""
 
-    def __init__(self, paths: StackPaths) -> None:
-        self._paths = paths
+    def __init__(self, paths: StackPaths, *, resolved: bool = True) -> None:
+        self._paths, self._resolved = paths, resolved
         self._tables = TableConverter(
             {
                 **forms.FORMS,
@@ -33,7 +33,8 @@ class CanonicalProject:
                 "watch": self._watch,
                 "gpus": self._gpus,
                 "external": lambda node, _: node,
-            }
+            },
+            keep_extensions=True,
         )
 
     def convert(self, root: MappingNode) -> MappingNode:
@@ -106,7 +107,7 @@ class CanonicalProject:
         return section.with_items(items | extensions(node))
 
     def _path_node(self, node: Node) -> Node:
-        return node_of(self._paths.expanded(str(plain(node))), node.location)
+        return node_of(self._paths.expanded(str(plain(node))), node.location) if self._resolved else node
 
     def _build(self, node: Node, path: str) -> Node:
         built = (
@@ -167,7 +168,7 @@ class CanonicalProject:
             reason = 'invalid mount config for type "bind": field Source must not be empty'
             raise ComposeFileError(reason, location=node.location)
         items = dict(volume.items)
-        if kind in ("bind", "volume"):
+        if kind in ("bind", "volume") and not (isinstance(node, ScalarNode) and source is None):
             items.setdefault(kind, MappingNode({}, node.location))
         if kind == "bind" and source is not None:
             items["source"] = self._path_node(source)

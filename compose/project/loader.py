@@ -1,12 +1,14 @@
 """Loads a Compose project: files, variables, includes, extensions, merges, profiles. Reads files through ``ProjectFiles``."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from compose.conversion import as_mapping
 from compose.errors import ComposeFileError, Location
 from compose.interpolation import InterpolationRules, interpolate
-from compose.nodes import ListNode, MappingNode, Node, plain
+from compose.nodes import ListNode, MappingNode, Node, node_of, plain
 from compose.project import format as project_format
 from compose.project.canonical import CanonicalProject
 from compose.project.checks import PROJECT_NAME, check_project
@@ -14,10 +16,10 @@ from compose.project.extends import ExtendsResolver
 from compose.project.files import ProjectFiles
 from compose.project.merge import merge_mappings, merge_projects, replaced_paths, without_resets
 from compose.project.model import Project, ProjectOptions
-from compose.project.normalize import normalized_service, with_names
+from compose.project.normalize import normalized_service, with_files, with_names, with_variables, without_unused
 from compose.schema import validate
 from compose.stack.canonical import StackPaths
-from compose.variables import substitute_compose
+from compose.variables import VariableUse, substitute_compose, used_variables
 from covey.errors import InvalidArgumentError
 
 MAX_FILES = 64
@@ -39,7 +41,48 @@ def load_project(options: ProjectOptions, files: ProjectFiles | None = None) -> 
     name = project_name(options, variables, documents, directory)
     content, disabled = load_content(options, name, files)
     known = {**variables, "COMPOSE_PROJECT_NAME": name}
-    return Project(name, directory, tuple(paths), known, with_names(content, name), disabled)
+    content = content.with_items({**content.items, "name": node_of(name, content.location)})
+    if options.normalized:
+        content = with_names(content, name)
+    if not options.all_resources:
+        content = without_unused(content)
+    return Project(name, directory, tuple(paths), known, content, disabled, options.all_resources)
+
+
+def load_variables(options: ProjectOptions, files: ProjectFiles | None = None) -> dict[str, VariableUse]:
+    """The variables that the files of a project and those that they include name, by name; the last use of each.
+
+    Raises:
+        ComposeFileError, InvalidArgumentError: as ``load_project``.
+    """
+    files = files or ProjectFiles()
+    found: dict[str, VariableUse] = {}
+    waiting = [(path, options.directory or str(Path(path).parent)) for path in files.compose_files(options)]
+    seen: set[str] = set()
+    while waiting:
+        path, directory = waiting.pop(0)
+        if path in seen:
+            continue
+        seen.add(path)
+        if len(seen) > MAX_FILES:
+            raise InvalidArgumentError(f"{path}: more than {MAX_FILES} files are included or extended")
+        for document in files.documents(path):
+            content = plain(document)
+            found |= {use.name: use for text in _texts(content) for use in used_variables(text)}
+            for entry in content.get("include") or ():
+                listed = entry.get("path") if isinstance(entry, dict) else entry
+                for each in listed if isinstance(listed, list) else [listed]:
+                    other = str(Path(directory) / str(each))
+                    waiting.append((other, str(Path(other).parent)))
+    return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in plain values, but not the keys."""
+    if isinstance(value, str):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(item)
 
 
 def load_content(
@@ -58,15 +101,19 @@ def load_content(
     paths = files.compose_files(options)
     directory = options.directory or str(Path(paths[0]).parent)
     variables = {**files.variables(options, directory), "COMPOSE_PROJECT_NAME": name}
-    content = _Loader(files, interpolated=options.interpolated).load(paths, directory, variables, ())
+    content = _Loader(files, options).load(paths, directory, variables, ())
     content, disabled = _selected(content, enabled_profiles(options, variables))
-    normalized = {
-        key: normalized_service(service, directory, variables, files.environment_file, files.label_file)
-        for key, service in _services(content).items()
-        if isinstance(service, MappingNode)
-    }
-    content = content.with_items({**content.items, "services": MappingNode(normalized, content.location)})
-    check_project(content, disabled)
+    services: dict[str, Node] = {}
+    for key, service in _services(content).items():
+        found = as_mapping(service)
+        if options.resolved_environment:
+            found = with_files(found, variables, files.environment_file, files.label_file)
+        if options.interpolated and (options.resolved_environment or options.normalized):
+            found = with_variables(found, variables)
+        services[key] = normalized_service(found, directory) if options.normalized else found
+    content = content.with_items({**content.items, "services": MappingNode(services, content.location)})
+    if options.consistent:
+        check_project(content, disabled)
     return content, disabled
 
 
@@ -124,9 +171,9 @@ def _selected(content: MappingNode, profiles: frozenset[str]) -> tuple[MappingNo
 class _Loader:
     """Loads files with their includes; counts them, so that includes end."""
 
-    def __init__(self, files: ProjectFiles, interpolated: bool) -> None:
+    def __init__(self, files: ProjectFiles, options: ProjectOptions) -> None:
         self._files = files
-        self._interpolated = interpolated
+        self._options = options
         self._count = 0
 
     def load(
@@ -145,7 +192,7 @@ class _Loader:
                 raise ComposeFileError(f"include cycle detected:\n{listed}", location=place, path="include")
             for raw in self._read(path, variables):
                 included = self._includes(raw, directory, variables, (*chain, path))
-                content = self._extended(_canonical(raw, directory), path, variables)
+                content = self._extended(self._canonical(raw, directory), path, variables)
                 result = content if result is None else merge_projects(result, content, replaced_paths(raw))
                 if included is not None:
                     result = merge_mappings(included, result)
@@ -158,7 +205,7 @@ class _Loader:
         if self._count > MAX_FILES:
             raise InvalidArgumentError(f"{path}: more than {MAX_FILES} files are included or extended")
         documents = self._files.documents(path)
-        return [interpolate(raw, variables, _RULES) if self._interpolated else raw for raw in documents]
+        return [interpolate(raw, variables, _RULES) if self._options.interpolated else raw for raw in documents]
 
     def _extended(self, content: MappingNode, path: str, variables: Mapping[str, str]) -> MappingNode:
         services = content.get("services")
@@ -173,9 +220,9 @@ class _Loader:
                     raise
                 raise ComposeFileError(error.message, location=node.location) from error
             folder = str(Path(file).parent)
-            content = _canonical(loaded[0], folder)
+            content = self._canonical(loaded[0], folder)
             for raw in loaded[1:]:
-                content = merge_projects(content, _canonical(raw, folder), replaced_paths(raw))
+                content = merge_projects(content, self._canonical(raw, folder), replaced_paths(raw))
             return _services(content)
 
         resolver = ExtendsResolver(path, services.items, other)
@@ -219,8 +266,8 @@ class _Loader:
                 raise
             raise ComposeFileError(error.message, location=node.location) from error
 
-
-def _canonical(raw: MappingNode, directory: str) -> MappingNode:
-    content = without_resets(raw)
-    validate(content, project_format.PROJECT, 0)
-    return CanonicalProject(StackPaths(directory, str(Path.home()))).convert(content)
+    def _canonical(self, raw: MappingNode, directory: str) -> MappingNode:
+        content = without_resets(raw)
+        validate(content, project_format.PROJECT, 0)
+        paths = StackPaths(directory, str(Path.home()))
+        return CanonicalProject(paths, resolved=self._options.resolved_paths).convert(content)

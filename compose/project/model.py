@@ -21,6 +21,11 @@ class ProjectOptions:
         env_files: files of variables instead of ``.env`` in the project directory.
         profiles: profiles to enable; ``*`` enables all.
         interpolated: substitute variables.
+        all_resources: keep networks, volumes, secrets and configs that no service uses.
+        resolved_paths: make paths absolute.
+        resolved_environment: read the variables of ``env_file`` entries, and give variables without a value that of the client.
+        normalized: add what the files imply: names, the default network, dependencies.
+        consistent: check that what services refer to exists.
     """
 
     files: tuple[str, ...] = ()
@@ -30,6 +35,11 @@ class ProjectOptions:
     env_files: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     interpolated: bool = True
+    all_resources: bool = False
+    resolved_paths: bool = True
+    resolved_environment: bool = True
+    normalized: bool = True
+    consistent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class Project:
         environment: the variables that were used: those of ``.env`` and the client's.
         content: the canonical file: services of enabled profiles, networks, volumes, secrets and configs that they use.
         disabled: services whose profiles are not enabled, canonical, by name.
+        all_resources: the content has objects that no service uses.
     """
 
     name: str
@@ -51,3 +62,4 @@ class Project:
     environment: Mapping[str, str]
     content: MappingNode
     disabled: Mapping[str, MappingNode]
+    all_resources: bool = False

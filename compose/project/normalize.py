@@ -9,18 +9,14 @@ from compose.project.checks import implied_dependencies
 EnvironmentFile = Callable[[Node, Mapping[str, str]], Mapping[str, str | None]]
 """The variables of an ``env_file`` entry; takes the variables that its values may name."""
 LabelFile = Callable[[Node], Mapping[str, str | None]]
-_OBJECTS = {"networks": "networks", "volumes": "volumes", "secrets": "secrets", "configs": "configs"}
+_OBJECTS = ("networks", "volumes", "secrets", "configs")
 
 
-def normalized_service(
-    service: MappingNode,
-    directory: str,
-    variables: Mapping[str, str],
-    environment_file: EnvironmentFile,
-    label_file: LabelFile,
+def with_files(
+    service: MappingNode, variables: Mapping[str, str], environment_file: EnvironmentFile, label_file: LabelFile
 ) -> MappingNode:
-    """A service with its environment and labels from files, defaults of its build, and the networks that it is on."""
-    items = {key: item for key, item in service.items.items() if not is_null(item)}
+    """A service with its environment and labels from files."""
+    items = dict(service.items)
     environment = _environment(service, variables, environment_file)
     items.pop("env_file", None)
     if environment is not None:
@@ -29,10 +25,29 @@ def normalized_service(
     items.pop("label_file", None)
     if labels is not None:
         items["labels"] = labels
-    if isinstance(deploy := items.get("deploy"), MappingNode):
-        items["deploy"] = _deploy(deploy)
+    return service.with_items(items)
+
+
+def with_variables(service: MappingNode, variables: Mapping[str, str]) -> MappingNode:
+    """A service whose variables without a value have that of the client; arguments of a build that have none are left out."""
+    items = dict(service.items)
+    if isinstance(environment := items.get("environment"), MappingNode):
+        items["environment"] = environment.with_items(
+            {key: _resolved(key, item, variables) for key, item in environment.items.items()}
+        )
+    build = items.get("build")
+    if isinstance(build, MappingNode) and isinstance(args := build.get("args"), MappingNode):
+        resolved = {key: _resolved(key, item, variables) for key, item in args.items.items()}
+        known = args.with_items({key: item for key, item in resolved.items() if not is_null(item)})
+        items["build"] = build.with_items({**build.items, "args": known})
+    return service.with_items(items)
+
+
+def normalized_service(service: MappingNode, directory: str) -> MappingNode:
+    """A service with defaults of its build, targets of its secrets, the networks that it is on, and implied dependencies."""
+    items = dict(service.items)
     if isinstance(build := items.get("build"), MappingNode):
-        items["build"] = _build(build, variables, directory)
+        items["build"] = _build(build, directory)
     if isinstance(secrets := items.get("secrets"), ListNode):
         items["secrets"] = ListNode(tuple(_secret(item) for item in secrets.items), secrets.location)
     if "network_mode" not in items and "networks" not in items:
@@ -46,21 +61,26 @@ def normalized_service(
 def with_names(content: MappingNode, project: str) -> MappingNode:
     """The project with the name of every object, and the default network where a service is on it."""
     items = dict(content.items)
-    used = _used(content)
-    if "default" in used["networks"]:
+    if "default" in _used(content)["networks"]:
         networks = items.get("networks")
         declared = networks.items if isinstance(networks, MappingNode) else {}
         default = declared.get("default") or MappingNode({}, content.location)
         items["networks"] = MappingNode({**declared, "default": default}, content.location)
     for kind in _OBJECTS:
-        section = items.get(kind)
-        if not isinstance(section, MappingNode):
-            continue
-        kept = {key: _named(key, item, project) for key, item in section.items.items() if key in used[kind]}
-        items[kind] = section.with_items(kept)
-        if not kept:
-            del items[kind]
-    items["name"] = node_of(project, content.location)
+        if isinstance(section := items.get(kind), MappingNode):
+            items[kind] = section.with_items({key: _named(key, item, project) for key, item in section.items.items()})
+    return content.with_items(items)
+
+
+def without_unused(content: MappingNode) -> MappingNode:
+    """The project without networks, volumes, secrets and configs that no service uses."""
+    items = dict(content.items)
+    used = _used(content)
+    for kind in _OBJECTS:
+        if isinstance(section := items.get(kind), MappingNode):
+            items[kind] = section.with_items({key: item for key, item in section.items.items() if key in used[kind]})
+            if not plain(items[kind]):
+                del items[kind]
     return content.with_items(items)
 
 
@@ -89,7 +109,7 @@ def _used(content: MappingNode) -> dict[str, set[str]]:
 
 
 def _environment(service: MappingNode, variables: Mapping[str, str], read: EnvironmentFile) -> MappingNode | None:
-    """The variables of the files, then those of the service; one without a value has that of the project's environment."""
+    """The variables of the files, then those of the service."""
     values: dict[str, Node] = {}
     files = service.get("env_file")
     for item in files.items if isinstance(files, ListNode) else ():
@@ -97,8 +117,7 @@ def _environment(service: MappingNode, variables: Mapping[str, str], read: Envir
         values |= {key: node_of(value, item.location) for key, value in read(item, {**known, **variables}).items()}
     own = service.get("environment")
     values |= own.items if isinstance(own, MappingNode) else {}
-    resolved = {key: _resolved(key, item, variables) for key, item in values.items()}
-    return MappingNode(resolved, (own or service).location) if values else None
+    return MappingNode(values, (own or service).location) if values else None
 
 
 def _resolved(key: str, node: Node, variables: Mapping[str, str]) -> Node:
@@ -129,14 +148,11 @@ def _deploy(deploy: MappingNode) -> MappingNode:
     return deploy.with_items(items)
 
 
-def _build(build: MappingNode, variables: Mapping[str, str], directory: str) -> MappingNode:
+def _build(build: MappingNode, directory: str) -> MappingNode:
     items = dict(build.items)
     items.setdefault("context", node_of(directory, build.location))
     if "dockerfile" not in items and "dockerfile_inline" not in items:
         items["dockerfile"] = node_of("Dockerfile", build.location)
-    if isinstance(args := items.get("args"), MappingNode):
-        resolved = {key: _resolved(key, item, variables) for key, item in args.items.items()}
-        items["args"] = args.with_items({key: item for key, item in resolved.items() if not is_null(item)})
     return build.with_items(items)
 
 

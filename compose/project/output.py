@@ -1,49 +1,35 @@
-"""A project as YAML or JSON, as ``docker compose config`` prints it: dollar signs doubled, so that it can be read again. Pure."""
+"""A project as YAML, as ``docker compose config`` prints it: dollar signs doubled, so that it can be read again. Pure."""
 
-import json
 from typing import Any
 
 from compose.nodes import MappingNode, plain
-from compose.project.format import SERVICE
-from compose.yaml_writer import natural_order, write_yaml
+from compose.project.layout import SECTIONS, escaped_dollars, laid_out
+from compose.schema import Table
+from compose.yaml_writer import natural_order, write_compose_yaml
 
-_SECTIONS = ("name", "services", "networks", "volumes", "secrets", "configs")
 
-
-def project_values(content: MappingNode) -> dict[str, Any]:
-    """The plain values of a project, sections in the usual order, names sorted, dollar signs doubled."""
+def project_values(content: MappingNode, *, escaped: bool = True) -> dict[str, Any]:
+    """The plain values of a project as YAML has them: sections in the usual order, names sorted, dollar signs doubled."""
     values = plain(content)
-    result: dict[str, Any] = {}
-    for section in _SECTIONS:
+    result: dict[str, Any] = {"name": values["name"]} if values.get("name") else {}
+    for section, table in SECTIONS.items():
         found = values.get(section)
-        if section == "name":
-            result |= {"name": found} if found else {}
-        elif found or section == "services":
-            ordered = {key: found[key] for key in natural_order(found or {})}
-            if section == "services":
-                ordered = {key: _in_order(service) for key, service in ordered.items()}
-            result[section] = _escaped(ordered)
-    extensions = natural_order(key for key in values if key.startswith("x-"))
-    return result | {key: _escaped(values[key]) for key in extensions}
+        if found or section == "services":
+            result[section] = {key: laid_out(found[key], table, natural_order) for key in natural_order(found or {})}
+    for key in natural_order(key for key in values if key.startswith("x-")):
+        result[key] = laid_out(values[key], Table({}), natural_order)
+    return {key: escaped_dollars(value) for key, value in result.items()} if escaped else result
 
 
-def _in_order(service: dict[str, Any]) -> dict[str, Any]:
-    """A service with its keys in the order of the format, others after them."""
-    known = {key: service[key] for key in SERVICE.fields if key in service}
-    return known | {key: value for key, value in service.items() if key not in known}
+def project_yaml(content: MappingNode, *, escaped: bool = True) -> str:
+    return write_compose_yaml(project_values(content, escaped=escaped))
 
 
-def project_yaml(content: MappingNode) -> str:
-    return write_yaml(project_values(content))
-
-
-def project_json(content: MappingNode) -> str:
-    return json.dumps(project_values(content), indent=2, ensure_ascii=False) + "\n"
-
-
-def _escaped(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("$", "$$")
-    if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
-    return [_escaped(item) for item in value] if isinstance(value, list) else value
+def model_yaml(content: MappingNode) -> str:
+    """A project that is not interpolated, as Compose prints it: all keys sorted, defaults of short forms, dollar signs as they are."""
+    values = plain(content)
+    for service in (values.get("services") or {}).values():
+        for volume in service.get("volumes") or ():
+            if volume.get("type") == "bind":
+                volume["bind"] = {"create_host_path": True, **(volume.get("bind") or {})}
+    return write_compose_yaml(laid_out(values, Table({}), natural_order))

