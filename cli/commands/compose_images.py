@@ -12,11 +12,14 @@ from cli.client import path_segment
 from cli.command import option
 from cli.compose import labels
 from cli.compose.command import compose_command
-from cli.compose.options import services_argument
+from cli.compose.options import refused_option, services_argument
 from cli.compose.session import Session
 from cli.format.units import human_size, short_id
+from cli.parse.param_types import BYTES
 from covey.errors import CoveyError, NotFoundError
 
+_BUILDKIT = "it needs BuildKit, which this host does not have; leave it out"
+_ONE_BUILDER = "this host has one builder; leave it out"
 _IMAGES = "{{.ContainerName}}\t{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.Size}}"
 _IMAGE_HEADERS = {
     "ContainerName": "CONTAINER",
@@ -47,12 +50,20 @@ def _named(session: Session, services: tuple[str, ...]) -> list[str]:
 @compose_command()
 @services_argument
 @option("--build-arg", "build_args", multiple=True, metavar="stringArray", help="Set build-time variables for services")
+@refused_option("--builder", reason=_ONE_BUILDER, default="", help="Set builder to use")
+@refused_option("--check", reason=_BUILDKIT, is_flag=True, help="Check build configuration")
+@option("-m", "--memory", type=BYTES, default="0", help="Set memory limit for the build container")
 @option("--no-cache", is_flag=True, help="Do not use cache when building the image")
+@refused_option("--print", reason=_BUILDKIT, is_flag=True, help="Print equivalent bake file")
+@refused_option("--provenance", reason=_BUILDKIT, default="", help="Add a provenance attestation")
 @option("--pull", is_flag=True, help="Always attempt to pull a newer version of the image")
 @option("--push", is_flag=True, help="Push service images")
 @option("-q", "--quiet", is_flag=True, help="Suppress the build output")
+@refused_option("--sbom", reason=_BUILDKIT, default="", help="Add a SBOM attestation")
+@refused_option("--ssh", reason=_BUILDKIT, default="", help="Set SSH authentications used when building service images")
+@option("--with-dependencies", is_flag=True, help="Also build dependencies (transitively)")
 def build(
-    *, services: tuple[str, ...], build_args: tuple[str, ...], no_cache: bool, pull: bool, push: bool, quiet: bool
+    *, services: tuple[str, ...], build_args: tuple[str, ...], push: bool, with_dependencies: bool, **flags: Any
 ) -> None:
     """Build or rebuild services."""
     from cli.build.parameters import build_arguments
@@ -60,14 +71,11 @@ def build(
     from cli.compose.images import push_image
 
     session = Session.current()
-    names = [name for name in _named(session, services) if session.application.services[name].get("build")]
-    flags = {
-        "build_args": build_arguments(build_args, os.environ),
-        "no_cache": no_cache,
-        "pull": pull,
-        "quiet": quiet,
-    }
-    build_images(session, session.application, names, flags)
+    names = _named(session, services)
+    if with_dependencies:
+        names = _with_dependencies(session.application.services, names)
+    names = [name for name in names if session.application.services[name].get("build")]
+    build_images(session, session.application, names, {**flags, "build_args": build_arguments(build_args, os.environ)})
     for name in names if push else ():
         push_image(session, labels.image_name(session.application.name, session.application.services[name], name))
 

@@ -1,4 +1,4 @@
-"""``covey compose`` commands that run programs: run, exec, cp."""
+"""``covey compose`` commands that run programs and look at them: run, exec, port, top."""
 
 import sys
 from typing import Any
@@ -19,6 +19,8 @@ _PROGRAM = {"allow_interspersed_args": False}
 @option("-d", "--detach", is_flag=True, help="Detached mode: Run command in the background")
 @option("-e", "--env", multiple=True, metavar="stringArray", help="Set environment variables")
 @option("--index", type=int, default=0, help="Index of the container if service has multiple replicas")
+@option("-i", "--interactive/--no-interactive", "_interactive", hidden=True, default=True, expose_value=False)
+@option("-t", "--tty/--no-terminal", "_tty", hidden=True, default=True, expose_value=False)
 @option("-T", "--no-tty", is_flag=True, help="Disable pseudo-TTY allocation; there is none without a terminal")
 @option("--privileged", is_flag=True, help="Give extended privileges to the process")
 @option("-u", "--user", default="", help="Run the command as this user")
@@ -74,6 +76,7 @@ def exec_(*, service: str, command: tuple[str, ...], detach: bool, index: int, n
     help="Pull image before running",
 )
 @option("-q", "--quiet", is_flag=True, help="Don't print anything to STDOUT")
+@option("--quiet-build", is_flag=True, help="Suppress progress output from the build process")
 @option("--quiet-pull", is_flag=True, help="Pull without printing progress information")
 @option("--remove-orphans", is_flag=True, help="Remove containers for services not in the Compose file")
 @option("--rm", "remove", is_flag=True, help="Automatically remove the container when it exits")
@@ -91,36 +94,6 @@ def run(service: str, command: tuple[str, ...], **flags: Any) -> int:
     from cli.compose.one_off import run_one_off
 
     return run_one_off(Session.current(), service, command, flags)
-
-
-@compose_command()
-@click.argument("source", metavar="SRC")
-@click.argument("target", metavar="DEST")
-@option("--all", "all_", is_flag=True, help="Include containers created by the run command")
-@option("-a", "--archive", is_flag=True, help="Archive mode (copy all uid/gid information)")
-@option("-L", "--follow-link", is_flag=True, help="Always follow symbol link in SRC_PATH")
-@option("--index", type=int, default=0, help="Index of the container if service has multiple replicas")
-def cp(*, source: str, target: str, all_: bool, archive: bool, follow_link: bool, index: int) -> None:
-    """Copy files/folders between a service container and the local filesystem."""
-    from cli.container.copy import Transfer
-    from cli.container.copy_paths import check_endpoints, parse_endpoint
-
-    session = Session.current()
-    origin, destination = parse_endpoint(source), parse_endpoint(target)
-    check_endpoints(origin, destination)
-    found = session.containers((origin.container or destination.container,), one_off=all_, index=index)
-    if not found:
-        raise InvalidArgumentError(f'no container found for service "{origin.container or destination.container}"')
-    transfer = Transfer(session.daemon, archive=archive, follow_link=follow_link, quiet=True)
-    for item in found[:1] if origin.container or not (all_ or not index) else found:
-        subject = f"{item.name} copy {source} to {target}"
-        session.progress.report(subject, "Copying")
-        if not session.dry_run:
-            if origin.container:
-                transfer.from_container(origin._replace(container=item.id), destination.path)
-            else:
-                transfer.to_container(origin.path, destination._replace(container=item.id))
-        session.progress.report(subject, "Copied")
 
 
 @compose_command()

@@ -6,14 +6,13 @@ import click
 
 from cli.command import option
 from cli.compose.command import compose_command
-from cli.compose.options import services_argument, timeout_option
+from cli.compose.options import refused_option, services_argument, timeout_option
 from cli.compose.session import Session
 from covey.errors import InvalidArgumentError
 
 
 def _creation_options(function: Any) -> Any:
     for decorate in (
-        option("--always-recreate-deps", is_flag=True, help="Recreate dependent containers"),
         option("--build", is_flag=True, help="Build images before starting containers"),
         option("--force-recreate", is_flag=True, help="Recreate containers even if nothing has changed"),
         option("--no-build", is_flag=True, help="Don't build an image, even if it's policy"),
@@ -36,6 +35,15 @@ def _creation_options(function: Any) -> Any:
 @compose_command()
 @services_argument
 @_creation_options
+@option("--always-recreate-deps", is_flag=True, help="Recreate dependent containers")
+@option("--quiet-build", is_flag=True, help="Suppress the build output")
+@refused_option(
+    "--menu/--no-menu",
+    default=False,
+    negation=False,
+    reason="there are no interactive shortcuts; use --watch to watch files",
+    help="Enable interactive shortcuts when running attached",
+)
 @option("--abort-on-container-exit", is_flag=True, help="Stops all containers if any container was stopped")
 @option("--abort-on-container-failure", is_flag=True, help="Stops all containers if any container exited with failure")
 @option(

@@ -5,7 +5,7 @@ import sys
 import click
 
 from cli import options
-from cli.client import path_segment
+from cli.client import DaemonClient, path_segment
 from cli.command import command, option
 from cli.completion import complete
 
@@ -70,6 +70,24 @@ def export(container: str, output: str | None) -> None:
 @option("-p", "--pause/--no-pause", default=True, negation=False, help="Pause container during commit")
 def commit(*, container: str, name: str, author: str, changes: tuple[str, ...], message: str, pause: bool) -> None:
     """Create a new image from a container's changes."""
+    click.echo(
+        commit_container(
+            options.client(), container, name, author=author, changes=changes, message=message, pause=pause
+        )
+    )
+
+
+def commit_container(
+    daemon: DaemonClient,
+    container: str,
+    name: str,
+    *,
+    author: str,
+    changes: tuple[str, ...],
+    message: str,
+    pause: bool,
+) -> str:
+    """Make an image of a container; returns its id."""
     from cli.registry.reference import parse_reference
 
     reference = parse_reference(name) if name else None
@@ -82,4 +100,4 @@ def commit(*, container: str, name: str, author: str, changes: tuple[str, ...], 
         "changes": changes,
         "pause": "" if pause else "0",
     }
-    click.echo(options.client().call("POST", "/commit", query, patient=True)["Id"])
+    return str(daemon.call("POST", "/commit", query, patient=True)["Id"])

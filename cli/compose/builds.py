@@ -23,7 +23,7 @@ def build_query(application: Application, name: str, flags: Mapping[str, Any]) -
     Args:
         application: the project.
         name: the service.
-        flags: ``pull``, ``no_cache``, ``build_args`` of the command.
+        flags: ``pull``, ``no_cache``, ``build_args``, ``memory`` of the command.
 
     Raises:
         UnsupportedError: a key of the build that this builder does not know.
@@ -46,6 +46,7 @@ def build_query(application: Application, name: str, flags: Mapping[str, Any]) -
         "networkmode": build.get("network", ""),
         "target": build.get("target", ""),
         "shmsize": build.get("shm_size", ""),
+        "memory": flags.get("memory") or "",
         "nocache": bool(build.get("no_cache") or flags.get("no_cache")),
         "pull": bool(build.get("pull") or flags.get("pull")),
         "platform": next(iter(build.get("platforms") or ()), service.get("platform", "")),

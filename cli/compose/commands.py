@@ -8,15 +8,21 @@ COMPOSE = {
     "attach": CommandEntry(
         "Attach local standard input, output, and error streams to a service's running container", f"{_C}_output:attach"
     ),
+    "bridge": CommandEntry(
+        "",
+        instead="it converts Compose files by images of Docker's; deploy the file on a cluster with 'covey stack deploy'",
+    ),
     "build": CommandEntry("Build or rebuild services", f"{_C}_images:build"),
+    "commit": CommandEntry("Create a new image from a service container's changes", f"{_C}_files:commit"),
     "config": CommandEntry(
         "Parse, resolve and render compose file in canonical format", f"{_C}_config:config", ("convert",)
     ),
-    "cp": CommandEntry("Copy files/folders between a service container and the local filesystem", f"{_C}_run:cp"),
+    "cp": CommandEntry("Copy files/folders between a service container and the local filesystem", f"{_C}_files:cp"),
     "create": CommandEntry("Create containers for a service", f"{_C}_up:create"),
     "down": CommandEntry("Stop and remove containers, networks", f"{_C}_up:down"),
     "events": CommandEntry("Receive real time events from containers", f"{_C}_output:events"),
     "exec": CommandEntry("Execute a command in a running container", f"{_C}_run:exec_"),
+    "export": CommandEntry("Export a service container's filesystem as a tar archive", f"{_C}_files:export"),
     "images": CommandEntry("List images used by the created containers", f"{_C}_images:images"),
     "kill": CommandEntry("Force stop service containers", f"{_C}_lifecycle:kill"),
     "logs": CommandEntry("View output from containers", f"{_C}_output:logs"),
@@ -24,6 +30,10 @@ COMPOSE = {
     "pause": CommandEntry("Pause services", f"{_C}_lifecycle:pause"),
     "port": CommandEntry("Print the public port for a port binding", f"{_C}_run:port"),
     "ps": CommandEntry("List containers", f"{_C}_list:ps"),
+    "publish": CommandEntry(
+        "",
+        instead="it stores Compose files in a registry; keep them in a Git repository and use 'covey stack deploy --git'",
+    ),
     "pull": CommandEntry("Pull service images", f"{_C}_images:pull"),
     "push": CommandEntry("Push service images", f"{_C}_images:push"),
     "restart": CommandEntry("Restart service containers", f"{_C}_lifecycle:restart"),

@@ -1,6 +1,7 @@
 """Plans the networks and volumes of a project. Pure."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from cli.compose import labels
 from cli.compose.config_hash import network_hash, volume_hash
@@ -11,10 +12,27 @@ from covey.errors import NotFoundError
 PREDEFINED = ("bridge", "host", "none")
 
 
-def object_steps(
-    application: Application, state: HostState, names: Iterable[str]
-) -> tuple[list[Step], frozenset[str], list[str]]:
-    """The steps for networks and volumes of services, the names of networks that are made anew, and notices.
+@dataclass(slots=True)
+class ObjectPlan:
+    """The steps for networks and volumes.
+
+    Attributes:
+        steps: the steps.
+        changed_networks: the names of networks that are made anew.
+        removed_containers: the ids of containers that go with a volume.
+        notices: what the user should know.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    changed_networks: set[str] = field(default_factory=set)
+    removed_containers: set[str] = field(default_factory=set)
+    notices: list[str] = field(default_factory=list)
+
+
+def plan_objects(
+    application: Application, state: HostState, names: Iterable[str], *, recreate_volumes: bool = False
+) -> ObjectPlan:
+    """The plan for the networks and volumes of services; ``recreate_volumes`` makes changed volumes anew, without their data.
 
     Raises:
         NotFoundError: an external network or volume is missing.
@@ -27,34 +45,62 @@ def object_steps(
         for item in service.get("volumes") or ()
         if item["type"] == "volume" and item.get("source")
     }
-    steps: list[Step] = []
-    changed: set[str] = set()
-    notices: list[str] = []
+    if application.all_resources:
+        networks, volumes = set(application.networks), set(application.volumes)
+    plan = ObjectPlan()
     for key in sorted(networks):
         network = application.networks[key]
         existing = state.networks.get(network["name"])
         if _must_create("network", key, network, existing):
-            steps.append(Step(f"network {key}", Action.CREATE_NETWORK, network["name"], "new", service=key))
+            plan.steps.append(Step(f"network {key}", Action.CREATE_NETWORK, network["name"], "new", service=key))
         elif existing is not None and not network.get("external"):
-            notices += _foreign("network", application, existing)
+            plan.notices += _foreign("network", application, existing)
             stored = existing.labels.get(labels.CONFIG_HASH)
             if stored and stored != network_hash(network):
-                changed.add(existing.name)
-                steps += _anew(key, existing, state.containers)
+                plan.changed_networks.add(existing.name)
+                plan.steps += _anew(key, existing, state.containers)
     for key in sorted(volumes):
         volume = application.volumes[key]
         existing = state.volumes.get(volume["name"])
         if _must_create("volume", key, volume, existing):
-            steps.append(Step(f"volume {key}", Action.CREATE_VOLUME, volume["name"], "new", service=key))
+            plan.steps.append(Step(f"volume {key}", Action.CREATE_VOLUME, volume["name"], "new", service=key))
         elif existing is not None and not volume.get("external"):
-            notices += _foreign("volume", application, existing)
+            plan.notices += _foreign("volume", application, existing)
             stored = existing.labels.get(labels.CONFIG_HASH)
             if stored and stored != volume_hash(volume):
-                notices.append(
-                    f'Volume "{existing.name}" exists but does not match its configuration in the Compose file. It is used as it '
-                    "is: remove it to have it made anew"
-                )
-    return steps, frozenset(changed), notices
+                if recreate_volumes:
+                    _renew_volume(plan, key, existing, _users(application, state, key))
+                else:
+                    plan.notices.append(
+                        f'Volume "{existing.name}" exists but does not match its configuration in the Compose file. It is used '
+                        "as it is: use --yes to have it made anew without its data"
+                    )
+    return plan
+
+
+def _users(application: Application, state: HostState, key: str) -> list[ExistingContainer]:
+    """The containers of services that mount a volume."""
+    mounting = {
+        name
+        for name, service in application.services.items()
+        if any(item["type"] == "volume" and item.get("source") == key for item in service.get("volumes") or ())
+    }
+    return [item for item in state.containers if item.service in mounting]
+
+
+def _renew_volume(plan: ObjectPlan, key: str, existing: ExistingObject, users: Iterable[ExistingContainer]) -> None:
+    """Remove a changed volume with the containers that use it, and make it again."""
+    reason, removals = f"volume {existing.name} changed", set()
+    for item in users:
+        if item.id in plan.removed_containers:
+            removals.add(f"remove {item.name}")
+            continue
+        plan.removed_containers.add(item.id)
+        plan.steps += removal_steps((item,), reason)
+        removals.add(f"remove {item.name}")
+    gone = f"remove volume {key}"
+    plan.steps.append(Step(gone, Action.REMOVE_VOLUME, existing.name, reason, frozenset(removals), key))
+    plan.steps.append(Step(f"volume {key}", Action.CREATE_VOLUME, existing.name, reason, frozenset({gone}), key))
 
 
 def _must_create(kind: str, key: str, described: Values, existing: ExistingObject | None) -> bool:
@@ -92,4 +138,26 @@ def _anew(key: str, existing: ExistingObject, containers: Iterable[ExistingConta
     gone = f"remove network {key}"
     steps.append(Step(gone, Action.REMOVE_NETWORK, existing.name, reason, frozenset(removed), key))
     steps.append(Step(f"network {key}", Action.CREATE_NETWORK, existing.name, reason, frozenset({gone}), key))
+    return steps
+
+
+def removal_steps(containers: Iterable[ExistingContainer], reason: str) -> list[Step]:
+    """Stop and remove containers."""
+    steps = []
+    for item in containers:
+        stop = f"stop {item.name}"
+        if item.running:
+            steps.append(Step(stop, Action.STOP, item.name, reason, frozenset(), item.service, item.number, item))
+        steps.append(
+            Step(
+                f"remove {item.name}",
+                Action.REMOVE,
+                item.name,
+                reason,
+                frozenset({stop}),
+                item.service,
+                item.number,
+                item,
+            )
+        )
     return steps

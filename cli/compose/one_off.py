@@ -17,6 +17,7 @@ from cli.compose.model import Application, HostState
 from cli.compose.mounts import copied_files
 from cli.compose.one_off_service import one_off_application
 from cli.compose.plan import UpOptions, plan_up
+from cli.compose.progress import Progress, Style
 from cli.compose.session import Session
 from cli.compose.state import read_containers
 from cli.container.session import Attachment, run_session
@@ -28,6 +29,9 @@ def run_one_off(session: Session, service: str, command: tuple[str, ...], flags:
     """Bring up what the service needs, run the command, and return its exit code."""
     with refused():
         terminal = not flags["no_tty"] and not flags["detach"] and sys.stdin.isatty() and sys.stdout.isatty()
+        if flags["quiet"]:
+            session.progress = Progress(Style.QUIET)
+            flags = {**flags, "quiet_build": True}
         session.with_services((service,))
         variables = dict(
             pair.split("=", 1) if "=" in pair else (pair, None)
@@ -36,6 +40,7 @@ def run_one_off(session: Session, service: str, command: tuple[str, ...], flags:
         application = one_off_application(
             session.application, service, command, {**flags, "variables": variables}, tty=terminal
         )
+        session.warn_ignored(session.application)
         state = _dependencies(session, application, service, flags)
         if flags["remove_orphans"]:
             remove_orphan_containers(session)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from cli.compose import labels
 from cli.compose.config_hash import service_hash
 from cli.compose.model import Application, ExistingContainer, HostState, Values
-from cli.compose.objects_plan import object_steps
+from cli.compose.objects_plan import plan_objects, removal_steps
 from cli.compose.steps import Action, Plan, Step, in_dependency_order, without_missing
 from covey.errors import InvalidArgumentError, NotFoundError
 
@@ -32,6 +32,7 @@ class UpOptions:
         start: start the containers.
         remove_orphans: remove containers of services that the project does not have.
         wait: wait until all are running, and healthy where they have a health check.
+        recreate_volumes: remove volumes whose configuration changed, with their data, and make them anew.
     """
 
     services: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class UpOptions:
     start: bool = True
     remove_orphans: bool = False
     wait: bool = False
+    recreate_volumes: bool = False
 
 
 def selected_services(application: Application, names: Iterable[str], *, dependencies: bool) -> list[str]:
@@ -96,13 +98,16 @@ def plan_up(application: Application, state: HostState, options: UpOptions) -> P
         if name not in application.services:
             raise NotFoundError(f"no such service: {name}")
     names = selected_services(application, options.services, dependencies=options.dependencies)
-    objects, changed_networks, notices = object_steps(application, state, names)
-    planner = _UpPlanner(application, state, options, changed_networks)
+    objects = plan_objects(application, state, names, recreate_volumes=options.recreate_volumes)
+    notices = objects.notices
+    kept = tuple(item for item in state.containers if item.id not in objects.removed_containers)
+    state = replace(state, containers=kept)
+    planner = _UpPlanner(application, state, options, frozenset(objects.changed_networks))
     for name in names:
         planner.add_service(name)
     if options.wait and options.start:
         planner.add_waits(names)
-    steps = [*objects, *planner.steps]
+    steps = [*objects.steps, *planner.steps]
     orphans = orphaned(application, state)
     if orphans and options.remove_orphans:
         steps += removal_steps(orphans, "orphan")
@@ -119,28 +124,6 @@ def orphaned(application: Application, state: HostState) -> list[ExistingContain
     """The containers of services that the project does not have."""
     known = {*application.services, *application.disabled}
     return [item for item in state.containers if not item.one_off and item.service not in known]
-
-
-def removal_steps(containers: Iterable[ExistingContainer], reason: str) -> list[Step]:
-    """Stop and remove containers."""
-    steps = []
-    for item in containers:
-        stop = f"stop {item.name}"
-        if item.running:
-            steps.append(Step(stop, Action.STOP, item.name, reason, frozenset(), item.service, item.number, item))
-        steps.append(
-            Step(
-                f"remove {item.name}",
-                Action.REMOVE,
-                item.name,
-                reason,
-                frozenset({stop}),
-                item.service,
-                item.number,
-                item,
-            )
-        )
-    return steps
 
 
 class _UpPlanner:

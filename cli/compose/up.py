@@ -37,9 +37,11 @@ def bring_up(session: Session, services: tuple[str, ...], flags: Mapping[str, An
         start=not flags.get("no_start"),
         remove_orphans=bool(flags.get("remove_orphans")),
         wait=bool(flags.get("wait")),
+        recreate_volumes=bool(flags.get("yes")),
     )
     if not application.services:
         raise InvalidArgumentError("no service selected")
+    session.warn_ignored(application)
     names = selected_services(application, services, dependencies=options.dependencies)
     state = session.state(application)
     if prepare_images(session, application, names, state.images, flags):
