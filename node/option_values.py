@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from covey import ulimits as ulimit_rules
 from covey.container_runtime import RuntimeProgram
 from covey.engine_settings import Ulimit
 from covey.errors import InvalidArgumentError
@@ -22,25 +23,6 @@ _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _TRUE, _FALSE = frozenset({"true", "1", "t"}), frozenset({"false", "0", "f"})
 _MIN_MTU, _MAX_MTU = 68, 65_535
 _LEAST_ADDRESSES = 2
-ULIMITS = frozenset(
-    [
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ]
-)
 
 
 def text(name: str, value: Any) -> str:
@@ -166,7 +148,7 @@ def _runtime(name: str, item: Any) -> RuntimeProgram:
 
 
 def _ulimit(name: str, key: str, item: Any) -> Ulimit:
-    if key not in ULIMITS:
+    if key not in ulimit_rules.NAMES:
         raise InvalidArgumentError(f"{name}: invalid ulimit type: {key}")
     if isinstance(item, Mapping):
         limits = {str(part).lower(): limit for part, limit in item.items()}

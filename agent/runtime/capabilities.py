@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from covey.capabilities import KNOWN
 from covey.errors import InvalidArgumentError
 
 DEFAULT = (
@@ -23,15 +24,7 @@ DEFAULT = (
     "CAP_AUDIT_WRITE",
 )
 
-# In the kernel's numbering: the index is the capability's bit.
-_NAMES = """
-CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
-NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT
-SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE
-AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ
-PERFMON BPF CHECKPOINT_RESTORE
-"""
-ALL = tuple(f"CAP_{name}" for name in _NAMES.split())
+ALL = KNOWN
 
 
 def supported(mask: int) -> tuple[str, ...]:

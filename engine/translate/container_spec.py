@@ -109,9 +109,17 @@ SECRET_REFERENCE = FieldTable(
     ),
 )
 
+
+def _refuse_runtime(fields: JsonFields) -> dict[str, Any]:
+    """A config that is no file holds a credential spec."""
+    privileges.refuse_credential_spec(fields, "Runtime")
+    return {}
+
+
 CONFIG_REFERENCE = FieldTable(
     ConfigReference,
     (
+        Custom(fields=(), read=_refuse_runtime, write=lambda _: {}),
         Row(key="File", field="file", codec=nested(_FILE_TARGET), required=_NO_TARGET.format("config")),
         Row(key="ConfigID", field="config_id", codec=TEXT, always=True),
         Row(key="ConfigName", field="config_name", codec=TEXT, always=True),

@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from covey.errors import InvalidArgumentError
+from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import ContainerSpec
 from engine.translate.json_fields import JsonFields
 
@@ -36,7 +36,16 @@ def write(spec: ContainerSpec) -> Mapping[str, Any]:
     return {"Privileges": written}
 
 
+def refuse_credential_spec(fields: JsonFields, key: str) -> None:
+    """Raises UnsupportedError if the field is given."""
+    if fields.has(key):
+        raise UnsupportedError(
+            f"{fields.path_of(key)}: credential specs are for Windows containers, and nodes run Linux containers; remove it"
+        )
+
+
 def _read(privileges: JsonFields) -> Mapping[str, Any]:
+    refuse_credential_spec(privileges, "CredentialSpec")
     options = (
         *(privileges.read("SELinuxContext", _read_selinux) or ()),
         *(privileges.read("Seccomp", _read_seccomp) or ()),

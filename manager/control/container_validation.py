@@ -23,6 +23,7 @@ from covey.objects import (
 )
 from covey.payload_template import check_references
 from covey.states import MountType
+from manager.control.process_validation import require_process_settings
 from manager.store import View
 
 MAX_REFERENCES = 128
@@ -39,6 +40,7 @@ def resolve_container(view: View, spec: ContainerSpec, service: Annotations) -> 
     _require_mounts(spec.mounts)
     _require_healthcheck(spec.healthcheck)
     _require_dns(spec.dns)
+    require_process_settings(spec)
     if spec.stop_grace_ns is not None and spec.stop_grace_ns < 0:
         raise InvalidArgumentError("ContainerSpec: stop-grace-period cannot be negative")
     if len(spec.secrets) > MAX_REFERENCES or len(spec.configs) > MAX_REFERENCES:

@@ -7,13 +7,14 @@ import time
 
 import msgspec
 
-from agent.container import namespaces, signals
+from agent.container import namespaces
 from agent.container.default_settings import with_daemon_defaults
 from agent.container.host import ContainerHost
 from agent.container.links import check_links
 from agent.container.model import Container, ContainerConfig
 from agent.container.new_volumes import new_volumes
 from agent.runtime.limits import effective_swap_bytes
+from covey import signals
 from covey.errors import InvalidArgumentError, NotFoundError
 
 _ID = re.compile(r"[0-9a-f]{64}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from signal import SIGKILL
 
-from agent.container import signals
 from agent.container.host import ContainerHost
 from agent.container.model import ContainerConfig, RunStatus
+from covey import signals
 from covey.errors import ConflictError
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agent.container import signals
 from agent.container.host import ContainerHost
 from agent.container.model import DEFAULT_STOP_GRACE_SECONDS, Container, RunStatus
+from covey import signals
 
 
 async def stop_container(

@@ -4,15 +4,10 @@ from typing import Any
 
 from agent.container.model import ContainerUlimit, DeviceMapping
 from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.ulimits import check_ulimit
 from engine.translate.field_table import INTEGER, TEXT, FieldTable, Row
 from engine.translate.json_fields import JsonFields
 
-_ULIMITS = frozenset(
-    (
-        "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-        "rttime", "sigpending", "stack",
-    )
-)  # fmt: skip
 ULIMIT = FieldTable(
     ContainerUlimit,
     (
@@ -47,7 +42,7 @@ def read_devices(fields: JsonFields) -> dict[str, Any]:
             raise InvalidArgumentError(f"invalid device: {device.host_path}: it needs a path and a mode of r, w and m")
     ulimits = fields.read_all("Ulimits", ULIMIT.read)
     for limit in ulimits:
-        _check_ulimit(limit)
+        check_ulimit(limit.name, limit.soft, limit.hard)
     return {
         "devices": mapped,
         "device_cgroup_rules": fields.text_list("DeviceCgroupRules"),
@@ -55,17 +50,6 @@ def read_devices(fields: JsonFields) -> dict[str, Any]:
         "storage_options": options,
         **({"shm_size_bytes": shm_size} if shm_size else {}),
     }
-
-
-def _check_ulimit(limit: ContainerUlimit) -> None:
-    if limit.name not in _ULIMITS:
-        raise InvalidArgumentError(f"invalid ulimit type: {limit.name}")
-    if min(limit.soft, limit.hard) < -1:
-        raise InvalidArgumentError(f"invalid ulimit {limit.name}: use -1 for no limit")
-    if limit.hard != -1 and (limit.soft == -1 or limit.soft > limit.hard):
-        raise InvalidArgumentError(
-            f"ulimit soft limit must be less than or equal to hard limit: {limit.soft} > {limit.hard}"
-        )
 
 
 def _refuse_device_requests(fields: JsonFields) -> None:

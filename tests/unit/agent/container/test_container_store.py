@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.container import etc_files, signals
+from agent.container import etc_files
 from agent.container.model import (
     Container,
     ContainerConfig,
@@ -20,6 +20,7 @@ from agent.container.model import (
 )
 from agent.container.store import ContainerStore
 from agent.event_bus import QUEUE_LIMIT, EventBus
+from covey import signals
 from covey.errors import AlreadyExistsError, InvalidArgumentError, LaggedError
 
 
