@@ -25,6 +25,7 @@ def service(item: Item, networks: Mapping[str, str]) -> str:
             (0, "Service Mode", mode(item).capitalize()),
             (1, "Replicas", (spec["Mode"].get("Replicated") or {}).get("Replicas")),
             *_job(spec["Mode"].get("ReplicatedJob")),
+            *_dependencies(item),
             *_update(item.get("UpdateStatus") or {}),
             *_placement(task.get("Placement") or {}),
             *_policy("UpdateConfig:", spec.get("UpdateConfig")),
@@ -51,6 +52,20 @@ def _job(counts: Item | None) -> list[Line]:
         (1, "Total Completions", str(counts.get("TotalCompletions", 0))),
         (1, "Max Concurrent", str(counts.get("MaxConcurrent", 0))),
     ]
+
+
+def _dependencies(item: Item) -> list[Line]:
+    """What only Covey's services have."""
+    lines: list[Line] = [
+        (
+            1,
+            found["Service"],
+            found["Condition"] + ", restart" * bool(found.get("Restart")) + ", optional" * bool(found.get("Optional")),
+        )
+        for found in item.get("DependsOn") or []
+    ]
+    waiting = item.get("WaitingFor")
+    return [*([(0, "DependsOn:", None), *lines] if lines else []), *([(0, "WaitingFor", waiting)] if waiting else [])]
 
 
 def _update(status: Item) -> list[Line]:

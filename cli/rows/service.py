@@ -57,6 +57,8 @@ def replicas(service: Service) -> str:
     placement = service["Spec"]["TaskTemplate"].get("Placement") or {}
     if placement.get("MaxReplicas"):
         text += f" (max {placement['MaxReplicas']} per node)"
+    if waiting := service.get("WaitingFor"):
+        text += f" ({waiting.partition(' (')[0]})"
     return text
 
 

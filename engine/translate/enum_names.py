@@ -3,6 +3,7 @@
 from enum import IntEnum
 from typing import TypeVar
 
+from covey.service_dependencies import CONDITIONS
 from covey.states import (
     EndpointMode,
     MountType,
@@ -43,6 +44,7 @@ PROTOCOLS = _names(Protocol)
 _NAME_OF: dict[type[IntEnum], dict[IntEnum, str]] = {
     type(next(iter(table.values()))): {item: name for name, item in table.items()}
     for table in (
+        CONDITIONS,
         TASK_STATES,
         NODE_STATES,
         AVAILABILITIES,

@@ -37,6 +37,7 @@ from engine.translate.field_table import (
     nested,
 )
 from engine.translate.json_fields import JsonFields, omit_empty
+from engine.translate.service_dependency import DEPENDENCY, with_dependency_label
 from engine.translate.task_spec import NETWORK_ATTACHMENT, TASK_SPEC
 from engine.translate.times import rfc3339
 
@@ -143,8 +144,13 @@ SERVICE_SPEC = FieldTable(
         Row(key="RollbackConfig", field="rollback", codec=nested(UPDATE_CONFIG)),
         Row(key="EndpointSpec", field="endpoint", codec=nested(ENDPOINT_SPEC)),
         Custom(
-            fields=("service_networks", "depends_on"), read=lambda _: {}, write=lambda _: {}
+            fields=("service_networks",), read=lambda _: {}, write=lambda _: {}
         ),  # read_spec and write_spec move them
+        Custom(
+            fields=("depends_on",),
+            read=lambda fields: {"depends_on": fields.read_all("DependsOn", DEPENDENCY.read)},
+            write=lambda _: {},
+        ),  # clients see them beside the spec, which so stays as they sent it
     ),
 )
 
@@ -158,7 +164,7 @@ def read_spec(body: Any) -> ServiceSpec:
     """
     fields = JsonFields(body)
     networks = fields.read_all("Networks", NETWORK_ATTACHMENT.read)  # where clients of API 1.24 write them
-    spec = SERVICE_SPEC.read(fields)
+    spec = with_dependency_label(SERVICE_SPEC.read(fields))
     fields.refuse_unknown()
     if not JsonFields(fields.raw("TaskTemplate")).has("ContainerSpec"):
         raise InvalidArgumentError("mismatched Runtime and *Spec fields; give TaskTemplate.ContainerSpec")
@@ -184,6 +190,7 @@ def write(service: Service, *, defaults: bool = False) -> dict[str, Any]:
         "Endpoint": _write_endpoint(service),
         **omit_empty(
             PreviousSpec=None if service.previous_spec is None else write_spec(service.previous_spec),
+            DependsOn=[DEPENDENCY.write(item) for item in service.spec.depends_on],
             WaitingFor=service.waiting_for,
             UpdateStatus=None if service.update_status is None else _write_update_status(service.update_status),
             JobStatus=None if service.job_status is None else _write_job_status(service.job_status),

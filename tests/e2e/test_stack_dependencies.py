@@ -54,7 +54,13 @@ def test_a_stack_starts_and_ends_in_the_order_of_its_dependencies(lab: LabCluste
     covey(lab, "stack", "deploy", "--detach", "--resolve-image", "never", "-c", str(file), "app")
     reason = "waiting for app_db to be healthy (0 of 1 tasks)"
     labs.wait(lambda: reason in lab.docker("service", "ps", "--no-trunc", "app_a-web").out, "the reason in service ps")
-    assert lab.get("/services/app_a-web")["WaitingFor"] == reason
+    waiting = lab.get("/services/app_a-web")
+    assert waiting["WaitingFor"] == reason
+    assert waiting["DependsOn"] == [
+        {"Service": "app_db", "Condition": "service_healthy", "Restart": True},
+        {"Service": "app_migrate", "Condition": "service_completed_successfully"},
+    ]
+    assert "0/1 (waiting for app_db to be healthy)" in covey(lab, "service", "ls")
     assert reason in covey(lab, "service", "ps", "--no-trunc", "app_a-web")
     (web,), (db,) = lab.running("app_a-web", 1), lab.running("app_db", 1)
     (migrate,) = all_tasks(lab, "app_migrate")
@@ -86,6 +92,23 @@ def still_running(lab: LabCluster, *, together: bool) -> set[str]:
     wanted = {task["DesiredState"] for task in tasks if task["Name"].startswith("app_db")}
     assert not together or "app_a-web" not in found or wanted == {"running"}, tasks
     return found
+
+
+def test_a_service_of_the_api_depends_on_another_one_and_a_docker_client_keeps_that(lab: LabCluster) -> None:
+    """1. A service is created with `DependsOn`, before the one that it names. 2. `docker service update` keeps it. 3. Then that exists."""
+    task = {"ContainerSpec": {"Image": IMAGE, "Command": ["sleep"], "Args": ["1000"], "StopSignal": "SIGKILL"}}
+    wanted = {"Name": "front", "TaskTemplate": task, "DependsOn": [{"Service": "back", "Condition": "service_healthy"}]}
+    status, made = lab.request("POST", "/services/create", wanted)
+    assert status == 201, made
+    lab.docker("service", "update", "-d", "--env-add", "A=1", "front")
+    shown = covey(lab, "service", "inspect", "--pretty", "front")
+    assert "DependsOn:\n back:" in shown
+    assert "service_healthy" in shown
+    labs.wait(
+        lambda: "waiting for back to exist" in lab.docker("service", "ps", "--no-trunc", "front").out, "the reason"
+    )
+    lab.service("back")
+    lab.running("front", 1)
 
 
 def test_dependencies_without_an_end_are_refused(lab: LabCluster, tmp_path: Path) -> None:
