@@ -114,7 +114,7 @@ class Builder:
             line = command.build_arguments(request, arguments, paths, place)
             await self._run(line, log, report, folder)
         image = await self._exchange.import_(log.image_id, folder)
-        warnings = _warnings(command.unused_arguments(plan, request.build_args))
+        warnings = _warnings(command.unused_arguments(plan, request.build_args), request.cache_from)
         for text in warnings:
             await report(text)
         bases = {name: base.id for name, base in images.items()}
@@ -233,10 +233,15 @@ def _write_files(paths: BuildPaths, rewritten: RewrittenDockerfile, ignored: byt
         path.chmod(0o400)
 
 
-def _warnings(unused_arguments: Sequence[str]) -> tuple[str, ...]:
-    if not unused_arguments:
-        return ()
-    return (f"[Warning] One or more build-args [{' '.join(unused_arguments)}] were not consumed\n",)
+def _warnings(unused_arguments: Sequence[str], cache_from: Sequence[str]) -> tuple[str, ...]:
+    found = []
+    if unused_arguments:
+        found.append(f"[Warning] One or more build-args [{' '.join(unused_arguments)}] were not consumed\n")
+    if cache_from:  # buildah looks for an image of each step, and a pulled image is that of its last step
+        found.append(
+            f"[Warning] --cache-from: of [{' '.join(cache_from)}] only the last step of each image can be used, not those before it\n"
+        )
+    return tuple(found)
 
 
 def remove_folder(folder: Path) -> None:
