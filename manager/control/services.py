@@ -2,7 +2,7 @@
 
 from covey.errors import AlreadyExistsError, PreconditionError, UnsupportedError
 from covey.ids import IdSource
-from covey.objects import Service, ServiceSpec, Task, UpdateStatus, replace
+from covey.objects import Service, ServiceSpec, UpdateStatus, replace
 from covey.objects.base import Struct
 from covey.states import ServiceMode, TaskState, UpdateState
 from covey.task_predicates import should_run
@@ -98,16 +98,13 @@ def _job_task_counts(view: View, service: Service) -> ServiceTaskCounts:
     """As in Swarm, a replicated job always wants its concurrent tasks, and a global one those that have not completed."""
     tasks = [task for task in view.tasks.by_service(service.id) if is_in_present_run(service, task)]
     active = [task for task in tasks if should_run(task) and not task.status.state.terminal]
-    complete = {(task.slot, task.node_id if service.spec.mode.is_global else "") for task in tasks if _completed(task)}
+    is_global = service.spec.mode.is_global
+    complete = {task.node_id if is_global else task.slot for task in tasks if task.status.state is TaskState.COMPLETE}
     return ServiceTaskCounts(
         running=sum(task.status.state is TaskState.RUNNING for task in active),
-        desired=len(active) if service.spec.mode.is_global else service.spec.max_concurrent,
+        desired=len(active) if is_global else service.spec.max_concurrent,
         completed=len(complete),
     )
-
-
-def _completed(task: Task) -> bool:
-    return task.status.state is TaskState.COMPLETE
 
 
 def _find_current(tx: Tx, ref: str, version: int) -> Service:

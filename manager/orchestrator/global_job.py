@@ -6,20 +6,18 @@ available. Pure; called by ``jobs``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from covey.objects import Node
 from manager.loop import Step
 from manager.orchestrator.global_ import is_eligible
 from manager.orchestrator.job_slots import JobSlots
 from manager.orchestrator.slot_reconciler import new_task_for_slot
-from manager.orchestrator.slots import ServiceContext, Slot, SlotKey
+from manager.orchestrator.slots import ServiceContext
 
 
-def new_tasks(context: ServiceContext, slots: Mapping[SlotKey, Slot], state: JobSlots) -> tuple[Step, ...]:
+def new_tasks(context: ServiceContext, state: JobSlots) -> tuple[Step, ...]:
     """Tasks for the nodes that have none in this run, except where the task of an earlier run may still run."""
     nodes = [node for node in context.view.nodes if node.id not in state.closed and takes_part(context, node)]
-    created = [new_task_for_slot(context, slots.get(node.id, Slot(node.id))) for node in nodes]
+    created = [new_task_for_slot(context, state.slot(node.id)) for node in nodes]
     return tuple([Step(creates=(task,), preconditions=(context.service,)) for task in created])
 
 

@@ -6,42 +6,47 @@ Tasks of earlier runs are ended; those that may still run keep their place among
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from covey.objects import Task
 from covey.states import TaskState
-from covey.task_predicates import should_run
 from manager.job_runs import is_in_present_run
 from manager.loop import EMPTY, Plan, Step, combine
 from manager.orchestrator import global_job, replicated_job
-from manager.orchestrator.job_slots import JobSlots, is_complete
+from manager.orchestrator.job_slots import JobSlots
 from manager.orchestrator.replicated import with_removal
 from manager.orchestrator.slot_reconciler import reconcile_slot
-from manager.orchestrator.slots import ServiceContext, Slot, SlotKey, group_into_slots, with_shutdown
+from manager.orchestrator.slots import ServiceContext, Slot, SlotKey, group_into_slots, slot_key, with_shutdown
 
 
 def plan_job(context: ServiceContext, tasks: Iterable[Task]) -> Plan:
-    """Everything that a job needs now: the end of earlier runs, the next step of each slot and new tasks."""
+    """Everything that a job needs now: the end of earlier runs, the next step of each slot and new tasks.
+
+    The many tasks that have completed cost one look each.
+    """
+    service = context.service
+    complete: set[SlotKey] = set()
     present: list[Task] = []
     earlier: list[Task] = []
     for task in tasks:
-        (present if is_in_present_run(context.service, task) else earlier).append(task)
-    slots = group_into_slots(context.service, present)
-    ended = with_removal([task for task in earlier if not task.status.state.terminal])
-    reconciled = [_reconcile(context, slot) for slot in slots.values()]
-    return combine([Plan(tuple([Step(updates=(task,)) for task in ended])), *reconciled, _new(context, slots, earlier)])
+        if not is_in_present_run(service, task):
+            if not task.status.state.terminal:
+                earlier.append(task)
+        elif task.status.state is TaskState.COMPLETE:
+            complete.add(slot_key(service, task))
+        else:
+            present.append(task)
+    slots = group_into_slots(service, present)
+    removed = Plan(tuple([Step(updates=(task,)) for task in with_removal(earlier)]))
+    reconciled = [
+        _end_surplus(slot) if slot.key in complete else reconcile_slot(context, slot) for slot in slots.values()
+    ]
+    state = JobSlots.sort(context, slots, complete, earlier)
+    new_tasks = global_job.new_tasks if service.spec.mode.is_global else replicated_job.new_tasks
+    return combine([removed, *reconciled, Plan(new_tasks(context, state))])
 
 
-def _new(context: ServiceContext, slots: Mapping[SlotKey, Slot], earlier: Iterable[Task]) -> Plan:
-    sorted_slots = JobSlots.sort(context, slots.values(), earlier)
-    if context.service.spec.mode.is_global:
-        return Plan(global_job.new_tasks(context, slots, sorted_slots))
-    return Plan(replicated_job.new_tasks(context, slots, sorted_slots))
-
-
-def _reconcile(context: ServiceContext, slot: Slot) -> Plan:
-    if not is_complete(slot):
-        return reconcile_slot(context, slot)
-    # A task on a node that was lost completed after all: its successor is not needed any more.
-    surplus = [task for task in slot.active if task.status.state is not TaskState.COMPLETE and should_run(task)]
+def _end_surplus(slot: Slot) -> Plan:
+    """Ends what still runs in a slot that has completed: a task on a node that was lost completed after all."""
+    surplus = [task for task in slot.active if not task.status.state.terminal]
     return Plan((Step(updates=tuple([with_shutdown(task) for task in surplus])),)) if surplus else EMPTY

@@ -141,12 +141,16 @@ class ServiceContext(msgspec.Struct, frozen=True):
         return cluster.spec.task_log_driver if cluster is not None else None
 
 
+def slot_key(service: Service, task: Task) -> SlotKey:
+    """The key of the slot that the task is in."""
+    return task.node_id if service.spec.mode.is_global else task.slot
+
+
 def group_into_slots(service: Service, tasks: Iterable[Task]) -> dict[SlotKey, Slot]:
     """The slots of a service by key, in order."""
     by_key: dict[SlotKey, list[Task]] = {}
     for task in tasks:
-        key: SlotKey = task.node_id if service.spec.mode.is_global else task.slot
-        by_key.setdefault(key, []).append(task)
+        by_key.setdefault(slot_key(service, task), []).append(task)
     ordered = sorted(
         by_key, key=lambda key: (str(key) if isinstance(key, str) else "", key if isinstance(key, int) else 0)
     )
