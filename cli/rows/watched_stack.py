@@ -43,7 +43,7 @@ def short_commit(commit: str) -> str:
 def state(watched: Watched) -> str:
     """What is wrong, or what goes on, or that nothing is to be done."""
     status = watched["Status"]
-    if status["Deploying"]:
+    if status["Deploying"] and not status["CheckError"]:
         return f"deploying {short_commit(status['AttemptedCommit'])}"
     if error := last_error(watched):
         return error

@@ -70,6 +70,8 @@ async def _started(
         process = subprocess.Popen(  # noqa: ASYNC220 - vfork and exec: about a millisecond
             command, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, cwd="/", start_new_session=True
         )
+    except FileNotFoundError:
+        raise UnavailableError(f"{command[0]} is not installed on this manager: install it on every manager") from None
     except OSError as error:
         raise UnavailableError(f"{command[0]} cannot be started: {error.strerror}") from error
     try:

@@ -15,6 +15,8 @@ from manager.stack_watch.remote import inherited_environment
 MODULE = "cli.watched_deployment"
 LIMITS = Limits(seconds=300.0, memory_bytes=1 << 30, file_bytes=256 << 20)
 _LAST_LINES = 3
+_SETTINGS = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
+"""Each arena of malloc reserves 64 MiB of the address space that is limited."""
 
 
 class DeploymentResult(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class StackDeployer:
         }
         done = await run_bounded(
             (sys.executable, "-m", MODULE),
-            {**inherited_environment(), "LC_ALL": "C.UTF-8"},
+            {**inherited_environment(), **_SETTINGS},
             LIMITS,
             msgspec.json.encode(order) + b"\n",
         )

@@ -31,7 +31,7 @@ def is_due(stack: WatchedStack, now_ns: int) -> bool:
     deployment that did not end was interrupted.
     """
     status = stack.status
-    if status.deploying or stack.request != status.answered_request:
+    if stack.request != status.answered_request or (status.deploying and not status.check_error):
         return True
     return not status.checked_at_ns <= now_ns < status.next_check_at_ns
 
@@ -62,7 +62,6 @@ def after_failed_check(stack: WatchedStack, error: str, now_ns: int) -> WatchSta
         next_check_at_ns=now_ns + backoff_ns(stack.spec.interval_ns, failures),
         check_error=shortened(error),
         check_failures=failures,
-        deploying=False,
         answered_request=stack.request,
     )
 

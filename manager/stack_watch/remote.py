@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 
+from covey.errors import DeadlineError
 from covey.git_source import advertised_commit, git_environment, git_failure, remote_refs, repository_source
 from covey.objects import WatchedStackSpec
 from manager.stack_watch.bounded_process import Limits, run_bounded
@@ -28,7 +29,10 @@ async def newest_commit(spec: WatchedStackSpec) -> str:
     source = repository_source(spec.url, spec.ref, spec.path)
     command = ("git", "ls-remote", "--quiet", "--", source.shown, *remote_refs(source))
     environment = git_environment(source, inherited_environment())
-    done = await run_bounded(command, environment, LIMITS)
+    try:
+        done = await run_bounded(command, environment, LIMITS)
+    except DeadlineError:
+        raise DeadlineError(f"the repository {source.shown} did not answer within {LIMITS.seconds:g} s") from None
     if done.code:
         raise git_failure(source, done.errors)
     return advertised_commit(source, done.output.splitlines())

@@ -67,5 +67,5 @@ def test_a_cancelled_caller_ends_the_process_and_what_it_started(tmp_path: Path)
 
 
 def test_a_program_that_is_missing_is_named() -> None:
-    with pytest.raises(UnavailableError, match="no-such-program cannot be started: No such file"):
+    with pytest.raises(UnavailableError, match="no-such-program is not installed on this manager: install it on every"):
         asyncio.run(run_bounded(("no-such-program",), ENVIRONMENT, LIMITS))

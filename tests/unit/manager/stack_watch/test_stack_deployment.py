@@ -120,11 +120,14 @@ def test_the_process_and_git_end_with_the_manager(tmp_path: Path) -> None:
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen([sys.executable, "-m", MODULE], env=environment, **pipes) as process:
             assert process.stdin
-            process.stdin.write(json.dumps({"host": "unix:///x", "stack": "s", "url": url}).encode() + b"\n")
-            process.stdin.flush()
-            assert connected.wait(SECONDS), "git does not connect"
-            process.stdin.close()
-            assert process.wait(SECONDS) == 1
+            try:
+                process.stdin.write(json.dumps({"host": "unix:///x", "stack": "s", "url": url}).encode() + b"\n")
+                process.stdin.flush()
+                assert connected.wait(SECONDS), "git does not connect"
+                process.stdin.close()
+                assert process.wait(SECONDS) == 1
+            finally:
+                process.terminate()
     assert list(tmp_path.iterdir()) == [], "the checkout is left behind"
 
 

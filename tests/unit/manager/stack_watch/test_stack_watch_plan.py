@@ -101,6 +101,15 @@ def test_a_request_during_a_deployment_leads_to_another_one() -> None:
     assert plan.is_due(stack(status, request=2), NOW)
 
 
+def test_an_interrupted_deployment_is_not_forgotten_while_the_repository_is_away() -> None:
+    """The services may be those of the newer commit in part, so the older one is deployed if the branch goes back to it."""
+    interrupted = stack(plan.begun(ANSWERED, "b", NOW))
+    away = stack(plan.after_failed_check(interrupted, "no route", NOW))
+    assert not plan.is_due(away, NOW + 1), "the repository is asked without a pause"
+    assert plan.is_due(away, NOW + INTERVAL)
+    assert plan.after_check(away, "a", NOW + INTERVAL)[1] is True
+
+
 def test_failures_slow_down_checks_and_retries_up_to_an_hour() -> None:
     pauses, watched = [], stack()
     for _ in range(12):
