@@ -3,8 +3,10 @@
 Called by the command line, which fetches, and by the managers, which ask for new commits.
 """
 
+import base64
 import re
 from collections.abc import Iterable, Mapping
+from urllib.parse import unquote
 
 import msgspec
 
@@ -89,18 +91,23 @@ def shown_url(url: str) -> str:
 def git_environment(source: RepositorySource, own: Mapping[str, str]) -> dict[str, str]:
     """The environment of git: no questions, and no protocol but the safe ones and the URL's own.
 
-    git is given the URL without credentials, because arguments are visible on the host; the environment holds the rest.
+    git is given the URL without credentials, because arguments are visible on the host; the environment has them as a header of HTTP.
     """
     result = {key: value for key, value in own.items() if key not in _FOREIGN_SETTINGS}
     result.setdefault("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
     protocols = sorted({*_SAFE_PROTOCOLS, source.protocol})
     result |= {**_QUIET, "GIT_ALLOW_PROTOCOL": ":".join(protocols)}
-    if source.shown != source.url:
+    if source.protocol in ("http", "https") and source.shown != source.url:
         count = int(result.get("GIT_CONFIG_COUNT") or 0)
         result["GIT_CONFIG_COUNT"] = str(count + 1)
-        result[f"GIT_CONFIG_KEY_{count}"] = f"url.{source.url}.insteadOf"
-        result[f"GIT_CONFIG_VALUE_{count}"] = source.shown
+        result[f"GIT_CONFIG_KEY_{count}"] = f"http.{source.shown}.extraHeader"
+        result[f"GIT_CONFIG_VALUE_{count}"] = f"Authorization: Basic {_basic_credentials(source.url)}"
     return result
+
+
+def _basic_credentials(url: str) -> str:
+    user, _, password = url.partition("://")[2].partition("/")[0].rpartition("@")[0].partition(":")
+    return base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
 
 
 def remote_refs(source: RepositorySource) -> tuple[str, ...]:

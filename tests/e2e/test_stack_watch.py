@@ -171,11 +171,12 @@ def test_what_cannot_be_watched_is_refused(lab: LabCluster, options: tuple[str, 
     assert not lab.get("/covey/stacks/watched")
 
 
-def test_a_repository_that_does_not_answer_is_told_without_its_password(lab: LabCluster) -> None:
-    url = f"http://user:secret@{SWITCH_ADDRESS}:9/app"
+def test_a_repository_that_does_not_answer_is_told_without_its_password(lab: LabCluster, repo: GitRepository) -> None:
+    """The daemon of the repository speaks no HTTP."""
+    url = repo.url.replace("git://", "http://user:secret@")
     refused = covey(lab, "stack", "watch", "gone", "--git", url, check=1)
     assert "cannot be fetched" in refused.err
     shown = covey(lab, "stack", "watch", "gone").out + covey(lab, "stack", "watch").out + refused.err
-    assert f"http://{SWITCH_ADDRESS}:9/app" in shown
+    assert repo.url.replace("git:", "http:") in shown
     assert "secret" not in shown
     covey(lab, "stack", "watch", "gone", "--stop")

@@ -1,5 +1,7 @@
 """Git sources: which commit a listing names for a ref, and what git and people see of a URL."""
 
+from base64 import b64encode
+
 import pytest
 
 from covey.errors import NotFoundError
@@ -36,11 +38,12 @@ def test_patterns_are_full_names() -> None:
 
 
 def test_git_gets_credentials_in_its_environment_alone() -> None:
-    source = parse_source("https://user:word@h/a")
+    source = parse_source("https://user:w%40rd@h/a")
     environment = git_environment(source, {"GIT_DIR": "/x", "PATH": "/bin", "GIT_CONFIG_COUNT": "1"})
     assert environment["GIT_CONFIG_COUNT"] == "2"
-    assert environment["GIT_CONFIG_KEY_1"] == "url.https://user:word@h/a.insteadOf"
-    assert environment["GIT_CONFIG_VALUE_1"] == source.shown == "https://h/a"
+    assert environment["GIT_CONFIG_KEY_1"] == "http.https://h/a.extraHeader"
+    assert environment["GIT_CONFIG_VALUE_1"] == f"Authorization: Basic {b64encode(b'user:w@rd').decode()}"
+    assert source.shown == "https://h/a"
     assert (environment["PATH"], environment["GIT_ALLOW_PROTOCOL"]) == ("/bin", "https:ssh")
     assert "GIT_DIR" not in environment
-    assert "word" not in str(git_failure(source, "fatal: unable to access 'https://user:word@h/a/': x"))
+    assert "w%40rd" not in str(git_failure(source, "fatal: unable to access 'https://user:w%40rd@h/a/': x"))

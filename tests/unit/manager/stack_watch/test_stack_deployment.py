@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,48 @@ def test_the_process_and_git_end_with_the_manager(tmp_path: Path) -> None:
             finally:
                 process.terminate()
     assert list(tmp_path.iterdir()) == [], "the checkout is left behind"
+
+
+class _Refs(BaseHTTPRequestHandler):
+    """The files of a repository that git reads without a protocol of its own, for those who know the password."""
+
+    commit = "c" * 40
+
+    def do_GET(self) -> None:
+        known = self.headers.get("Authorization") == f"Basic {base64.b64encode(b'user:secret').decode()}"
+        found = {"/app/info/refs": f"{self.commit}\trefs/heads/main\n", "/app/HEAD": "ref: refs/heads/main\n"}
+        content = found.get(self.path.partition("?")[0], "").encode()
+        self.send_response(200 if known and content else 404 if known else 401)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def guarded() -> Iterator[str]:
+    """Address of a repository with a password."""
+    with HTTPServer(("127.0.0.1", 0), _Refs) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}/app"
+        server.shutdown()
+        thread.join(SECONDS)
+
+
+def commit_of(url: str) -> str:
+    return asyncio.run(newest_commit(WatchedStackSpec(annotations=Annotations(name="s"), url=url, ref="main")))
+
+
+def test_credentials_of_a_url_reach_its_server(guarded: str) -> None:
+    assert commit_of(f"http://user:secret@{guarded}") == _Refs.commit
+    with pytest.raises(CoveyError) as caught:
+        commit_of(f"http://user:wrong@{guarded}")
+    assert f"http://{guarded}" in caught.value.message
+    assert "wrong" not in caught.value.message
 
 
 def test_a_check_of_a_silent_server_ends_with_its_caller() -> None:
