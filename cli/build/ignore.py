@@ -3,6 +3,7 @@
 A path is left out if the last pattern that matches it, or a directory above it, does not begin with ``!``.
 """
 
+import itertools
 import posixpath
 import re
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ class IgnorePatterns:
     """The patterns of one file, or of ``source``. Raises InvalidArgumentError for a malformed one."""
 
     def __init__(self, lines: Iterable[str], source: str = ".dockerignore") -> None:
-        self._rules: list[tuple[re.Pattern[str], bool]] = []
+        found: list[tuple[str, bool]] = []
         for number, line in enumerate(lines):
             text = (line.removeprefix("\ufeff") if number == 0 else line).strip()
             if not text or line.startswith("#"):
@@ -22,7 +23,8 @@ class IgnorePatterns:
             excepts = text.startswith("!")
             pattern = posixpath.normpath(text.removeprefix("!").strip()).lstrip("/")
             if pattern not in {"", "."}:
-                self._rules.append((_compile(pattern, source), excepts))
+                found.append((_expression(pattern, source), excepts))
+        self._rules = _joined(found)
 
     @property
     def has_exceptions(self) -> bool:
@@ -40,7 +42,13 @@ class IgnorePatterns:
         return excluded
 
 
-def _compile(pattern: str, source: str) -> re.Pattern[str]:
+def _joined(rules: list[tuple[str, bool]]) -> list[tuple[re.Pattern[str], bool]]:
+    """The rules in their order; those beside one another that say the same are one expression."""
+    groups = itertools.groupby(rules, key=lambda rule: rule[1])
+    return [(re.compile("|".join(f"(?:{text})" for text, _ in group), re.DOTALL), excepts) for excepts, group in groups]
+
+
+def _expression(pattern: str, source: str) -> str:
     """A regular expression with the meaning of Go's path patterns and of ``**``."""
     parts, at = list[str](), 0
     while at < len(pattern):
@@ -69,6 +77,6 @@ def _compile(pattern: str, source: str) -> re.Pattern[str]:
             parts.append({"*": "[^/]*", "?": "[^/]"}.get(letter) or re.escape(letter))
         at += 1
     try:
-        return re.compile("".join(parts), re.DOTALL)
+        return re.compile("".join(parts), re.DOTALL).pattern
     except re.error as error:
         raise InvalidArgumentError(f"{source}: syntax error in pattern {pattern!r}: {error}") from None
