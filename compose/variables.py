@@ -69,7 +69,7 @@ def substitute_compose(text: str, variables: Variables) -> str:
         if match["escaped"]:
             result.append("$")
         elif match["named"]:
-            result.append(variables.get(match["named"], ""))
+            result.append(_plain(match["named"], variables))
         elif match["brace"]:
             end = _closing_brace(text, at)
             inner = text[at:end]
@@ -81,6 +81,26 @@ def substitute_compose(text: str, variables: Variables) -> str:
         else:
             result.append("$")
     return "".join(result) + text[at:]
+
+
+class UnsetVariables(dict[str, str]):
+    """Variables that note the names that a text uses without a default though they are not set; those are blank."""
+
+    def __init__(self, variables: Variables, names: set[str]) -> None:
+        super().__init__(variables)
+        self._names = names
+
+    def __missing__(self, name: str) -> str:
+        self._names.add(name)
+        return ""
+
+
+def _plain(name: str, variables: Variables) -> str:
+    """The value of a variable that is used without a default; blank if it is not set."""
+    try:
+        return variables[name]
+    except KeyError:
+        return ""
 
 
 class VariableUse(NamedTuple):
@@ -120,11 +140,13 @@ def _parts(inner: str) -> tuple[str, str, str]:
 
 
 def _value(name: str, operator: str, word: str, variables: Variables, nested: Substitute = lambda text, _: text) -> str:
+    if not operator:
+        return _plain(name, variables)
     value = variables.get(name)
     present = bool(value) if operator.startswith(":") else value is not None
     if operator.endswith("+"):
         return nested(word, variables) if present else ""
-    if present or not operator:
+    if present:
         return value or ""
     if operator.endswith("-"):
         return nested(word, variables)

@@ -30,6 +30,7 @@ class Session:
         self.daemon = daemon
         self.dry_run = bool(flags["dry_run"])
         self.parallel = int(flags["parallel"])
+        self._unset: set[str] = set()
         self.progress = Progress(flags["progress"], dry_run=self.dry_run)
 
     @classmethod
@@ -42,7 +43,12 @@ class Session:
         """The project of the files; ``stages`` are those of ``ProjectOptions`` that are left out."""
         from compose.project.loader import load_project
 
-        return load_project(self.options(profiles, **stages))
+        project = load_project(self.options(profiles, **stages))
+        for name in project.unset:
+            if name not in self._unset:
+                self.progress.notice(f'WARN: The "{name}" variable is not set. Defaulting to a blank string.')
+        self._unset |= set(project.unset)
+        return project
 
     def options(self, profiles: tuple[str, ...] = (), **stages: bool) -> ProjectOptions:
         """Which project the options before the command name."""

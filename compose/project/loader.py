@@ -19,7 +19,7 @@ from compose.project.model import Project, ProjectOptions
 from compose.project.normalize import normalized_service, with_files, with_names, with_variables, without_unused
 from compose.schema import validate
 from compose.stack.canonical import StackPaths
-from compose.variables import VariableUse, substitute_compose, used_variables
+from compose.variables import UnsetVariables, VariableUse, substitute_compose, used_variables
 from covey.errors import InvalidArgumentError
 
 MAX_FILES = 64
@@ -39,14 +39,15 @@ def load_project(options: ProjectOptions, files: ProjectFiles | None = None) -> 
     variables = files.variables(options, directory)
     documents = [document for path in paths for document in files.documents(path)]
     name = project_name(options, variables, documents, directory)
-    content, disabled = load_content(options, name, files)
+    unset: set[str] = set()
+    content, disabled = load_content(options, name, files, unset)
     known = {**variables, "COMPOSE_PROJECT_NAME": name}
     content = content.with_items({**content.items, "name": node_of(name, content.location)})
     if options.normalized:
         content = with_names(content, name)
     if not options.all_resources:
         content = without_unused(content)
-    return Project(name, directory, tuple(paths), known, content, disabled, options.all_resources)
+    return Project(name, directory, tuple(paths), known, content, disabled, options.all_resources, tuple(sorted(unset)))
 
 
 def load_variables(options: ProjectOptions, files: ProjectFiles | None = None) -> dict[str, VariableUse]:
@@ -86,7 +87,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def load_content(
-    options: ProjectOptions, name: str, files: ProjectFiles
+    options: ProjectOptions, name: str, files: ProjectFiles, unset: set[str] | None = None
 ) -> tuple[MappingNode, Mapping[str, MappingNode]]:
     """What files describe, canonical and checked, without names of objects; and the services of profiles that are not enabled.
 
@@ -94,6 +95,7 @@ def load_content(
         options: which files, variables and profiles.
         name: the value of COMPOSE_PROJECT_NAME in the files.
         files: reads them.
+        unset: takes the names of variables that are used though they are not set.
 
     Raises:
         ComposeFileError, InvalidArgumentError: as ``load_project``.
@@ -101,7 +103,7 @@ def load_content(
     paths = files.compose_files(options)
     directory = options.directory or str(Path(paths[0]).parent)
     variables = {**files.variables(options, directory), "COMPOSE_PROJECT_NAME": name}
-    content = _Loader(files, options).load(paths, directory, variables, ())
+    content = _Loader(files, options, set() if unset is None else unset).load(paths, directory, variables, ())
     content, disabled = _selected(content, enabled_profiles(options, variables))
     services: dict[str, Node] = {}
     for key, service in _services(content).items():
@@ -171,9 +173,10 @@ def _selected(content: MappingNode, profiles: frozenset[str]) -> tuple[MappingNo
 class _Loader:
     """Loads files with their includes; counts them, so that includes end."""
 
-    def __init__(self, files: ProjectFiles, options: ProjectOptions) -> None:
+    def __init__(self, files: ProjectFiles, options: ProjectOptions, unset: set[str]) -> None:
         self._files = files
         self._options = options
+        self._unset = unset
         self._count = 0
 
     def load(
@@ -205,7 +208,10 @@ class _Loader:
         if self._count > MAX_FILES:
             raise InvalidArgumentError(f"{path}: more than {MAX_FILES} files are included or extended")
         documents = self._files.documents(path)
-        return [interpolate(raw, variables, _RULES) if self._options.interpolated else raw for raw in documents]
+        if not self._options.interpolated:
+            return list(documents)
+        known = UnsetVariables(variables, self._unset)
+        return [interpolate(raw, known, _RULES) for raw in documents]
 
     def _extended(self, content: MappingNode, path: str, variables: Mapping[str, str]) -> MappingNode:
         services = content.get("services")

@@ -54,6 +54,7 @@ class Project:
         content: the canonical file: services of enabled profiles, networks, volumes, secrets and configs that they use.
         disabled: services whose profiles are not enabled, canonical, by name.
         all_resources: the content has objects that no service uses.
+        unset: variables that the files use without a default though they are not set.
     """
 
     name: str
@@ -63,3 +64,4 @@ class Project:
     content: MappingNode
     disabled: Mapping[str, MappingNode]
     all_resources: bool = False
+    unset: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
-"""Warnings about settings without an effect on one host: those of the real Docker Compose."""
+"""Warnings about settings without an effect on one host, and about variables: those of the real Docker Compose."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -48,3 +49,27 @@ def test_owner_and_mode_of_a_content_count(tmp_path: Path, capsys: pytest.Captur
     )
     assert main(["compose", "-f", str(path), "config", "--quiet"]) == 0
     assert not capsys.readouterr().err
+
+
+VARIABLES = """
+include: [other.yaml]
+services:
+  a: {image: "x$A", labels: {a: "$$N ${B} ${C:-d} ${D-} ${E:+x} ${F+${G}} ${H:-$I} ${J:-${K}} $A $EMPTY"}}
+  z: {image: "x$P", profiles: [p]}
+"""
+
+
+def test_variables_that_are_not_set_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMPTY", "")
+    path = tmp_path / "compose.yaml"
+    path.write_text(VARIABLES)
+    (tmp_path / "other.yaml").write_text("services: {w: {image: 'x$W'}}")
+    command = [compose_program(), "-f", path, "config", "--quiet"]
+    environment = {**os.environ, "EMPTY": ""}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr
+    expected = {line.replace('\\"', '"') for line in re.findall(r'level=warning msg="(.*)"', said)}
+    assert main(["compose", "-f", str(path), "config", "--quiet"]) == 0
+    assert capsys.readouterr().err.splitlines() == [f"WARN: {line}" for line in sorted(expected)]
+    assert len(expected) == 6

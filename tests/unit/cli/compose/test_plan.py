@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from cli.compose import labels
 from cli.compose.config_hash import service_hash
 from cli.compose.down_plan import DownOptions, plan_down
-from cli.compose.model import Application, ExistingContainer, HostState
+from cli.compose.model import Application, ExistingContainer, ExistingObject, HostState
 from cli.compose.plan import ALWAYS, UpOptions, plan_up
 from cli.compose.steps import Action
 from covey.errors import InvalidArgumentError, NotFoundError
@@ -65,6 +66,28 @@ def test_orphans_are_named_or_removed() -> None:
     state = HostState((container("web"), container("db"), container("old")))
     assert "p-old-1" in plan_up(APPLICATION, state, UpOptions()).notices[0]
     assert ("remove", "p-old-1") in actions(state, UpOptions(remove_orphans=True))
+
+
+def test_a_changed_volume_is_made_anew_only_when_that_was_agreed_to() -> None:
+    """Its containers go first, and come back after it."""
+    mount = {"type": "volume", "source": "v", "target": "/v"}
+    services = {"a": {"image": "a", "volumes": [mount]}, "b": {"image": "b", "volumes": [mount]}, "c": {"image": "c"}}
+    application = Application("p", services=services, volumes={"v": {"name": "p_v", "labels": {"new": "1"}}})
+    containers = tuple(
+        ExistingContainer(f"id-{name}", f"p-{name}-1", name, 1, "running", config_hash=service_hash(service))
+        for name, service in services.items()
+    )
+    known = {labels.PROJECT: "p", labels.CONFIG_HASH: "old"}
+    state = HostState(containers, volumes={"p_v": ExistingObject("p_v", "p_v", known)})
+    kept = plan_up(application, state, UpOptions())
+    assert not kept.steps
+    assert "use --yes" in kept.notices[0]
+    steps = {step.key: step for step in plan_up(application, state, UpOptions(recreate_volumes=True)).steps}
+    assert steps["remove volume v"].after == {"remove p-a-1", "remove p-b-1"}
+    assert steps["volume v"].after == {"remove volume v"}
+    assert steps["create p-a-1"].after == {"volume v"}
+    assert steps["create p-a-1"].action == Action.CREATE
+    assert not [key for key in steps if "p-c-1" in key]
 
 
 def test_what_does_not_exist_is_refused_by_name() -> None:
