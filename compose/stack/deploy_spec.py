@@ -15,9 +15,12 @@ def service_mode(deploy: Values) -> dict[str, Any]:
     """The mode and the replicas.
 
     Raises:
-        InvalidArgumentError: an unknown mode, or replicas of a global service.
+        InvalidArgumentError: an unknown mode, replicas of a global service, or an update policy of a job.
     """
     mode, replicas = deploy.get("mode", ""), deploy.get("replicas")
+    for key in ("update_config", "rollback_config") if mode in _JOBS else ():
+        if deploy.get(key) is not None:
+            raise InvalidArgumentError(f"deploy.{key}: update and rollback configuration is not supported for jobs")
     if mode in ("global", "global-job"):
         if replicas is not None:
             raise InvalidArgumentError("replicas can only be used with replicated or replicated-job mode")
