@@ -43,17 +43,22 @@ def registry(lab: Lab, folder: Path, *, credentials: tuple[str, str] | None = No
 
 @contextlib.contextmanager
 def running_lab_with_registry(
-    word: str, managers: int, workers: int, folder: Path, *, init_cluster: bool = True, archive: Path | None = None
+    word: str,
+    managers: int,
+    workers: int,
+    folder: Path,
+    *,
+    init_cluster: bool = True,
+    archive: Path | None = None,
+    credentials: tuple[str, str] | None = None,
 ) -> Iterator[LabCluster]:
-    """A lab whose hosts take images from the registry."""
+    """A lab whose hosts take images from the registry; with ``credentials`` (user, password) it asks for them."""
     planned = Lab(labs.lab_name(word), managers, workers)
     planned.folder.mkdir(parents=True, mode=0o700)
     planned.registries_file.write_text(f'insecure-registries = ["{REGISTRY}"]\n')
     with (
         labs.running_lab(word, managers, workers, init_cluster=init_cluster, archive=archive) as lab,
-        registry(lab.lab, folder),
+        registry(lab.lab, folder, credentials=credentials),
     ):
-        labs.wait(
-            lambda: lab.outside("curl", "-s", "-f", f"http://{REGISTRY}/v2/", check=None).code == 0, "the registry"
-        )
+        labs.wait(lambda: lab.outside("curl", "-s", f"http://{REGISTRY}/v2/", check=None).code == 0, "the registry")
         yield lab
