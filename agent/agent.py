@@ -19,6 +19,7 @@ from agent.dns.resolv_conf import host_nameservers
 from agent.endpoint.container_networks import EndpointOwner
 from agent.endpoint.local_endpoints import LocalEndpoints
 from agent.endpoint.published_ports import PublishedPorts
+from agent.engine_plugins import engine_plugins
 from agent.image.peer.sharing import ImageSharing
 from agent.image.registry.registries_config import RegistriesConfig
 from agent.image.registry.service import RegistryService
@@ -200,7 +201,9 @@ class Agent:
             addresses=self.networks.host_addresses,
             routes=self.networks.routes.current,
             wireguard=self.networks.encryption.description,
-            engine=EngineDescription(version=engine_version(), labels=dict(self._settings.current.labels)),
+            engine=EngineDescription(
+                version=engine_version(), labels=dict(self._settings.current.labels), plugins=engine_plugins()
+            ),
         )
 
     def _facts(self) -> NodeFacts:

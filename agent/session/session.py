@@ -32,6 +32,8 @@ _UNTRUSTED_ROOT_MESSAGE = (
 )
 _FIRST_BACKOFF_SECONDS = 0.1
 _MAX_BACKOFF_SECONDS = 2.0
+DESCRIPTION_CHECK_SECONDS = 5.0
+"""How often the host is looked at for changes that nobody notifies of: its name, CPUs, memory and drivers."""
 _STABLE_SESSION_SECONDS = 5.0
 """A shorter session does not reset the backoff, so that two agents with one identity do not end each other's sessions all the time."""
 
@@ -56,10 +58,13 @@ class AgentSession:
         on_refused: Callable[[str], None] | None = None,
         on_rejected: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        description_check_seconds: float = DESCRIPTION_CHECK_SECONDS,
     ) -> None:
         self.managers = tuple(managers)
         self.connected = asyncio.Event()
         self._clock = clock
+        self._description_check_seconds = description_check_seconds
+        self._sent_description = NodeDescription()
         self._disconnected_at = clock()
         self._manager_hints: tuple[str, ...] = ()
         self._use_hint = False
@@ -132,7 +137,8 @@ class AgentSession:
         try:
             async with self._identity.require().channel(addr) as channel:
                 self._description_changed.clear()
-                await stream.run(channel, self._described(), self._addr)
+                self._sent_description = self._described()
+                await stream.run(channel, self._sent_description, self._addr)
         except* (aio.AioRpcError, CoveyError, TimeoutError, OSError, asyncio.InvalidStateError) as failures:
             failure = first_cause(failures)
         finally:
@@ -151,9 +157,17 @@ class AgentSession:
 
     async def _wait_for_new_description(self) -> NodeDescription:
         """Waits until the description has changed, and returns it."""
-        await self._description_changed.wait()
+        while True:
+            try:
+                async with asyncio.timeout(self._description_check_seconds):
+                    await self._description_changed.wait()
+                break
+            except TimeoutError:
+                if self._described() != self._sent_description:
+                    break
         self._description_changed.clear()
-        return self._described()
+        self._sent_description = self._described()
+        return self._sent_description
 
     def _handle_failure(self, addr: str, failure: aio.AioRpcError) -> str:
         """Acts on the error that ended a stream, by its kind. Returns the leader's address if the manager named it."""

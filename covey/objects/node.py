@@ -23,8 +23,11 @@ class Platform(Struct, frozen=True, kw_only=True):
 
 
 class EngineDescription(Struct, frozen=True, kw_only=True):
+    """``plugins`` are the drivers that the host can use, as ``TYPE/NAME``: Log, Network and Volume. Empty means unknown."""
+
     version: str = ""
     labels: dict[str, str] = {}
+    plugins: tuple[str, ...] = ()
 
 
 class TLSInfo(Struct, frozen=True, kw_only=True):

@@ -57,6 +57,15 @@ def write_spec(spec: NodeSpec) -> dict[str, Any]:
     return NODE_SPEC.write(spec)
 
 
+_OLD_PLUGINS = ("Network/overlay", "Volume/local")
+"""Those of a node that does not say which it has."""
+
+
+def _plugin(text: str) -> dict[str, str]:
+    kind, _, name = text.partition("/")
+    return {"Type": kind, "Name": name}
+
+
 def write(node: Node, join_addr: Callable[[str], str]) -> dict[str, Any]:
     """A node as clients see it. They print a manager's address for ``swarm join``, so it is shown with the join port."""
     description, manager = node.description, node.manager_status
@@ -73,7 +82,7 @@ def write(node: Node, join_addr: Callable[[str], str]) -> dict[str, Any]:
             "Engine": {
                 "EngineVersion": description.engine.version,
                 **omit_empty(Labels=description.engine.labels or None),
-                "Plugins": [{"Type": "Network", "Name": "overlay"}, {"Type": "Volume", "Name": "local"}],
+                "Plugins": [_plugin(text) for text in description.engine.plugins or _OLD_PLUGINS],
             },
             "TLSInfo": write_tls(description.tls),
         },

@@ -6,10 +6,11 @@ Invariant: a node that any filter refuses is never used. A task that cannot be p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
+from covey.log_driver import NONE
 from covey.network_options import is_encrypted
 from covey.objects import Network, Node, Placement, Resources, Task
 from covey.states import NodeAvailability, NodeState
@@ -30,21 +31,31 @@ class PlacementRequest(msgspec.Struct, frozen=True):
     ports: tuple[HostPort, ...]
     encrypted: bool = False
     """Whether one of the task's networks is encrypted."""
+    plugins: frozenset[str] = frozenset()
+    """``TYPE/NAME`` of the drivers that the task needs."""
 
     @classmethod
     def for_task(cls, task: Task, networks: Table[Network]) -> PlacementRequest:
         placement = task.spec.placement or Placement()
+        joined = [networks.get(attachment.network_id) for attachment in task.networks]
         return cls(
             service_id=task.service_id,
             constraints=parse_constraints(placement.constraints),
             placement=placement,
             reserved=reservation(task) or Resources(),
             ports=host_ports(task),
-            encrypted=any(
-                network is not None and is_encrypted(network.spec.driver.options)
-                for network in (networks.get(attachment.network_id) for attachment in task.networks)
-            ),
+            encrypted=any(network is not None and is_encrypted(network.spec.driver.options) for network in joined),
+            plugins=frozenset(_needed_plugins(task, joined)),
         )
+
+
+def _needed_plugins(task: Task, networks: Iterable[Network | None]) -> Iterator[str]:
+    log_driver = task.spec.log_driver or task.log_driver
+    if log_driver is not None and log_driver.name not in {"", NONE}:
+        yield f"Log/{log_driver.name}"
+    yield from (f"Network/{network.spec.driver.name}" for network in networks if network and network.spec.driver.name)
+    drivers = (mount.volume_driver for mount in task.spec.container.mounts)
+    yield from (f"Volume/{driver.name}" for driver in drivers if driver is not None and driver.name)
 
 
 Filter = Callable[[PlacementRequest, Node, NodeLoad], bool]
@@ -67,6 +78,11 @@ def _constraint_filter(request: PlacementRequest, node: Node, _load: NodeLoad) -
     return all_match(request.constraints, node)
 
 
+def _plugin_filter(request: PlacementRequest, node: Node, _load: NodeLoad) -> bool:
+    plugins = node.description.engine.plugins
+    return not plugins or request.plugins <= set(plugins)
+
+
 def _platform_filter(request: PlacementRequest, node: Node, _load: NodeLoad) -> bool:
     return platform_matches(request.placement.platforms, node)
 
@@ -87,6 +103,7 @@ def _max_replicas_filter(request: PlacementRequest, _node: Node, load: NodeLoad)
 FILTERS: tuple[tuple[Filter, str], ...] = (
     (_available_filter, "{} not available for new tasks"),
     (_resource_filter, "insufficient resources on {}"),
+    (_plugin_filter, "missing plugin on {}"),
     (_constraint_filter, "scheduling constraints not satisfied on {}"),
     (_platform_filter, "unsupported platform on {}"),
     (_encryption_filter, "no WireGuard for encrypted networks on {}"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,3 +123,24 @@ def test_a_configuration_with_wrong_resources_changes_nothing(lab: LabCluster) -
     log = lab[1].log
     labs.wait(lambda: "gpu has several entries and a number" in log.read_text(), "the refusal in the log")
     assert advertised(lab, lab[1]) == ["gpu=a"]
+
+
+def test_a_driver_and_a_name_that_a_host_gets_while_its_daemon_runs_are_told(lab: LabCluster) -> None:
+    """A host without a journal gets one, and another name; only then a service that logs to the journal runs there."""
+    lab.service("logs", "--log-driver", "journald", "--env", "ON={{.Node.Hostname}}")
+    assert labs.wait(lambda: [why for why in pending(lab, "logs", 1) if why], "a reason") == [
+        "no suitable node (missing plugin on 2 nodes)"
+    ]
+    host, node_id = lab[2], lab.node_id(lab[2])
+    lab.inside(host, "hostname", "renamed")
+    script = "import socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('{}'); print('serves', flush=True); input()"
+    lab.inside(host, "mkdir", "-p", "/run/systemd/journal")
+    with lab.serving(host, sys.executable, "-c", script.format("/run/systemd/journal/socket")):
+        (task,) = lab.running("logs", 1)
+        assert task["NodeID"] == node_id
+        told = lab.docker("exec", lab.container(task), "sh", "-c", "echo $ON", on=host).out.strip()
+        (shown,) = lab.json("node", "inspect", node_id)
+        assert shown["Description"]["Hostname"] == told == "renamed"
+        assert {"Type": "Log", "Name": "journald"} in shown["Description"]["Engine"]["Plugins"]
+        lab.docker("service", "rm", "logs")
+    lab.inside(host, "hostname", host.name)

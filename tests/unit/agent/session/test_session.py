@@ -125,20 +125,21 @@ class Worker:
 class Agent:
     """A session with what it was told."""
 
-    def __init__(self, *managers: str) -> None:
+    def __init__(self, *managers: str, description_check_seconds: float = 60) -> None:
         self.worker = Worker()
         self.hostname = "one"
         self.refusals: list[str] = []
         self.session = AgentSession(
             Identity(), managers, self.worker, NoImages(), lambda: NodeDescription(hostname=self.hostname),  # type: ignore[arg-type]
             networks=NoNetworks(), addr="192.0.2.1", on_refused=self.refusals.append,
+            description_check_seconds=description_check_seconds,
         )  # fmt: skip
 
 
 @asynccontextmanager
-async def running(*managers: Manager) -> AsyncIterator[Agent]:
+async def running(*managers: Manager, description_check_seconds: float = 60) -> AsyncIterator[Agent]:
     """A running session that knows the first of these managers."""
-    agent = Agent(managers[0].addr)
+    agent = Agent(managers[0].addr, description_check_seconds=description_check_seconds)
     for manager in managers:
         await manager.start()
     try:
@@ -202,6 +203,17 @@ async def test_a_changed_description_is_sent_within_the_session(folder: Path) ->
         agent.hostname = "two"
         agent.session.notify_description_changed()
         assert (await stream.descriptions.get()).hostname == "two"
+
+
+async def test_a_change_of_the_host_that_nobody_notifies_of_is_sent_once(folder: Path) -> None:
+    manager = Manager(folder, "m", accept)
+    async with running(manager, description_check_seconds=0.01) as agent:
+        stream = await manager.streams.get()
+        await agent.session.connected.wait()
+        agent.hostname = "two"
+        assert (await asyncio.wait_for(stream.descriptions.get(), 5)).hostname == "two"
+        agent.hostname = "three"
+        assert (await asyncio.wait_for(stream.descriptions.get(), 5)).hostname == "three", "it is not sent twice"
 
 
 async def test_the_session_goes_at_once_to_the_leader_that_a_follower_names(folder: Path) -> None:
