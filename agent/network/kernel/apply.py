@@ -14,6 +14,7 @@ from agent.network.kernel.elsewhere import device_index
 from agent.network.kernel.link_changes import LinkChanges
 from agent.network.kernel.netlink import NetlinkSocket
 from agent.network.kernel.nft_commands import with_dependents
+from agent.network.kernel.nft_messages import pack
 from agent.network.kernel.nft_tables import NftTables, Owners
 from agent.network.kernel.outcome import Outcome
 from agent.network.kernel.refusal import nft_refusal, refusal
@@ -24,6 +25,7 @@ from agent.network.plan.diff import Difference
 from agent.network.plan.items import NFT_KINDS, Item, Value, device_of
 from covey.errors import CoveyError
 
+_NETLINK_NETFILTER = 12
 _GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
 
 
@@ -65,12 +67,26 @@ def _apply_nft(
     if not concerned:
         return
     full = with_dependents(concerned, wanted)
+    if _took_messages(full):
+        return
     try:
         with NftTables(target.scratch) as tables:
             refused = tables.apply(full, owners)
         outcome.failures |= {item: nft_refusal(target.key, item, reason) for item, reason in refused.items()}
     except CoveyError as error:
         outcome.failures |= {one.item: error for one in full}
+
+
+def _took_messages(differences: Sequence[Difference]) -> bool:
+    """Whether the kernel took all differences without libnftables. It loads what is refused, and says why that is."""
+    batch = pack(differences)
+    if batch is None:
+        return False
+    try:
+        with NetlinkSocket(_NETLINK_NETFILTER) as netlink:
+            return netlink.transact(batch)[0] == 0
+    except (CoveyError, OSError):
+        return False
 
 
 def _write_sysctls(target: Target, differences: Iterable[Difference], outcome: Outcome) -> None:

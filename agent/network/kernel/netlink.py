@@ -23,7 +23,7 @@ NESTED, _TYPE_MASK = 0x8000, 0x3FFF
 _ERROR, _DONE, _OVERRUN = 2, 3, 4
 _DUMP_INTERRUPTED = 0x10
 _EXTENDED_ACK, _GET_STRICT_CHECK = 11, 12
-_SOL_NETLINK, _SO_RCVBUFFORCE = 270, 33
+_SOL_NETLINK, _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 270, 32, 33
 _BATCH_BYTES = 24_000  # of requests per send, so that the acknowledgements fit the receive buffer
 _TIMEOUT_SECONDS = 10.0
 _DUMP_ATTEMPTS = 5
@@ -141,6 +141,17 @@ class NetlinkSocket:
                             failures[sequence] = (number, _reason(body, flags))
             start = end
         return failures
+
+    def transact(self, batch: bytes) -> tuple[int, str]:
+        """Send the messages of one transaction, of which one asks for an acknowledgement. Returns the number of the first error and the
+        kernel's own words, or 0.
+        """
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, max(1 << 20, 2 * len(batch)))
+        self._socket.send(batch)
+        while True:
+            for kind, flags, _, body in messages(self._receive()):
+                if kind == _ERROR:
+                    return -struct.unpack_from("=i", body)[0], _reason(body, flags)
 
     def _dump_once(self, kind: int, body: bytes) -> tuple[list[bytes], bool]:
         self._socket.send(message(kind, REQUEST | DUMP, body))
