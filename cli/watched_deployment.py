@@ -27,6 +27,7 @@ from covey.errors import CoveyError
 from covey.git_source import repository_source
 
 CPU_SECONDS = 120
+NICENESS = 10
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +44,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> int:
-    _limit_time()
+    _limit_processor()
     signal.signal(signal.SIGTERM, _end)
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     threading.Thread(target=_end_with_input, daemon=True).start()
@@ -76,8 +77,10 @@ def run(order: Order) -> str:
     return loaded.commit
 
 
-def _limit_time() -> None:
+def _limit_processor() -> None:
+    """Bounds of this process and of git, which inherits them."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    os.nice(NICENESS)  # the leader's heartbeats go first
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

@@ -64,7 +64,8 @@ def watch(
     """
     if with_registry_auth:
         raise UnsupportedError(
-            "credentials of clients are not kept for a watched stack: give the nodes their own, in registries.json or with covey login"
+            "credentials of a client are not kept for a watched stack: deploy it once with covey stack deploy --with-registry-auth, "
+            "and updates keep those of each service"
         )
     if sum(map(bool, (repository, now, stop))) > 1:
         raise click.UsageError("--git, --now and --stop exclude each other")
