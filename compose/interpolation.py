@@ -1,6 +1,5 @@
 """Interpolation of a Compose file: variables in texts, and conversion of the result to the type of the key. Pure."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -16,8 +15,7 @@ _TRUE = ("true", "y", "yes", "on")
 _FALSE = ("false", "n", "no", "off")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class InterpolationRules:
+class InterpolationRules(msgspec.Struct, frozen=True):
     """A dialect's rules.
 
     Attributes:

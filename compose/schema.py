@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from compose.errors import ComposeFileError, Location
 from compose.nodes import ListNode, MappingNode, Node, ScalarNode, child_path, plain
@@ -18,8 +19,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(msgspec.Struct, frozen=True):
     """A single value of one of some types.
 
     Attributes:
@@ -33,22 +33,19 @@ class Scalar:
     choices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(msgspec.Struct, frozen=True):
     item: "Kind"
     unique: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MapOf:
+class MapOf(msgspec.Struct, frozen=True):
     """A mapping from names of the file's author; ``pattern`` is what a name must match."""
 
     value: "Kind"
     pattern: re.Pattern[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """A key of a section.
 
     Attributes:
@@ -66,8 +63,7 @@ class Field:
     hidden: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """A mapping with known keys.
 
     Attributes:
@@ -83,18 +79,16 @@ class Table:
     extensions_since: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(msgspec.Struct, frozen=True):
     """One of several kinds of different shape; an error is that of the first, or of the one that came furthest."""
 
-    kinds: tuple["Kind", ...] = field(default=())
+    kinds: tuple["Kind", ...] = ()
 
 
 Kind = Scalar | ListOf | MapOf | Table | OneOf
 
 
-@dataclass(frozen=True, slots=True)
-class _Fault:
+class _Fault(msgspec.Struct, frozen=True):
     path: str
     reason: str
     location: Location

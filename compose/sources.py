@@ -1,8 +1,9 @@
 """Reads the files of a stack from disk, each within a size limit."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from compose.env_files import parse_env_file
 from compose.errors import ComposeFileError
@@ -16,8 +17,7 @@ from covey.errors import InvalidArgumentError, TooLargeError
 MAX_OBJECT_BYTES = 1 << 21
 
 
-@dataclass(frozen=True, slots=True)
-class FileSource:
+class FileSource(msgspec.Struct, frozen=True):
     """Files below a directory.
 
     Attributes:
@@ -65,7 +65,7 @@ def load_stack_files(
     canonical = CanonicalStack(StackPaths(str(directory), str(Path.home())), variables, source.environment_file)
     documents = [files.documents(path) for path in paths]
     stack = load_stack([first for first, *_ in documents], variables, canonical, interpolated=interpolated)
-    return replace(stack, unread=tuple(node.location for _, *others in documents for node in others))
+    return msgspec.structs.replace(stack, unread=tuple(node.location for _, *others in documents for node in others))
 
 
 def read_object_file(path: str, root: Path | None = None) -> bytes:

@@ -204,11 +204,13 @@ def validated_name(stack: str) -> str:
 def _described(name: str, files: tuple[str, ...], repository: str | None) -> "Stack":
     """The stack of Compose files, or of those in a repository."""
     from cli.stack.loader import load_stack
-    from cli.stack.repository import load_from_repository
-    from covey.git_source import parse_source
 
     if repository is None:
         return load_stack(name, _required(files))
+
+    from cli.stack.repository import load_from_repository
+    from covey.git_source import parse_source
+
     return load_from_repository(name, parse_source(repository), files).stack
 
 

@@ -4,8 +4,9 @@ Invariant: for the same file it asks for what Docker Compose asks for.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from cli.compose import labels, networking
 from cli.compose.config_hash import service_hash
@@ -17,8 +18,7 @@ Values = Mapping[str, Any]
 SECOND = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerRequest:
+class ContainerRequest(msgspec.Struct, frozen=True):
     """Which container of a service to make.
 
     Attributes:
@@ -37,12 +37,12 @@ class ContainerRequest:
     number: int
     name: str
     image: str = ""
-    containers: Mapping[str, str] = field(default_factory=dict)
-    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    containers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     one_off: bool = False
     slug: str = ""
     aliases: bool = True
-    seccomp: Mapping[str, str] = field(default_factory=dict)
+    seccomp: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def container_body(application: Application, request: ContainerRequest) -> dict[str, Any]:

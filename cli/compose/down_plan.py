@@ -1,7 +1,8 @@
 """Plans ``down``: which containers, networks, volumes and images of a project to remove, in which order. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from cli.compose import labels
 from cli.compose.model import Application, ExistingContainer, HostState
@@ -9,8 +10,7 @@ from cli.compose.plan import dependency_names, orphaned
 from cli.compose.steps import Action, Plan, Step, without_missing
 
 
-@dataclass(frozen=True, slots=True)
-class DownOptions:
+class DownOptions(msgspec.Struct, frozen=True):
     """What ``down`` was asked for. ``images`` is empty, ``all`` or ``local``."""
 
     services: tuple[str, ...] = ()

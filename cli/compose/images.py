@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from cli.client import DaemonClient, DaemonError, path_segment
 from cli.compose import labels
-from cli.compose.builds import build_images
 from cli.compose.model import Application, Values
 from cli.compose.progress import Progress, Style
 from cli.compose.session import Session
@@ -119,12 +118,10 @@ def prepare_images(
     )
     pulls = [step for step in steps if step.action == PULL]
     pull_all(session, application, pulls, quiet=bool(flags.get("quiet_pull")))
-    build_images(
-        session,
-        application,
-        [step.service for step in steps if step.action == BUILD],
-        {"quiet": flags.get("quiet_build")},
-    )
+    if builds := [step.service for step in steps if step.action == BUILD]:
+        from cli.compose.builds import build_images
+
+        build_images(session, application, builds, {"quiet": flags.get("quiet_build")})
     return bool(steps) and not session.dry_run
 
 

@@ -1,14 +1,14 @@
 """A project and its state on a host, as the planner sees them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 Values = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Application:
+class Application(msgspec.Struct, frozen=True):
     """A project in plain values.
 
     Attributes:
@@ -30,18 +30,17 @@ class Application:
     directory: str = ""
     files: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()
-    services: Mapping[str, Values] = field(default_factory=dict)
-    networks: Mapping[str, Values] = field(default_factory=dict)
-    volumes: Mapping[str, Values] = field(default_factory=dict)
-    secrets: Mapping[str, Values] = field(default_factory=dict)
-    configs: Mapping[str, Values] = field(default_factory=dict)
-    disabled: Mapping[str, Values] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, Values] = msgspec.field(default_factory=dict)
+    networks: Mapping[str, Values] = msgspec.field(default_factory=dict)
+    volumes: Mapping[str, Values] = msgspec.field(default_factory=dict)
+    secrets: Mapping[str, Values] = msgspec.field(default_factory=dict)
+    configs: Mapping[str, Values] = msgspec.field(default_factory=dict)
+    disabled: Mapping[str, Values] = msgspec.field(default_factory=dict)
+    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
     all_resources: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ExistingContainer:
+class ExistingContainer(msgspec.Struct, frozen=True):
     """A container of the project on the host. ``state`` is docker's word, such as ``running``; ``image`` the id of its image."""
 
     id: str
@@ -52,7 +51,7 @@ class ExistingContainer:
     config_hash: str = ""
     image: str = ""
     one_off: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     networks: frozenset[str] = frozenset()
     volumes: frozenset[str] = frozenset()
 
@@ -61,20 +60,18 @@ class ExistingContainer:
         return self.state in ("running", "restarting", "paused")
 
 
-@dataclass(frozen=True, slots=True)
-class ExistingObject:
+class ExistingObject(msgspec.Struct, frozen=True):
     """A network or volume of the host, by name."""
 
     name: str
     id: str
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class HostState:
+class HostState(msgspec.Struct, frozen=True):
     """What the host has of a project. ``images`` are ids by the names that services use; a missing image has none."""
 
     containers: tuple[ExistingContainer, ...] = ()
-    networks: Mapping[str, ExistingObject] = field(default_factory=dict)
-    volumes: Mapping[str, ExistingObject] = field(default_factory=dict)
-    images: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, ExistingObject] = msgspec.field(default_factory=dict)
+    volumes: Mapping[str, ExistingObject] = msgspec.field(default_factory=dict)
+    images: Mapping[str, str] = msgspec.field(default_factory=dict)

@@ -1,7 +1,8 @@
 """Plans the networks and volumes of a project. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from cli.compose import labels
 from cli.compose.config_hash import network_hash, volume_hash
@@ -12,8 +13,7 @@ from covey.errors import NotFoundError
 PREDEFINED = ("bridge", "host", "none")
 
 
-@dataclass(slots=True)
-class ObjectPlan:
+class ObjectPlan(msgspec.Struct):
     """The steps for networks and volumes.
 
     Attributes:
@@ -23,10 +23,10 @@ class ObjectPlan:
         notices: what the user should know.
     """
 
-    steps: list[Step] = field(default_factory=list)
-    changed_networks: set[str] = field(default_factory=set)
-    removed_containers: set[str] = field(default_factory=set)
-    notices: list[str] = field(default_factory=list)
+    steps: list[Step] = msgspec.field(default_factory=list)
+    changed_networks: set[str] = msgspec.field(default_factory=set)
+    removed_containers: set[str] = msgspec.field(default_factory=set)
+    notices: list[str] = msgspec.field(default_factory=list)
 
 
 def plan_objects(

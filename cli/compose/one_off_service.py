@@ -2,9 +2,10 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from cli.compose.model import Application
 from compose.project.short_forms import parse_project_ports
@@ -53,7 +54,7 @@ def one_off_application(
             values[key] = [*(values.get(key) or ()), *flags[key]]
     values["volumes"] = [*(values.get("volumes") or ()), *(_volume(text, application) for text in flags["volumes"])]
     values |= {"tty": tty, "stdin_open": bool(flags["interactive"]) and not flags["detach"]}
-    return replace(application, services={**application.services, service: values})
+    return msgspec.structs.replace(application, services={**application.services, service: values})
 
 
 def _ports(text: str) -> list[dict[str, Any]]:

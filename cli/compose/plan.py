@@ -4,7 +4,8 @@ Invariant: a container whose configuration, image and networks are as described 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from cli.compose import labels
 from cli.compose.config_hash import service_hash
@@ -19,8 +20,7 @@ READY = "ready"
 _STARTED, _COMPLETED = "service_started", "service_completed_successfully"
 
 
-@dataclass(frozen=True, slots=True)
-class UpOptions:
+class UpOptions(msgspec.Struct, frozen=True):
     """What ``up`` was asked for.
 
     Attributes:
@@ -36,7 +36,7 @@ class UpOptions:
     """
 
     services: tuple[str, ...] = ()
-    scale: Mapping[str, int] = field(default_factory=dict)
+    scale: Mapping[str, int] = msgspec.field(default_factory=dict)
     recreate: str = CHANGED
     recreate_dependencies: str = CHANGED
     dependencies: bool = True
@@ -101,7 +101,7 @@ def plan_up(application: Application, state: HostState, options: UpOptions) -> P
     objects = plan_objects(application, state, names, recreate_volumes=options.recreate_volumes)
     notices = objects.notices
     kept = tuple(item for item in state.containers if item.id not in objects.removed_containers)
-    state = replace(state, containers=kept)
+    state = msgspec.structs.replace(state, containers=kept)
     planner = _UpPlanner(application, state, options, frozenset(objects.changed_networks))
     for name in names:
         planner.add_service(name)
@@ -211,7 +211,7 @@ class _UpPlanner:
         needed |= {f"volume {item.get('source')}" for item in service.get("volumes") or () if item["type"] == "volume"}
         for other in _shared_services(service) + [link.partition(":")[0] for link in service.get("links") or ()]:
             needed |= set(self._made.get(other, ()))
-        self.steps.append(replace(step, after=frozenset(needed)))
+        self.steps.append(msgspec.structs.replace(step, after=frozenset(needed)))
         self._made[step.service].append(step.key)
         if self._options.start:
             start = Step(
@@ -230,7 +230,7 @@ class _UpPlanner:
         needed = set(step.after)
         for other, item in sorted((service.get("depends_on") or {}).items()):
             needed |= self._condition(other, str(item["condition"]), required=bool(item.get("required", True)))
-        self.steps.append(replace(step, after=frozenset(needed)))
+        self.steps.append(msgspec.structs.replace(step, after=frozenset(needed)))
         self._started[step.service].append(step.key)
 
     def _condition(self, service: str, condition: str, *, required: bool) -> set[str]:

@@ -1,8 +1,9 @@
 """Steps of a plan, and the order in which they may run. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+import msgspec
 
 from cli.compose.model import ExistingContainer
 
@@ -24,8 +25,7 @@ class Action(StrEnum):
     WAIT = "wait"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One step.
 
     Attributes:
@@ -53,8 +53,7 @@ class Step:
     required: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """Steps, and what the user should know."""
 
     steps: tuple[Step, ...] = ()
@@ -87,4 +86,4 @@ def in_dependency_order(names: Iterable[str], dependencies: Mapping[str, Iterabl
 def without_missing(steps: Sequence[Step]) -> tuple[Step, ...]:
     """The steps without conditions on steps that are not in the plan."""
     keys = {step.key for step in steps}
-    return tuple(replace(step, after=step.after & keys) for step in steps)
+    return tuple(msgspec.structs.replace(step, after=step.after & keys) for step in steps)

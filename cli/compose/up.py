@@ -1,8 +1,9 @@
 """``up`` and ``create``: images, then the plan, then its steps, then the output of the containers."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from cli.compose.executor import Executor
 from cli.compose.images import BUILD, prepare_images
@@ -72,7 +73,7 @@ def with_builds(application: Application) -> Application:
         name: {**service, "pull_policy": BUILD} if service.get("build") and service.get("develop") else service
         for name, service in application.services.items()
     }
-    return replace(application, services=services)
+    return msgspec.structs.replace(application, services=services)
 
 
 def report_running(session: Session, steps: Any, state: Any, names: list[str]) -> None:

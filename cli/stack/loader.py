@@ -10,7 +10,6 @@ from cli.stack.check import findings, unread_documents
 from compose.errors import ComposeFileError, Location
 from compose.nodes import MappingNode, plain
 from compose.project.files import ProjectFiles
-from compose.project.loader import load_content
 from compose.project.model import ProjectOptions
 from compose.project.output import project_yaml
 from compose.sources import load_stack_files, read_object_file
@@ -90,6 +89,8 @@ def _newer_content(
     interpolated: bool = True,
 ) -> MappingNode:
     """The project that files describe which docker's format refused."""
+    from compose.project.loader import load_content
+
     options = ProjectOptions(files=tuple(paths), environment=environment, interpolated=interpolated)
     try:
         return load_content(options, name, files)[0]

@@ -1,7 +1,8 @@
 """``extends``: a service that begins as another one, of the same file or of another. Pure: a function loads other files."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from compose.conversion import as_mapping
 from compose.errors import ComposeFileError
@@ -13,8 +14,7 @@ LoadServices = Callable[[str, Node], Mapping[str, Node]]
 MAX_LEVELS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
+class _Link(msgspec.Struct, frozen=True):
     """A step of a chain: the service, and the file that has it."""
 
     service: str

@@ -1,16 +1,16 @@
 """A Compose project: what its files describe, in canonical form."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from compose.nodes import MappingNode
 
 Values = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectOptions:
+class ProjectOptions(msgspec.Struct, frozen=True):
     """Which project to load.
 
     Attributes:
@@ -29,7 +29,7 @@ class ProjectOptions:
     """
 
     files: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
     name: str = ""
     directory: str = ""
     env_files: tuple[str, ...] = ()
@@ -42,8 +42,7 @@ class ProjectOptions:
     consistent: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(msgspec.Struct, frozen=True):
     """A loaded project.
 
     Attributes:

@@ -5,7 +5,8 @@ Keys are in the order of the format's tables, and what is empty is left out, as 
 
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from compose.conversion import TableConverter, as_mapping, extensions, list_items, named_source, without_extensions
 from compose.errors import ComposeFileError
@@ -17,8 +18,7 @@ from compose.stack import forms
 EnvironmentFile = Callable[[Node], Mapping[str, str | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class StackPaths:
+class StackPaths(msgspec.Struct, frozen=True):
     """The directory of relative paths in a stack file, and the value of ``~``."""
 
     directory: str

@@ -1,7 +1,8 @@
 """Loads stack files: parse, refuse, interpolate, validate, convert and merge, in the docker client's order. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from compose.errors import ComposeFileError, Location
 from compose.interpolation import InterpolationRules, interpolate
@@ -53,8 +54,7 @@ RULES = InterpolationRules(
 DEFAULT_VERSION = "3.13"
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedStack:
+class LoadedStack(msgspec.Struct, frozen=True):
     """Merged stack files in canonical form, and the version of the format that they name.
 
     Attributes:

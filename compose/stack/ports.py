@@ -2,15 +2,15 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 _RANGE = re.compile(r"(?P<first>[0-9]+)(?:-(?P<last>[0-9]+))?", re.ASCII)
 PROTOCOLS = ("tcp", "udp", "sctp")
 MAX_PORT = 65535
 
 
-@dataclass(frozen=True, slots=True)
-class StackPort:
+class StackPort(msgspec.Struct, frozen=True):
     """A published port; ``published`` 0 is drawn by the cluster. ``address`` has no meaning on a cluster."""
 
     target: int

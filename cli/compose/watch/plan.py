@@ -5,13 +5,13 @@ copied or removed, and ``/`` is never removed.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from cli.compose.watch.rules import WatchAction, WatchRule, relative
 
 
-@dataclass(frozen=True, slots=True)
-class Sync:
+class Sync(msgspec.Struct, frozen=True):
     """Changes of the files in a service's containers.
 
     Attributes:
@@ -19,7 +19,7 @@ class Sync:
         removals: paths in the container.
     """
 
-    copies: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, str] = msgspec.field(default_factory=dict)
     removals: tuple[str, ...] = ()
 
     @property
@@ -27,8 +27,7 @@ class Sync:
         return len(self.copies) + len(self.removals)
 
 
-@dataclass(frozen=True, slots=True)
-class WatchPlan:
+class WatchPlan(msgspec.Struct, frozen=True):
     """What to do for a batch, in this order.
 
     Attributes:
@@ -39,7 +38,7 @@ class WatchPlan:
     """
 
     rebuilds: tuple[str, ...] = ()
-    syncs: Mapping[str, Sync] = field(default_factory=dict)
+    syncs: Mapping[str, Sync] = msgspec.field(default_factory=dict)
     restarts: tuple[str, ...] = ()
     commands: tuple[WatchRule, ...] = ()
 

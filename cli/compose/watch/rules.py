@@ -5,8 +5,9 @@ Patterns are those of ``.dockerignore``: relative to the rule's path, and in the
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from cli.build.ignore import IgnorePatterns
 from cli.compose.model import Application, Values
@@ -36,8 +37,7 @@ class WatchAction(StrEnum):
         return self.value.startswith("sync")
 
 
-@dataclass(frozen=True, slots=True)
-class WatchRule:
+class WatchRule(msgspec.Struct, frozen=True):
     """One entry of a ``develop.watch`` section.
 
     Attributes:
