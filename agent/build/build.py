@@ -109,7 +109,8 @@ class Builder:
         arguments = command.passed_arguments(plan, request.build_args)
         rewritten = rewrite.rewrite(dockerfile, plan, images, given)
         await asyncio.to_thread(_write_files, paths, rewritten, ignored, request.secrets)
-        log = BuildLog(rewritten.shown, rewritten.step_count + bool(request.labels))  # buildah adds a LABEL
+        step_count = rewritten.step_count + bool(request.labels)  # buildah adds a LABEL
+        log = BuildLog(rewritten.shown, step_count, rewritten.starts)
         async with self._place(request) as place:
             line = command.build_arguments(request, arguments, paths, place)
             await self._run(line, log, report, folder)

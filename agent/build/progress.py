@@ -4,7 +4,7 @@ Invariant: at most `HELD_BYTES` are kept back, so that a command that prints no 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from agent.build.model import BuildStepError
 from covey.errors import CoveyError
@@ -26,10 +26,11 @@ _AT_STEP = re.compile(r'building at STEP "(?P<step>.*?)": (?P<reason>.*)', re.DO
 
 
 class BuildLog:
-    """Reads the output in pieces. `shown` maps a step as buildah prints it to the user's own line."""
+    """Reads the output in pieces. `shown` maps a step as buildah prints it to the user's own line; `starts` are those that begin stages."""
 
-    def __init__(self, shown: Mapping[str, str], step_count: int) -> None:
+    def __init__(self, shown: Mapping[str, str], step_count: int, starts: Sequence[str] = ()) -> None:
         self._shown = shown
+        self._starts = iter(starts)
         self._step_count = step_count
         self._step = 0
         self._shown_steps: list[str] = []
@@ -111,7 +112,10 @@ class BuildLog:
         if found := _STEP.fullmatch(line):
             self._step += 1
             count = max(self._step_count, self._step)
-            shown = f"Step {self._step}/{count} : {self._shown.get(found[3], found[3])}\n"
+            text = self._shown.get(found[3], found[3])
+            if found[1] == "1":  # of a stage
+                text = next(self._starts, text)
+            shown = f"Step {self._step}/{count} : {text}\n"
             if self._step <= self._step_count:  # what is beyond may be the output of a command, without end
                 self._shown_steps.append(shown)
             return [shown]

@@ -92,7 +92,9 @@ def test_another_argument_changes_what_uses_it_in_spite_of_the_cache(lab: LabClu
         assert config["Labels"]["v"] == version
 
 
-REPEATED = """FROM {base} AS one
+REPEATED = """FROM {base} AS unused
+RUN true
+FROM {base} AS one
 ARG WORD
 COPY main.txt /main.txt
 RUN cat /main.txt && cp /main.txt /copied
@@ -125,6 +127,7 @@ def test_a_repeated_build_gives_the_same_image_and_the_log_of_a_cached_one(lab: 
         record.unlink()
     assert shortened(from_record) == shortened(again())  # buildah's own cache answers, in the same words
     assert from_record.count("Using cache") == 4
+    assert "Step 5/6 : FROM one\n" in from_record
     assert inspect(lab, name)["Id"] == first
 
     (folder / "main.txt").write_text("second\n")

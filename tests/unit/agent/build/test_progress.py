@@ -75,3 +75,9 @@ def test_the_log_of_the_same_build_from_the_cache_has_its_steps_and_layers_only(
     reader = BuildLog({}, 1)
     reader.feed(f"STEP 1/1: RUN true\n--> {'b' * 11}\n")
     assert reader.cached() == ["Step 1/1 : RUN true\n", " ---> Using cache\n", f" ---> {'b' * 11}\n"]
+
+
+def test_a_stage_on_another_begins_with_the_user_s_line() -> None:
+    reader = BuildLog({}, 4, ["FROM busybox AS one", "FROM one AS two"])
+    found = reader.feed("[1/2] STEP 1/2: FROM abc AS one\n[1/2] STEP 2/2: RUN true\n[2/2] STEP 1/2: FROM def AS two\n")
+    assert found == ["Step 1/4 : FROM busybox AS one\n", "Step 2/4 : RUN true\n", "Step 3/4 : FROM one AS two\n"]
