@@ -14,24 +14,20 @@ from cli.compose import labels
 from cli.compose.command import compose_command
 from cli.compose.options import refused_option, services_argument
 from cli.compose.session import Session
-from cli.format.units import human_size, short_id
+from cli.compose.wide_table import wide_table
 from cli.parse.param_types import BYTES
+from compose.project.json_output import go_json_text
 from covey.errors import CoveyError, NotFoundError
 
 _BUILDKIT = "it needs BuildKit, which this host does not have; leave it out"
 _ONE_BUILDER = "this host has one builder; leave it out"
-_IMAGES = "{{.ContainerName}}\t{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.Size}}"
-_IMAGE_HEADERS = {
-    "ContainerName": "CONTAINER",
-    "Repository": "REPOSITORY",
-    "Tag": "TAG",
-    "ID": "IMAGE ID",
-    "Size": "SIZE",
-}
-_PROJECTS = "{{.Name}}\t{{.Status}}\t{{.ConfigFiles}}"
-_PROJECT_HEADERS = {"Name": "NAME", "Status": "STATUS", "ConfigFiles": "CONFIG FILES"}
 _VOLUMES = "{{.Driver}}\t{{.Name}}"
 _VOLUME_HEADERS = {"Driver": "DRIVER", "Name": "VOLUME NAME"}
+
+
+_list_format = option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", help="Format the output"
+)
 
 
 def _named(session: Session, services: tuple[str, ...]) -> list[str]:
@@ -158,32 +154,31 @@ def push(*, services: tuple[str, ...], ignore_push_failures: bool, include_deps:
 
 @compose_command()
 @services_argument
-@options.format_option
+@_list_format
 @options.quiet_option("IDs")
 def images(*, services: tuple[str, ...], form: str, quiet: bool) -> None:
     """List images used by the created containers."""
+    from cli.compose.image_rows import image_lines, image_row
+
     session = Session.current()
-    rows: list[dict[str, Any]] = []
+    rows = []
     for container in session.containers(services, one_off=True):
         inspected = session.daemon.get(f"/containers/{container.id}/json")
         image = session.daemon.get(f"/images/{path_segment(inspected['Image'])}/json")
-        name = str(inspected["Config"]["Image"])
-        repository, _, tag = name.partition("@")[0].rpartition(":")
-        row = {
-            "ContainerName": container.name,
-            "Repository": repository or name,
-            "Tag": tag if repository else "latest",
-        }
-        rows.append({**row, "ID": short_id(image["Id"]), "Size": human_size(image["Size"])})
+        rows.append(image_row(container.name, str(inspected["Config"]["Image"]), image))
     if quiet:
-        click.echo("".join(f"{identity}\n" for identity in dict.fromkeys(row["ID"] for row in rows)), nl=False)
-        return
-    _print(rows, _IMAGE_HEADERS, _IMAGES, form)
+        click.echo(
+            "".join(f"{text}\n" for text in dict.fromkeys(row["ID"].partition(":")[2] for row in rows)), nl=False
+        )
+    elif form == "json":
+        _print_json(rows)
+    else:
+        click.echo(wide_table(image_lines(rows, output.now_ns())), nl=False)
 
 
 @compose_command()
 @option("-a", "--all", "all_", is_flag=True, help="Show all stopped Compose projects")
-@options.format_option
+@_list_format
 @option("--filter", "filters", multiple=True, metavar="filter", help="Filter output based on conditions provided")
 @options.quiet_option("project names")
 def ls(*, all_: bool, form: str, filters: tuple[str, ...], quiet: bool) -> None:
@@ -202,15 +197,16 @@ def ls(*, all_: bool, form: str, filters: tuple[str, ...], quiet: bool) -> None:
     if quiet:
         click.echo("".join(f"{row['Name']}\n" for row in rows), nl=False)
         return
-    _print(rows, _PROJECT_HEADERS, _PROJECTS, form)
-
-
-def _print(rows: list[dict[str, Any]], headers: Mapping[str, str], table: str, form: str) -> None:
-    """Print rows; as JSON they are one list, as Docker Compose prints them."""
     if form == "json":
-        click.echo(json.dumps(rows))
+        _print_json(rows)
     else:
-        output.print_rows(rows, headers, table, form)
+        lines = [tuple(row.values()) for row in rows]
+        click.echo(wide_table([("NAME", "STATUS", "CONFIG FILES"), *lines]), nl=False)
+
+
+def _print_json(rows: list[dict[str, Any]]) -> None:
+    """Rows as one list, as Docker Compose prints them."""
+    click.echo(go_json_text(json.dumps(rows, separators=(",", ":"), ensure_ascii=False)))
 
 
 def _states(items: list[Mapping[str, Any]]) -> str:

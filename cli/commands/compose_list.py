@@ -1,15 +1,19 @@
 """``covey compose`` commands that list: ps."""
 
+import json
+
 import click
 
 from cli import options, output
 from cli.command import option
 from cli.compose import labels
 from cli.compose.command import compose_command
+from cli.compose.container_rows import container_row
 from cli.compose.options import services_argument
 from cli.compose.session import Session
 from cli.compose.state import existing_container
 from cli.rows import container as rows
+from compose.project.json_output import go_json_text
 from covey.errors import NotFoundError
 
 _HEADERS = {
@@ -72,7 +76,10 @@ def ps(
         return
     listed = []
     for container, item in found:
-        row = rows.row(item, output.now_ns(), trunc=not no_trunc)
-        named = {"Name": container.name, "Service": container.service, "Project": application.name}
-        listed.append({**row, **named, "ID": container.id if quiet and not form else row["ID"]})
+        row = container_row(container, item, application.name, output.now_ns(), trunc=not no_trunc)
+        listed.append({**row, "ID": container.id if quiet and not form else row["ID"]})
+    if form == "json":
+        for row in listed:
+            click.echo(go_json_text(json.dumps(dict(sorted(row.items())), separators=(",", ":"), ensure_ascii=False)))
+        return
     output.print_rows(listed, _HEADERS, _TABLE, form, quiet=quiet)

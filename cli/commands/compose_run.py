@@ -98,36 +98,46 @@ def run(service: str, command: tuple[str, ...], **flags: Any) -> int:
 
 @compose_command()
 @click.argument("service")
-@click.argument("private_port", metavar="PRIVATE_PORT")
+@click.argument("private_port", metavar="[PRIVATE_PORT]", default="")
 @option("--index", type=int, default=0, help="Index of the container if service has multiple replicas")
-@option("--protocol", type=click.Choice(["tcp", "udp", "sctp"]), default="tcp", help="Protocol of the port")
+@option(
+    "--protocol", type=click.Choice(["", "tcp", "udp", "sctp"]), default="", default_text='"tcp"', help="tcp or udp"
+)
 def port(service: str, private_port: str, index: int, protocol: str) -> None:
-    """Print the public port for a port binding."""
-    from cli.rows import container as rows
+    """List port mappings or print the public port for a specific mapping for the service."""
+    from cli.compose.container_rows import publisher_text, publishers
 
     session = Session.current()
     item = session.container(service, index)
-    found = session.daemon.get(f"/containers/{item.id}/json")["NetworkSettings"].get("Ports") or {}
-    bindings = found.get(f"{private_port.partition('/')[0]}/{protocol}")
-    if not bindings:
-        raise InvalidArgumentError(f"no port {private_port}/{protocol} for container {item.name}")
-    click.echo(rows.published(bindings)[0])
+    query = {"all": True, "filters": {"id": [item.id]}}
+    found = publishers(session.daemon.get("/containers/json", query)[0].get("Ports") or ())
+    if not private_port:
+        for listed in found:
+            if protocol in ("", listed["Protocol"]):
+                click.echo(publisher_text(listed))
+        return
+    wanted = (private_port.partition("/")[0], protocol or "tcp")
+    for each in found:
+        if (str(each["TargetPort"]), each["Protocol"]) == wanted and each["PublishedPort"]:
+            click.echo(publisher_text(each).partition(" -> ")[2])
+            return
+    known = ", ".join(dict.fromkeys(f"{each['TargetPort']}/{each['Protocol']}" for each in found))
+    raise InvalidArgumentError(f"no port {'/'.join(wanted)} for container {item.name}: {known}")
 
 
 @compose_command()
 @click.argument("services", nargs=-1, metavar="[SERVICES...]")
 def top(services: tuple[str, ...]) -> None:
     """Display the running processes."""
-    from cli.format.table import align
+    from cli.compose.wide_table import wide_table
 
     session = Session.current()
-    lines: list[str] = []
+    lines: list[tuple[str, ...]] = []
     for item in session.containers(services):
         if item.state != "running":
             continue
         found = session.daemon.get(f"/containers/{item.id}/top")
         if not lines:
-            lines.append("\t".join(("SERVICE", "#", *found["Titles"])))
-        lines += ["\t".join((item.service, str(item.number), *row)) for row in found["Processes"]]
-    if lines:
-        click.echo(align(lines), nl=False)
+            lines.append(("SERVICE", "#", *found["Titles"]))
+        lines += [(item.service, str(item.number), *row) for row in found["Processes"]]
+    click.echo(wide_table(lines, least=4, gap=2), nl=False)

@@ -28,7 +28,9 @@ COMPOSE = {
     "logs": CommandEntry("View output from containers", f"{_C}_output:logs"),
     "ls": CommandEntry("List running compose projects", f"{_C}_images:ls"),
     "pause": CommandEntry("Pause services", f"{_C}_lifecycle:pause"),
-    "port": CommandEntry("Print the public port for a port binding", f"{_C}_run:port"),
+    "port": CommandEntry(
+        "List port mappings or print the public port for a specific mapping for the service", f"{_C}_run:port"
+    ),
     "ps": CommandEntry("List containers", f"{_C}_list:ps"),
     "publish": CommandEntry(
         "",

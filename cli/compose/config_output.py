@@ -10,14 +10,13 @@ from cli.compose.config_hash import service_hash
 from cli.compose.model import Application
 from cli.compose.plan import selected_services
 from cli.compose.session import Session, application_of
+from cli.compose.wide_table import wide_table
 from cli.registry.credentials import CredentialStore
 from cli.registry.reference import parse_reference
 from compose.nodes import MappingNode, node_of, plain
 from compose.project.normalize import without_unused
 from compose.variables import VariableUse
 from covey.errors import CoveyError, NotFoundError
-
-_COLUMN = 20
 
 
 def config_text(session: Session, services: tuple[str, ...], flags: Mapping[str, Any]) -> str:
@@ -75,10 +74,7 @@ def variables_text(found: Mapping[str, VariableUse], *, as_json: bool) -> str:
         return json.dumps(documents, indent=4, ensure_ascii=False) + "\n\n"
     rows = [("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")]
     rows += [(use.name, str(use.required).lower(), use.default, use.present) for use in uses]
-    widths = [max(_COLUMN, *(len(row[column]) + 1 for row in rows)) for column in range(3)]
-    return "".join(
-        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + f"{row[3]}\n" for row in rows
-    )
+    return wide_table(rows)
 
 
 def with_digests(daemon: DaemonClient, content: MappingNode) -> MappingNode:

@@ -170,6 +170,47 @@ def test_both_clients_see_and_take_over_each_others_projects(lab: LabCluster, tm
     assert not covey.states()
 
 
+def test_lists_are_printed_as_by_docker_compose(lab: LabCluster, tmp_path: Path) -> None:
+    """On one host both clients say the same; only moments and orders that Docker Compose leaves open differ."""
+    covey = Project(lab, tmp_path, "covey")
+    docker = Project.__new__(Project)
+    docker.lab, docker.folder, docker.program = lab, tmp_path, [compose_program()]
+    covey.compose("up", "--detach", "--wait")
+    for words in (
+        "port web 80",
+        "port web",
+        "port --protocol udp web",
+        "port db",
+        "ls",
+        "ls --format json",
+        "ls -q",
+        "volumes",
+        "top",
+    ):
+        assert covey.compose(*words.split()).out == docker.compose(*words.split()).out, words
+    assert covey.compose("images", "-q").out == docker.compose("images", "-q").out
+    tables = [[line.partition("B  ")[0] for line in client.compose("images").lines] for client in (covey, docker)]
+    assert sorted(tables[0]) == sorted(tables[1])  # up to the size; the age follows
+    assert _listed(covey, "images") == _listed(docker, "images")
+    assert _listed(covey, "ps") == _listed(docker, "ps")
+    said = docker.compose("port", "web", "99", check=1).err.strip()
+    assert covey.compose("port", "web", "99", check=1).err.strip() == f"covey: {said}"
+    covey.compose("exec", "-it", "web", "true")
+    covey.compose("down", "--volumes", "--timeout", "0")
+
+
+def _listed(project: Project, verb: str) -> list[dict[str, Any]]:
+    """The JSON rows of a list, without moments, labels in order."""
+    out = project.compose(verb, "--format", "json").out
+    rows = json.loads(out) if out.startswith("[") else [json.loads(line) for line in out.splitlines()]
+    for row in rows:
+        for key in ("RunningFor", "Status"):
+            row.pop(key, None)
+        if "Labels" in row:
+            row["Labels"] = sorted(row["Labels"].split(","))
+    return sorted(rows, key=lambda row: row.get("Name") or row["ContainerName"])
+
+
 BUILD_FILE = """
 services:
   app:
