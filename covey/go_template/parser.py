@@ -1,6 +1,7 @@
 """Parser of templates: the syntax tree of a source, with every function and variable known. Pure."""
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from covey.go_template.syntax import (
 )
 
 _WORDS = {"true": True, "false": False, "nil": None}
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _KEYWORDS = frozenset({"define", "template", "block", "break", "continue"})
 
 
@@ -189,10 +191,13 @@ def _path(text: str) -> tuple[str, ...]:
 def _unquoted(text: str) -> str:
     if text.startswith("`"):
         return text[1:-1]
+    invalid = parsing_error(f"invalid string {text[:40]}")
+    if _SURROGATE.search(text):  # no text can hold one
+        raise invalid
     try:
         return str(json.loads(text))
     except ValueError:
-        raise parsing_error(f"invalid string {text[:40]}") from None
+        raise invalid from None
 
 
 def _source(tokens: Sequence[Token]) -> str:

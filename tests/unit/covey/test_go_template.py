@@ -42,6 +42,7 @@ def test_a_template_renders_as_in_go(source: str, wanted: str) -> None:
         ("{{.A | .B}}", "non-function"),
         ("{{define `x`}}{{end}}", "{{define}} is not supported"),
         ("{{/* open", "unclosed comment"),
+        (r'{{"\ud800"}}', "invalid string"),
         ("{{ .my-label }}", "unexpected"),
         ("{{if true}}" * 200 + "{{end}}" * 200, "nested deeper than"),
         ("{{if true}}" + "{{else if true}}" * 200 + "{{end}}", "nested deeper than"),
