@@ -47,6 +47,6 @@ def plan_job(context: ServiceContext, tasks: Iterable[Task]) -> Plan:
 
 
 def _end_surplus(slot: Slot) -> Plan:
-    """Ends what still runs in a slot that has completed: a task on a node that was lost completed after all."""
-    surplus = [task for task in slot.active if not task.status.state.terminal]
-    return Plan((Step(updates=tuple([with_shutdown(task) for task in surplus])),)) if surplus else EMPTY
+    """Ends what is left in a slot that has completed, because a task on a lost node completed after all. A failed task keeps no place."""
+    surplus = tuple([with_shutdown(task) for task in slot.active])
+    return Plan((Step(updates=surplus),)) if surplus else EMPTY

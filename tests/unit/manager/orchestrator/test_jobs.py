@@ -123,6 +123,13 @@ def test_a_task_on_a_lost_node_runs_elsewhere_and_its_late_success_ends_the_succ
     assert task_counts(view, work).completed == 1
 
 
+def test_a_failed_successor_of_a_late_success_keeps_no_place() -> None:
+    work = job(total=2, concurrent=1)
+    late, successor = job_task(work, 0, TaskState.COMPLETE, id="a"), job_task(work, 0, TaskState.FAILED, id="b")
+    view = planned(view_of(node("n1"), work, late, successor))
+    assert slots(view) == [1]
+
+
 def test_a_task_on_a_drained_node_ends_before_its_successor_starts() -> None:
     work = job(total=1, concurrent=1)
     drained = node("n1", availability=NodeAvailability.DRAIN)
