@@ -148,6 +148,16 @@ def test_what_changed_in_the_file_is_recreated_and_orphans_go(project: Project) 
     assert project.states().keys() <= {"real-db-1", "real-web-1", "real-job-1"}
 
 
+def test_a_changed_volume_is_made_anew_when_that_was_agreed_to(project: Project) -> None:
+    project.compose("exec", "-T", "web", "sh", "-c", "echo kept > /data/file")
+    (project.folder / "compose.yaml").write_text(COMPOSE_FILE.replace("{data: }", "{data: {labels: {new: label}}}"))
+    project.compose("up", "--detach")
+    assert project.compose("exec", "-T", "web", "cat", "/data/file").out == "kept\n"
+    project.compose("up", "--detach", "--yes", "--timeout", "0")
+    assert project.compose("exec", "-T", "web", "ls", "/data").out == ""
+    assert json.loads(project.lab.docker("volume", "inspect", "real_data").out)[0]["Labels"]["new"] == "label"
+
+
 def test_images_are_pulled_and_missing_ones_are_named(project: Project) -> None:
     said = project.compose("pull", "web", check=1).err
     assert "covey-test:1" in said

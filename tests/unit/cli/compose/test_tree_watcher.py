@@ -114,3 +114,26 @@ def test_ignored_directories_are_not_watched(watched: Watched) -> None:
 
 def test_a_path_that_does_not_exist_yet_is_watched_from_above(tmp_path: Path) -> None:
     assert watch_tops([str(tmp_path / "not/there/yet"), str(tmp_path / "x")]) == [str(tmp_path)]
+
+
+@pytest.mark.timeout(60)
+def test_everything_is_reported_when_the_kernels_queue_overflows(tmp_path: Path) -> None:
+    """Nobody reads while more happens than the queue holds, so the last changes leave no event."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/gone").write_text("x")
+    watcher = TreeWatcher([str(tmp_path)], lambda _: True, lambda path: "/src/" in path)
+    try:
+        count = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text()) // 2 + 100
+        for number in range(count):  # each is created and closed
+            (tmp_path / "src" / str(number)).write_text("x")
+        (tmp_path / "src/gone").unlink()
+        names = {str(tmp_path / "src" / str(number)) for number in range(count)} | {str(tmp_path / "src/gone")}
+        batches = watcher.batches()
+        seen: set[str] = set()
+        while not seen >= names:
+            seen |= next(batches)
+        (tmp_path / "src/later").write_text("x")
+        while str(tmp_path / "src/later") not in seen:
+            seen |= next(batches)
+    finally:
+        watcher.close()
