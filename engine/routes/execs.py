@@ -30,7 +30,7 @@ async def create(context: RequestContext) -> web.Response:
 async def start(context: RequestContext) -> web.StreamResponse:
     fields = JsonFields(await context.json(optional=True))
     detached, _, size = fields.flag("Detach"), fields.flag("Tty"), _size(fields.raw("ConsoleSize"))
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     containers = context.services.agent.containers
     state = containers.exec_inspect(context.ref)
     config = state.config
@@ -106,7 +106,7 @@ def read_config(body: Any) -> ExecConfig:
     )
     for name in ("Detach", "Container"):
         fields.raw(name)
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     if not config.args:
         raise InvalidArgumentError("No exec command specified")
     try:

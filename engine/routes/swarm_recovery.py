@@ -56,7 +56,7 @@ async def restore(context: RequestContext) -> web.Response:
 async def reconnect(context: RequestContext) -> web.Response:
     fields = JsonFields(await context.json())
     addrs = fields.text_list("RemoteAddrs")
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     if not addrs:
         raise InvalidArgumentError("at least 1 RemoteAddr is required: the address of a manager of this node's cluster")
     await context.services.membership.swarm_reconnect(addrs)

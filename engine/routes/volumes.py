@@ -25,7 +25,7 @@ async def create(context: RequestContext) -> web.Response:
     fields = JsonFields(await context.json())
     name, driver = fields.text("Name"), fields.text("Driver")
     labels, options = fields.text_map("Labels"), fields.text_map("DriverOpts")
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     volumes = context.services.agent.volumes
     volume = volumes.create(name, driver=driver, labels=labels, options=options, now_ns=context.services.clock())
     return json_response(volume_json.write(volume, str(volumes.data_path(volume.name))), 201)

@@ -14,7 +14,7 @@ def read_image_config(body: Any) -> ImageConfig | None:
         return None
     fields = JsonFields(body)
     config = read_config(fields)
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     return ImageConfig(
         user=config.user,
         exposed_ports=config.exposed_ports,

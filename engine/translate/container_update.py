@@ -24,7 +24,7 @@ def read_update(body: Any) -> ContainerUpdate:
     fields = JsonFields(body)
     limits = read_limits(fields)
     restart = fields.read("RestartPolicy", RESTART_POLICY.read)
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     if restart is not None and not restart.name:
         restart = None
     if restart is not None:

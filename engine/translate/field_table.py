@@ -4,7 +4,7 @@ A ``FieldTable`` joins a struct of ``covey.objects`` to an object of Docker's JS
 and a codec for the value.
 
 Invariant: every field of the struct has exactly one row, else the table cannot be built; ``from_json(to_json(x)) == x`` (a property test
-holds that). A key without a row is refused with its path, by ``JsonFields.refuse_unknown``.
+holds that). A key without a row is ignored, or refused by ``JsonFields.refuse_unsupported``.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -130,7 +130,7 @@ class FieldTable(Generic[S]):
         """
         fields = JsonFields(value, path)
         item = self.read(fields)
-        fields.refuse_unknown()
+        fields.refuse_unsupported()
         return item
 
     def read(self, fields: JsonFields) -> S:
@@ -150,7 +150,7 @@ class FieldTable(Generic[S]):
             else:
                 fields.constant(entry.key, *entry.accepted)
         for child in outer.values():
-            child.refuse_unknown()
+            child.refuse_unsupported()
         return self.kind(**values)
 
     def write(self, item: S) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Reader of a JSON object that refuses unknown fields.
+"""Reader of a JSON object as Go's decoder reads it.
 
-Invariant: every key with a value that was not read is refused by its path (501). Zero values count as absent, because Go clients send them
-for what was not set. Keys match as in Go: exactly, or else case-insensitively. A value of a wrong type is refused in the words of Go's
-decoder, which Docker's clients know.
+Invariant: a field of the API with a value that was not read is refused by its path (501). Keys that the API does not define are ignored,
+as Docker does: some clients send their own options in the body, such as `name` or `hijack`. Zero values count as absent, because Go
+clients send them for what was not set. Keys match as in Go: exactly, or else case-insensitively. A value of a wrong type is refused in
+the words of Go's decoder, which Docker's clients know.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +15,9 @@ from covey.errors import InvalidArgumentError, UnsupportedError
 E = TypeVar("E", bound=IntEnum)
 T = TypeVar("T")
 
+# The fields of the API that no handler reads; all others have a row or a reader.
+UNSUPPORTED_FIELDS = frozenset({"clustervolumespec", "credentialspec", "networkattachmentspec", "pluginspec"})
+
 
 def is_zero(value: Any) -> bool:
     """Whether it is Go's zero value, recursively: ``{"Limits": {}}`` is zero."""
@@ -23,7 +27,7 @@ def is_zero(value: Any) -> bool:
 
 
 class JsonFields:
-    """A JSON object of which each field is read once. ``path`` names it in refusals. ``refuse_unknown`` ends the reading."""
+    """A JSON object of which each field is read once. ``path`` names it in errors. ``refuse_unsupported`` ends the reading."""
 
     def __init__(self, value: Any, path: str = "") -> None:
         if value is None:
@@ -108,7 +112,7 @@ class JsonFields:
         if child is None:
             return None
         result = reader(child)
-        child.refuse_unknown()
+        child.refuse_unsupported()
         return result
 
     def read_all(self, name: str, reader: "Callable[[JsonFields], T]") -> tuple[T, ...]:
@@ -117,7 +121,7 @@ class JsonFields:
         for index, value in enumerate(self._typed(name, list, [])):
             item = JsonFields(value, f"{self.path_of(name)}[{index}]")
             results.append(reader(item))
-            item.refuse_unknown()
+            item.refuse_unsupported()
         return tuple(results)
 
     def choice(self, name: str, names: Mapping[str, E], default: E, refusal: str = "") -> E:
@@ -136,10 +140,10 @@ class JsonFields:
         if not is_zero(value) and value not in accepted:
             raise UnsupportedError(f"{self.path_of(name)} = {value!r} is not supported by Covey yet; remove it")
 
-    def refuse_unknown(self) -> None:
-        """Refuses the fields that were not read."""
+    def refuse_unsupported(self) -> None:
+        """Refuses the unsupported fields of the API that were not read."""
         for key, value in self._values.items():
-            if key not in self._taken and not is_zero(value):
+            if key.casefold() in UNSUPPORTED_FIELDS and key not in self._taken and not is_zero(value):
                 raise UnsupportedError(f"{self.path_of(key)} is not supported by Covey yet; remove it")
 
     def _typed(self, name: str, kind: type[T], default: T | None = None) -> T:

@@ -52,7 +52,7 @@ def read_requirements(body: Any) -> NetworkRequirements:
         config_only=fields.flag("ConfigOnly"),
         config_from=config_from or "",
     )
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     return found
 
 

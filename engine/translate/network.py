@@ -96,7 +96,7 @@ def read_spec(body: Any) -> NetworkSpec:
     if fields.raw("EnableIPv4") is False:
         raise InvalidArgumentError("IPv4 cannot be disabled in a Swarm scoped network")
     spec = NETWORK_SPEC.read(fields)
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     return spec
 
 

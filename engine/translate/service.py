@@ -104,7 +104,7 @@ def _read_mode(fields: JsonFields) -> Mapping[str, Any]:
     if len(named) > 1:
         raise InvalidArgumentError(f"must specify only one service mode; given are {' and '.join(named)}")
     counts = mode.read(named[0], _COUNT_READERS[_MODES[named[0]]])
-    mode.refuse_unknown()
+    mode.refuse_unsupported()
     return {"mode": _MODES[named[0]], **(counts or {})}
 
 
@@ -165,7 +165,7 @@ def read_spec(body: Any) -> ServiceSpec:
     fields = JsonFields(body)
     networks = fields.read_all("Networks", NETWORK_ATTACHMENT.read)  # where clients of API 1.24 write them
     spec = with_dependency_label(SERVICE_SPEC.read(fields))
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     if not JsonFields(fields.raw("TaskTemplate")).has("ContainerSpec"):
         raise InvalidArgumentError("mismatched Runtime and *Spec fields; give TaskTemplate.ContainerSpec")
     if spec.task.networks or not networks:

@@ -98,7 +98,7 @@ def read_spec(body: Any) -> ClusterSpec:
     """The spec of a request. Zero means the default in most fields, because clients send zero for what was not set."""
     fields = body if isinstance(body, JsonFields) else JsonFields(body)
     spec = CLUSTER_SPEC.read(fields)
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     return spec
 
 
@@ -152,7 +152,7 @@ def read_init(body: Any) -> SwarmInit:
         spec=replace(spec, auto_lock=True) if locked else spec,
         force_new_cluster=force_new_cluster,
     )
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     check_new_cluster_spec(request.spec)
     standard = Cluster(id="")
     check_address_pools(
@@ -179,7 +179,7 @@ def read_join(body: Any) -> SwarmJoin:
         join_token=fields.text("JoinToken"),
         availability=_availability(fields),
     )
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     if not any(request.remote_addrs):
         raise InvalidArgumentError("at least 1 RemoteAddr is required to join")
     if not request.join_token:
@@ -191,7 +191,7 @@ def read_unlock(body: Any) -> str:
     """The unlock key in ``POST /swarm/unlock``."""
     fields = JsonFields(body)
     key = fields.text("UnlockKey")
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     return key
 
 

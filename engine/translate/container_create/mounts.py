@@ -129,7 +129,7 @@ def _mount(fields: JsonFields, text: str) -> ContainerMount:
         if owner is not kind:
             raise InvalidArgumentError(f"field {name} must not be specified")
         values |= _OPTION_READERS[kind](options)
-        options.refuse_unknown()
+        options.refuse_unsupported()
     return ContainerMount(**values)
 
 
@@ -169,7 +169,7 @@ def _volume_options(options: JsonFields) -> dict[str, Any]:
     driver = options.child("DriverConfig")
     if driver is not None:
         values |= {"driver": driver.text("Name"), "driver_options": driver.text_map("Options")}
-        driver.refuse_unknown()
+        driver.refuse_unsupported()
     return values
 
 

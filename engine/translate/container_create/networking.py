@@ -54,7 +54,7 @@ def read_connect(body: Any) -> tuple[NetworkRequest, str]:
     fields = JsonFields(body)
     container = _container(fields)
     request = fields.read("EndpointConfig", functools.partial(_endpoint, ""))
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     return request or NetworkRequest(network=""), container
 
 
@@ -63,7 +63,7 @@ def read_disconnect(body: Any) -> tuple[str, bool]:
     fields = JsonFields(body)
     container = _container(fields)
     force = fields.flag("Force")
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     return container, force
 
 
@@ -163,7 +163,7 @@ def _endpoint(network: str, fields: JsonFields) -> NetworkRequest:
     ipam = fields.child("IPAMConfig")
     if ipam is not None:
         ip, ip6, link_local = ipam.text("IPv4Address"), ipam.text("IPv6Address"), ipam.text_list("LinkLocalIPs")
-        ipam.refuse_unknown()
+        ipam.refuse_unsupported()
     mac = fields.text("MacAddress")
     return NetworkRequest(
         network=network,

@@ -28,7 +28,7 @@ def read_bindings(fields: JsonFields) -> PortBindings:
 
 def _binding(fields: JsonFields) -> PortBinding:
     address, port = fields.text("HostIp"), fields.text("HostPort")
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
     port_range(port)
     if address:
         try:

@@ -80,7 +80,7 @@ def read_request(body: Any, host: HostCapacity, runtimes: Collection[str] = BUIL
         values["security_options"] = security.UNLABELLED
     for part in (fields, host_config, endpoints):
         if part is not None:
-            part.refuse_unknown()
+            part.refuse_unsupported()
     warnings = (
         *check_limits(limits, host),
         *networking.network_warnings(network["network_mode"], network["port_bindings"]),

@@ -22,8 +22,8 @@ def read_security(fields: JsonFields) -> dict[str, Any]:
         **_options(options),
         "security_options": options or (UNLABELLED if privileged else ()),
         "privileged": privileged,
-        "cap_add": _capabilities(fields, "CapAdd"),
-        "cap_drop": _capabilities(fields, "CapDrop"),
+        "cap_add": fields.text_list("CapAdd"),
+        "cap_drop": fields.text_list("CapDrop"),
         "read_only": fields.flag("ReadonlyRootfs"),
         "masked_paths": _paths(fields, "MaskedPaths"),
         "read_only_paths": _paths(fields, "ReadonlyPaths"),
@@ -57,14 +57,6 @@ def _options(options: tuple[str, ...]) -> dict[str, Any]:
         elif name != "label":  # the host judges SELinux labels
             raise InvalidArgumentError(f'invalid --security-opt 2: "{option}"')
     return values
-
-
-def _capabilities(fields: JsonFields, name: str) -> tuple[str, ...]:
-    """Capability names as Docker stores them, with CAP_ and in upper case."""
-    full = [text.strip().upper() for text in fields.text_list(name)]
-    return tuple(
-        sorted(dict.fromkeys(text if text == "ALL" or text.startswith("CAP_") else f"CAP_{text}" for text in full))
-    )
 
 
 def _paths(fields: JsonFields, name: str) -> tuple[str, ...] | None:

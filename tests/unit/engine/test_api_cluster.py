@@ -277,15 +277,17 @@ async def test_bad_services_leave_nothing_behind(daemon: Daemon) -> None:
     assert len(daemon.store.view().services) == 1
 
 
-async def test_a_field_that_nobody_knows_is_refused_by_its_path(daemon: Daemon) -> None:
-    spec = {"Name": "x", "TaskTemplate": {"ContainerSpec": {"Image": "i", "Mounts": [{"Type": "bind", "Target": "/a",
-            "BindOptions": {"Colour": True}}]}}}  # fmt: skip
-    status, body = await daemon.request("POST", "/services/create", json=spec)
+async def test_an_unsupported_field_is_refused_by_its_path_and_a_key_of_a_client_is_ignored(daemon: Daemon) -> None:
+    mount = {"Type": "bind", "Source": "/b", "Target": "/a", "BindOptions": {"Colour": True}}
+    template = {"ContainerSpec": {"Image": "i", "Mounts": [mount]}, "PluginSpec": {"Name": "p"}}
+    status, body = await daemon.request("POST", "/services/create", json={"Name": "x", "TaskTemplate": template})
     assert status == 501
-    where = "TaskTemplate.ContainerSpec.Mounts[0].BindOptions.Colour"
-    assert body["message"] == f"{where} is not supported by Covey yet; remove it"
+    assert body["message"] == "TaskTemplate.PluginSpec is not supported by Covey yet; remove it"
+    del template["PluginSpec"]
+    status, _ = await daemon.request("POST", "/services/create", json={"Name": "x", "TaskTemplate": template})
+    assert status == 201
     status, body = await daemon.request(
-        "POST", "/services/create", json={"Name": "x", "TaskTemplate": {"ForceUpdate": "1"}}
+        "POST", "/services/create", json={"Name": "y", "TaskTemplate": {"ForceUpdate": "1"}}
     )
     assert status == 400
 

@@ -127,7 +127,6 @@ async def test_events_tell_of_creation_and_removal(daemon: Daemon) -> None:
 REFUSALS = [
     ({"Name": "web", "Ingress": True}, 403, "Ingress network can only be global scope network"),
     ({"Name": "bridge"}, 403, "operation is not permitted on predefined bridge network "),
-    ({"Name": "web", "Surprise": 1}, 501, "Surprise"),
     ({"Name": "web", "ConfigFrom": {"Network": "nowhere"}}, 404, 'configuration network "nowhere" does not exist'),
     ({"Name": "web", "IPAM": {"Config": [{"Subnet": "10.0.0.0/33"}]}}, 400, "invalid subnet 10.0.0.0/33"),
     ({"Name": "web", "Scope": "planet"}, 400, "invalid scope 'planet'"),

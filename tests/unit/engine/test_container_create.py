@@ -224,9 +224,6 @@ def test_bad_values_are_refused_in_dockers_words(body: dict[str, Any], message: 
     [
         (host(KernelMemory=GIB), "HostConfig.KernelMemory"),
         (host(DeviceRequests=[{"Count": -1, "Capabilities": [["gpu"]]}]), r"capabilities: \[\[gpu\]\]"),
-        (host(Surprise=1), "HostConfig.Surprise"),
-        ({"Surprise": 1}, "Surprise"),
-        ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"GwWeight": 1}}}}, "GwWeight"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(body: dict[str, Any], name: str) -> None:
@@ -295,7 +292,8 @@ def test_security_options_take_effect() -> None:
     assert created(host(SecurityOpt=["no-new-privileges=true", "no-new-privileges:false"])).no_new_privileges is False
     assert created(host(SecurityOpt=["writable-cgroups=true"])).writable_cgroups
     assert created(host(SecurityOpt=["seccomp=unconfined"])).seccomp == "unconfined"
-    assert created(host(CapAdd=["net_admin", "CAP_CHOWN"], CapDrop=["all"])).cap_add == ("CAP_CHOWN", "CAP_NET_ADMIN")
+    as_sent = ("net_admin", "CAP_CHOWN")  # programs compare what they sent with what they read
+    assert created(host(CapAdd=list(as_sent), CapDrop=["all"])).cap_add == as_sent
     assert created(host(Privileged=True)).security_options == ("label=disable",)
 
 

@@ -23,11 +23,12 @@ def test_a_table_with_two_rows_for_a_field_cannot_be_built() -> None:
         FieldTable(Platform, rows)
 
 
-def test_an_unknown_key_is_refused_by_its_whole_path() -> None:
-    body = {"TaskTemplate": {"ContainerSpec": {"Mounts": [{"Type": "volume", "VolumeOptions": {"Colour": "a"}}]}}}
-    path = r"^TaskTemplate\.ContainerSpec\.Mounts\[0\]\.VolumeOptions\.Colour is not supported"
-    with pytest.raises(UnsupportedError, match=path):
-        SERVICE_SPEC.from_json(body)
+def test_an_unsupported_field_is_refused_by_its_whole_path_and_an_unknown_key_is_ignored() -> None:
+    with pytest.raises(UnsupportedError, match=r"^TaskTemplate\.PluginSpec is not supported"):
+        SERVICE_SPEC.from_json({"TaskTemplate": {"PluginSpec": {"Name": "a"}}})
+    mount = {"Type": "volume", "VolumeOptions": {"Colour": "a"}}
+    spec = SERVICE_SPEC.from_json({"TaskTemplate": {"ContainerSpec": {"Mounts": [mount]}}})
+    assert len(spec.task.container.mounts) == 1
 
 
 def test_keys_of_an_inner_object_are_written_together() -> None:

@@ -14,18 +14,18 @@ from engine.translate.container_list import human_duration
 from engine.translate.json_fields import JsonFields, is_zero
 
 
-def test_a_field_that_nobody_read_is_refused_by_its_path() -> None:
-    fields = JsonFields({"Known": 1, "Other": {"Deep": [0, 1]}}, "Spec")
+def test_an_unsupported_field_of_the_api_is_refused_by_its_path_and_other_keys_are_ignored() -> None:
+    fields = JsonFields({"Known": 1, "pluginSpec": {"Deep": [0, 1]}, "hijack": True}, "Spec")
     assert fields.count("Known") == 1
-    with pytest.raises(UnsupportedError, match=r"^Spec\.Other is not supported by Covey yet"):
-        fields.refuse_unknown()
+    with pytest.raises(UnsupportedError, match=r"^Spec\.pluginSpec is not supported by Covey yet"):
+        fields.refuse_unsupported()
 
 
 @pytest.mark.parametrize("value", [None, 0, 0.0, False, "", [], {}, {"a": {"b": None}, "c": []}])
 def test_zero_values_count_as_absent(value: object) -> None:
     assert is_zero(value)
     fields = JsonFields({"Unknown": value})
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
 
 
 @pytest.mark.parametrize("value", [1, True, "x", [0], {"a": 1}, {"a": {"b": "c"}}])
@@ -36,7 +36,7 @@ def test_anything_else_does_not(value: object) -> None:
 def test_keys_match_without_regard_to_case_as_in_go() -> None:
     fields = JsonFields({"HealthCheck": {"Test": ["NONE"]}})
     assert fields.read("Healthcheck", lambda item: item.text_list("Test")) == ("NONE",)
-    fields.refuse_unknown()
+    fields.refuse_unsupported()
 
 
 @pytest.mark.parametrize(
