@@ -16,7 +16,7 @@ E = TypeVar("E", bound=IntEnum)
 T = TypeVar("T")
 
 # The fields of the API that no handler reads; all others have a row or a reader.
-UNSUPPORTED_FIELDS = frozenset({"clustervolumespec", "credentialspec", "networkattachmentspec", "pluginspec"})
+UNSUPPORTED_FIELDS = frozenset({"clustervolumespec", "networkattachmentspec", "pluginspec"})
 
 
 def is_zero(value: Any) -> bool:

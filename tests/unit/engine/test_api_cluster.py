@@ -268,7 +268,7 @@ async def test_bad_services_leave_nothing_behind(daemon: Daemon) -> None:
         (["--name", "x", "--publish", "80:80"], "service needs ingress network, but no ingress network is present"),
         (["--name", "x", "--publish", "80:80", "--endpoint-mode", "dnsrr"], "can't be used with dnsrr mode"),
         (["--name", "x", "--log-driver", "gelf"], 'plugin "gelf" not found'),
-        (["--name", "x", "--credential-spec", "file://x"], "Privileges.CredentialSpec is not supported"),
+        (["--name", "x", "--credential-spec", "file://x"], "credential specs are for Windows containers"),
         (["--name", "x", "--mount", "type=npipe,source=a,target=/b"], "npipe"),
     ):
         _, err = await daemon.docker("service", "create", "--detach", "--no-resolve-image", *flags, "busybox", check=1)
