@@ -37,7 +37,7 @@ from engine.translate.field_table import (
     nested,
 )
 from engine.translate.json_fields import JsonFields, omit_empty
-from engine.translate.service_dependency import DEPENDENCY, with_dependency_label
+from engine.translate.service_dependency import DEPENDENCY, read_dependency, with_dependency_label
 from engine.translate.task_spec import NETWORK_ATTACHMENT, TASK_SPEC
 from engine.translate.times import rfc3339
 
@@ -148,7 +148,7 @@ SERVICE_SPEC = FieldTable(
         ),  # read_spec and write_spec move them
         Custom(
             fields=("depends_on",),
-            read=lambda fields: {"depends_on": fields.read_all("DependsOn", DEPENDENCY.read)},
+            read=lambda fields: {"depends_on": fields.read_all("DependsOn", read_dependency)},
             write=lambda _: {},
         ),  # clients see them beside the spec, which so stays as they sent it
     ),

@@ -8,6 +8,7 @@ from covey.errors import InvalidArgumentError
 from covey.objects import ServiceDependency, ServiceSpec, replace
 from covey.service_dependencies import CONDITIONS, DEPENDS_ON_LABEL, format_dependencies, parse_dependencies
 from engine.translate.field_table import FLAG, TEXT, FieldTable, Row, choice
+from engine.translate.json_fields import JsonFields
 
 DEPENDENCY = FieldTable(
     ServiceDependency,
@@ -18,6 +19,17 @@ DEPENDENCY = FieldTable(
         Row(key="Optional", field="optional", codec=FLAG),
     ),
 )
+_KEYS = frozenset({"service", "condition", "restart", "optional"})
+
+
+def read_dependency(fields: JsonFields) -> ServiceDependency:
+    """One item of `DependsOn`. No client of Docker sends it, so an unknown key, such as Compose's `required`, is a mistake."""
+    for name in fields.names():
+        if name.casefold() not in _KEYS:
+            raise InvalidArgumentError(
+                f"{fields.path_of(name)} is unknown; use Service, Condition, Restart and Optional"
+            )
+    return DEPENDENCY.read(fields)
 
 
 def with_dependency_label(spec: ServiceSpec) -> ServiceSpec:

@@ -10,7 +10,7 @@ from agent.build.command import BuildPaths, BuildPlace, build_arguments, check_r
 from covey.errors import CoveyError, InvalidArgumentError, UnsupportedError
 from engine.translate.build import read_credentials, read_request
 
-PATHS = BuildPaths(*(Path(f"/b/{name}") for name in ("context", "file", "ignore", "heredocs", "id", "runtime")))
+PATHS = BuildPaths(*(Path(f"/b/{name}") for name in ("context", "file", "ignore", "heredocs", "runtime")))
 
 
 def arguments(**query: str) -> list[str]:
