@@ -159,7 +159,10 @@ def colour_or_none(lab: LabCluster) -> str:
     ("options", "reason"),
     [
         (("--git", "https://h/a", "--interval", "10ms"), "is not between 1 s and 7 days"),
-        (("--git", "https://h/a", "--with-registry-auth"), "credentials of clients are not kept"),
+        (
+            ("--git", "https://h/a", "--with-registry-auth"),
+            "deploy it once with covey stack deploy --with-registry-auth",
+        ),
         (("--prune",), "--prune needs --git"),
         (("--now", "--stop"), "exclude each other"),
     ],
