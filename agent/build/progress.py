@@ -4,13 +4,13 @@ Invariant: at most `HELD_BYTES` are kept back, so that a command that prints no 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from agent.build.model import BuildStepError
 from covey.errors import CoveyError
 
 HELD_BYTES = 1 << 16
-_STEP = re.compile(r"(?:\[\d+/\d+\] )?STEP (\d+)/(\d+): (.*)\n", re.DOTALL)
+_STEP = re.compile(r"(?:\[(?P<stage>\d+)/\d+\] )?STEP (?P<step>\d+)/\d+: (?P<text>.*)\n", re.DOTALL)
 _CACHED = re.compile(r"--> Using cache ([0-9a-f]{12,64})\n")
 _COMMITTED = re.compile(r"--> ([0-9a-f]{11,64})\n")
 _NOISE = re.compile(r"(?:\[\d+/\d+\] )?COMMIT.*\n|--> Pushing cache .*\n")
@@ -28,14 +28,14 @@ _AT_STEP = re.compile(r'building at STEP "(?P<step>.*?)": (?P<reason>.*)', re.DO
 class BuildLog:
     """Reads the output in pieces. `shown` maps a step as buildah prints it to the user's own line; `starts` are those that begin stages."""
 
-    def __init__(self, shown: Mapping[str, str], step_count: int, starts: Sequence[str] = ()) -> None:
+    def __init__(self, shown: Mapping[str, str], step_count: int, starts: Mapping[int, str] = {}) -> None:
         self._shown = shown
-        self._starts = iter(starts)
+        self._starts = starts
         self._step_count = step_count
         self._step = 0
-        self._shown_steps: list[str] = []
-        self._layers: dict[int, str] = {}
-        """What the steps made, by their number."""
+        self._steps: list[tuple[int, int, str]] = []
+        """Stage, number in the stage, and text."""
+        self._cached = ""
         self._held = ""
         self._inside_line = False
         self._last = ""
@@ -63,12 +63,12 @@ class BuildLog:
         return self._translate(f"{rest}\n") if rest else []
 
     def cached(self) -> list[str]:
-        """The log of the same build when every step comes from the cache."""
+        """The log of the same build when every step comes from the cache. buildah tells layers without their steps, so it has none."""
         found = []
-        for number, step in enumerate(self._shown_steps, 1):
-            found.append(step)
-            if layer := self._layers.get(number):
-                found += [" ---> Using cache\n", layer]
+        for number, (_, step, text) in enumerate(sorted(self._steps), 1):
+            found.append(f"Step {number}/{self._step_count} : {text}\n")
+            if step > 1:
+                found.append(" ---> Using cache\n")
         return found
 
     @property
@@ -112,29 +112,24 @@ class BuildLog:
         if found := _STEP.fullmatch(line):
             self._step += 1
             count = max(self._step_count, self._step)
-            text = self._shown.get(found[3], found[3])
-            if found[1] == "1":  # of a stage
-                text = next(self._starts, text)
-            shown = f"Step {self._step}/{count} : {text}\n"
+            stage, step = int(found["stage"] or 1), int(found["step"])
+            text = self._shown.get(found["text"], found["text"])
+            text = self._starts.get(stage, text) if step == 1 else text
             if self._step <= self._step_count:  # what is beyond may be the output of a command, without end
-                self._shown_steps.append(shown)
-            return [shown]
+                self._steps.append((stage, step, text))
+            return [f"Step {self._step}/{count} : {text}\n"]
         if found := _CACHED.fullmatch(line):
-            return [" ---> Using cache\n", self._made(found[1])]
-        if found := _COMMITTED.fullmatch(line):
-            return [] if self._layers.get(self._step, "").startswith(f" ---> {found[1]}") else [self._made(found[1])]
+            self._cached = found[1]
+            return [" ---> Using cache\n", f" ---> {found[1][:12]}\n"]
+        if found := _COMMITTED.fullmatch(line):  # follows a line of the same layer if it is from the cache
+            cached, self._cached = self._cached, ""
+            return [] if cached.startswith(found[1]) else [f" ---> {found[1]}\n"]
         if _NOISE.fullmatch(line):
             return []
         if found := _WARNING.fullmatch(line):
             message = found[2].replace('\\"', '"')
             return [] if message.startswith(_HIDDEN_WARNINGS) else [f"[Warning] {message}\n"]
         return [line]
-
-    def _made(self, layer: str) -> str:
-        line = f" ---> {layer[:12]}\n"
-        if self._step <= self._step_count:
-            self._layers[self._step] = line
-        return line
 
     def _may_be_ours(self) -> bool:
         return any(self._held.startswith(each) or each.startswith(self._held) for each in _BEGINNINGS)

@@ -36,14 +36,14 @@ class BaseImage(msgspec.Struct, frozen=True):
 class RewrittenDockerfile(msgspec.Struct, frozen=True):
     """`files` are those of the context `CONTEXT_NAME`. `shown` maps a line that buildah reports to the user's own.
 
-    `starts` are the user's lines that begin the needed stages: buildah reports these with the id of a stage in place of its name.
+    `starts` are the user's lines that begin stages, by number from 1: buildah reports them with a stage's id in place of its name.
     """
 
     text: str
     files: Mapping[str, str]
     shown: Mapping[str, str]
     step_count: int
-    starts: tuple[str, ...] = ()
+    starts: Mapping[int, str] = {}
 
 
 def rewrite(
@@ -88,7 +88,7 @@ class _Rewriter:
                 steps += len(self._lines) - before + (len(base.on_build) if base is not None else 0)
             else:  # its place is kept, because others are named by number
                 self._lines.append(f"FROM scratch{f' AS {stage.name}' if stage.name else ''}")
-        starts = tuple(stage.start.text for stage in used)
+        starts = {stage.number + 1: stage.start.text for stage in used}
         return RewrittenDockerfile("\n".join(self._lines) + "\n", self._files, self._shown, steps, starts)
 
     def _write_stage(self, stage: Stage) -> None:
