@@ -1,6 +1,7 @@
 """``.env`` files: quotes, comments, ``export``, values over several lines, and variables within values. Pure."""
 
 import re
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 
 from compose.variables import substitute_compose
@@ -25,6 +26,8 @@ _ESCAPES = {
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _BYTE_ORDER_MARK = "﻿"
 
+MAX_TOTAL = 4 << 20
+"""Characters of all values of a file."""
 Lookup = Callable[[str], str | None]
 
 
@@ -41,6 +44,9 @@ def parse_dotenv(text: str, variables: Mapping[str, str], name: str) -> dict[str
     """
     text = text.removeprefix(_BYTE_ORDER_MARK)
     result: dict[str, str | None] = {}
+    own: dict[str, str] = {}
+    known = ChainMap(dict(variables), own)
+    length = 0
     at = 0
     while at < len(text):
         blank = _BLANK.match(text, at)
@@ -54,11 +60,15 @@ def parse_dotenv(text: str, variables: Mapping[str, str], name: str) -> dict[str
             result[found["key"]] = variables.get(found["key"])
             at = found.end()
             continue
-        known = {**{key: value for key, value in result.items() if value is not None}, **variables}
         try:
-            result[found["key"]], at = _value(text, found.end(), known)
+            value, after = _value(text, found.end(), known)
         except ValueError as error:
             raise _error(text, at, name, str(error)) from error
+        length += len(value)
+        if length > MAX_TOTAL:
+            raise _error(text, at, name, f"the values are longer than {MAX_TOTAL >> 20} MiB")
+        result[found["key"]] = own[found["key"]] = value
+        at = after
     return result
 
 

@@ -6,11 +6,15 @@ from compose.conversion import Form, as_list
 from compose.errors import ComposeFileError
 from compose.nodes import ListNode, MappingNode, Node, ScalarNode, is_null, node_of, plain
 from compose.yaml_writer import go_float
+from covey.errors import InvalidArgumentError
 from covey.quantities import go_duration, parse_duration
 
 
-def duration(node: Node, _: str) -> Node:
-    return node_of(go_duration(parse_duration(str(plain(node)))), node.location)
+def duration(node: Node, path: str) -> Node:
+    try:
+        return node_of(go_duration(parse_duration(str(plain(node)))), node.location)
+    except InvalidArgumentError as error:
+        raise decoding_error(node, path, error.message) from error
 
 
 def integer(node: Node, _: str) -> Node:

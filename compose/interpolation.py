@@ -6,11 +6,13 @@ import msgspec
 
 from compose.errors import ComposeFileError
 from compose.nodes import ListNode, MappingNode, Node, ScalarNode, ScalarValue, child_path
-from compose.variables import InvalidFormatError, RequiredVariableError, Substitute, Variables
+from compose.variables import InvalidFormatError, RequiredVariableError, Substitute, TooLongError, Variables
 
 PathPattern = tuple[str, ...]
 Cast = str
 """``boolean``, ``integer`` or ``float``."""
+MAX_TOTAL = 4 << 20
+"""Characters of all substituted texts of a file."""
 _TRUE = ("true", "y", "yes", "on")
 _FALSE = ("false", "n", "no", "off")
 
@@ -57,6 +59,7 @@ class _Interpolator:
     def __init__(self, variables: Variables, rules: InterpolationRules) -> None:
         self._variables = variables
         self._rules = rules
+        self._length = 0
         self._lengths = {len(pattern) for pattern in rules.casts}
 
     def node(self, node: Node, path: tuple[str, ...]) -> Node:
@@ -77,6 +80,12 @@ class _Interpolator:
         except RequiredVariableError as error:
             reason = f'invalid interpolation format for {shown}: "{error}"; you may need to escape any $ with another $'
             raise ComposeFileError(reason, location=node.location) from error
+        except TooLongError as error:
+            raise ComposeFileError(f"error while interpolating {shown}: {error}", location=node.location) from error
+        self._length += len(text)
+        if self._length > MAX_TOTAL:
+            reason = f"error while interpolating {shown}: the texts of the file are longer than {MAX_TOTAL >> 20} MiB"
+            raise ComposeFileError(reason, location=node.location)
         kind = self._cast(path)
         if kind is None:
             return msgspec.structs.replace(node, value=text, text=text)

@@ -1,5 +1,6 @@
 """What the values of a Compose file may be: kinds of values, and their check with messages in the client's wording. Pure."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 
@@ -211,5 +212,10 @@ def is_type(value: object, name: str) -> bool:
     if isinstance(value, str):
         return name == "string"
     if isinstance(value, float):
-        return name == "number" or (name == "integer" and value == int(value))
-    return name in ("number", "integer")
+        return math.isfinite(value) and (name == "number" or (name == "integer" and _is_whole(value)))
+    return name == "number" or (name == "integer" and isinstance(value, int) and _is_whole(value))
+
+
+def _is_whole(value: float) -> bool:
+    """Whether a number is an integer of 64 bits."""
+    return abs(value) < 1 << 63 and value == int(value)

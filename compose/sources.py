@@ -11,7 +11,7 @@ from compose.nodes import Node, plain
 from compose.project.files import STANDARD_INPUT, ProjectFiles
 from compose.stack.canonical import CanonicalStack, StackPaths
 from compose.stack.loader import LoadedStack, load_stack
-from compose.text_files import read_text, require_below
+from compose.text_files import read_bytes, read_text
 from covey.errors import InvalidArgumentError, TooLargeError
 
 MAX_OBJECT_BYTES = 1 << 21
@@ -43,6 +43,8 @@ class FileSource(msgspec.Struct, frozen=True):
             raise ComposeFileError(f"open {path}: {(error.strerror or '').lower()}", location=node.location) from error
         except InvalidArgumentError as error:
             raise ComposeFileError(f"{path}: {error.message}", location=node.location) from error
+        except TooLargeError as error:
+            raise ComposeFileError(error.message, location=node.location) from error
 
 
 def load_stack_files(
@@ -75,15 +77,10 @@ def read_object_file(path: str, root: Path | None = None) -> bytes:
         InvalidArgumentError: it cannot be read, or is outside.
         TooLargeError: larger than 2 MiB.
     """
-    require_below(Path(path), root)
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_OBJECT_BYTES + 1)
+        return read_bytes(Path(path), MAX_OBJECT_BYTES, root)
     except OSError as error:
         raise InvalidArgumentError(f"open {path}: {(error.strerror or '').lower()}") from error
-    if len(data) > MAX_OBJECT_BYTES:
-        raise TooLargeError(f"{path} is larger than {MAX_OBJECT_BYTES >> 20} MiB")
-    return data
 
 
 def working_directory(paths: Sequence[str]) -> Path:

@@ -15,17 +15,26 @@ _STACK = re.compile(
     rf"\$(?:(?P<escaped>\$)|(?P<named>{_STACK_VARIABLE})|\{{(?P<braced>{_STACK_VARIABLE})\}}|(?P<invalid>))",
     re.IGNORECASE | re.ASCII,
 )
+_STACK_OPEN = re.compile(
+    rf"\$(?:(?P<escaped>\$)|(?P<named>{_STACK_VARIABLE})|(?P<braced>(?!))|(?P<invalid>))", re.IGNORECASE | re.ASCII
+)
 _COMPOSE = re.compile(
     r"\$(?:(?P<escaped>\$)|(?P<named>[_a-z][_a-z0-9]*)|(?P<brace>\{)|(?P<other>))", re.IGNORECASE | re.ASCII
 )
 _BRACED = re.compile(r"(?P<name>[_a-z][_a-z0-9]*)(?P<operator>:?[-?+])?", re.IGNORECASE | re.ASCII)
 
+MAX_LENGTH = 1 << 20
+MAX_NESTED = 32
 Variables = Mapping[str, str]
 Substitute = Callable[[str, Variables], str]
 
 
 class InvalidFormatError(ValueError):
     """A text that is not a template; ``args[0]`` is the text."""
+
+
+class TooLongError(ValueError):
+    """A text that is too long or nested too deep after substitution; ``args[0]`` says what the limit is."""
 
 
 class RequiredVariableError(ValueError):
@@ -38,31 +47,43 @@ def substitute_stack(text: str, variables: Variables) -> str:
     Raises:
         InvalidFormatError: a dollar sign that begins no variable.
         RequiredVariableError: ``${NAME?message}`` and NAME is not set.
+        TooLongError: the values are longer than 1 MiB together.
     """
     errors: list[ValueError] = []
+    length = 0
 
     def value(match: re.Match[str]) -> str:
         if match["escaped"]:
             return "$"
         name, operator, word = _parts(match["named"] or match["braced"] or "")
+        nonlocal length
         errors.clear()  # docker forgets an error when a later variable of the same text is valid
         try:
             if not name:
                 raise InvalidFormatError(text)
-            return _value(name, operator, word, variables)
+            found = _value(name, operator, word, variables)
         except ValueError as error:
             errors.append(error)
             return ""
+        length = _grown(length, found)
+        return found
 
-    result = _STACK.sub(value, text)
+    closed = text.rfind("}") + 1  # beyond it no brace closes, and a search for one would take the square of the length
+    result = _STACK.sub(value, text[:closed]) + _STACK_OPEN.sub(value, text[closed:])
     if errors:
         raise errors[0]
     return result
 
 
-def substitute_compose(text: str, variables: Variables) -> str:
-    """The text by the rules of the Compose Specification; errors as ``substitute_stack``."""
-    result, at = [], 0
+def substitute_compose(text: str, variables: Variables, depth: int = 0) -> str:
+    """The text by the rules of the Compose Specification; errors as ``substitute_stack``. ``depth`` counts defaults within defaults."""
+    if depth > MAX_NESTED:
+        raise TooLongError(f"more than {MAX_NESTED} defaults are nested")
+
+    def nested(word: str, known: Variables) -> str:
+        return substitute_compose(word, known, depth + 1)
+
+    result, at, length = [], 0, 0
     while (match := _COMPOSE.search(text, at)) is not None:
         result.append(text[at : match.start()])
         at = match.end()
@@ -70,13 +91,15 @@ def substitute_compose(text: str, variables: Variables) -> str:
             result.append("$")
         elif match["named"]:
             result.append(_plain(match["named"], variables))
+            length = _grown(length, result[-1])
         elif match["brace"]:
             end = _closing_brace(text, at)
             inner = text[at:end]
             name, operator, word = _parts(inner)
             if end < 0 or not name:
                 raise InvalidFormatError(text)
-            result.append(_value(name, operator, word, variables, substitute_compose))
+            result.append(_value(name, operator, word, variables, nested))
+            length = _grown(length, result[-1])
             at = end + 1
         else:
             result.append("$")
@@ -154,6 +177,18 @@ def _value(name: str, operator: str, word: str, variables: Variables, nested: Su
     raise RequiredVariableError(f"required variable {name} is missing a value" + (f": {message}" if message else ""))
 
 
+def _grown(length: int, added: str) -> int:
+    """The length with a value added.
+
+    Raises:
+        TooLongError: it is over the limit.
+    """
+    length += len(added)
+    if length > MAX_LENGTH:
+        raise TooLongError(f"the text is longer than {MAX_LENGTH >> 20} MiB")
+    return length
+
+
 def _closing_brace(text: str, at: int) -> int:
     """The index of the brace that closes the one before ``at``, or -1."""
     depth = 1
@@ -164,4 +199,6 @@ def _closing_brace(text: str, at: int) -> int:
                 return index
         elif text[index] == "{" and text[index - 1] == "$":
             depth += 1
+            if depth > MAX_NESTED:
+                raise TooLongError(f"more than {MAX_NESTED} defaults are nested")
     return -1

@@ -6,6 +6,9 @@ from covey.clock import HOUR, MICROSECOND, MILLISECOND, MINUTE, SECOND
 from covey.errors import InvalidArgumentError
 
 NANO = 1_000_000_000
+_LIMIT = 1 << 63
+_MAX_LENGTH = 256
+"""Characters of a quantity: a pattern takes the square of the length of a text that it does not match."""
 _UNITS = {"ns": 1, "us": MICROSECOND, "µs": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR}
 _DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
 _SIZE = r"(\d+(?:\.\d+)?) ?([kmgtp])?(i?b)?"
@@ -19,11 +22,14 @@ def parse_duration(text: str) -> int:
     """
     if text == "0":
         return 0
-    parts = re.findall(_DURATION, text)
+    parts = re.findall(_DURATION, text) if len(text) <= _MAX_LENGTH else []
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise InvalidArgumentError(
             f"invalid duration {text!r}: write a number and ns, us, ms, s, m or h, such as 1m30s"
         )
+    value = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if value >= _LIMIT:
+        raise InvalidArgumentError(f"invalid duration {text!r}: it is longer than 292 years")
     return sum(round(float(number) * _UNITS[unit]) for number, unit in parts)
 
 
@@ -51,11 +57,14 @@ def parse_bytes(text: str) -> int:
     Raises:
         InvalidArgumentError: not of that form.
     """
-    found = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE)
+    found = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE) if len(text) <= _MAX_LENGTH else None
     if not found:
         raise InvalidArgumentError(f"invalid size {text!r}: write a number and b, k, m, g or t, such as 64m")
     exponent = " kmgtp".index(found[2].lower()) if found[2] else 0
-    return int(float(found[1]) * 1024**exponent)
+    value = float(found[1]) * 1024**exponent
+    if value >= _LIMIT:
+        raise InvalidArgumentError(f"invalid size {text!r}: it does not fit 64 bits")
+    return int(value)
 
 
 def parse_cpus(text: str) -> int:
@@ -64,12 +73,12 @@ def parse_cpus(text: str) -> int:
     Raises:
         InvalidArgumentError: no decimal number, or finer than a billionth.
     """
-    from decimal import Decimal, InvalidOperation
+    from decimal import Decimal, DecimalException
 
     try:
         nano = Decimal(text) * NANO
-    except InvalidOperation:
+    except DecimalException:
         raise InvalidArgumentError(f"{text!r} is not a number of CPUs such as 0.5") from None
-    if nano != int(nano) or nano < 0:
+    if not nano.is_finite() or not 0 <= nano < _LIMIT or nano != int(nano):
         raise InvalidArgumentError(f"{text!r} is not a number of CPUs such as 0.5")
     return int(nano)

@@ -9,6 +9,7 @@ from cli.client import DaemonClient
 from cli.compose.host_config import seccomp_paths
 from cli.compose.model import Application, Values
 from cli.compose.mounts import CopiedFile
+from compose.text_files import read_text
 from covey.errors import InvalidArgumentError
 
 
@@ -40,7 +41,7 @@ def seccomp_contents(application: Application, service: Values) -> dict[str, str
     for text in seccomp_paths(service):
         path = Path(application.directory, text)
         try:
-            result[text] = path.read_text(encoding="utf-8")
+            result[text] = read_text(path)
         except OSError as error:
             raise InvalidArgumentError(f"opening seccomp profile ({path}) failed: {error.strerror}") from error
     return result

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from compose.errors import Location
 from compose.nodes import MappingNode, Node, plain
-from compose.stack.ignored import DEPRECATED, has_no_meaning
+from compose.stack.ignored import DEPRECATED, has_no_meaning, ignored_nested
+
+_IGNORED = "has no meaning on a cluster and is ignored"
 
 
 def findings(content: MappingNode, described: MappingNode) -> list[str]:
@@ -14,7 +16,11 @@ def findings(content: MappingNode, described: MappingNode) -> list[str]:
         content: the canonical stack, without the keys that were given a meaning.
         described: the canonical files, whose nodes have the places of the keys.
     """
-    return [line for key, service in _services(content) for line in _of_service(key, service, described)]
+    originals = dict(_services(described))
+    found = [
+        line for key, service in _services(content) for line in _of_service(key, service, originals.get(key, service))
+    ]
+    return found + [f"{place}: {path}: {_IGNORED}" for path, place in ignored_nested(described)]
 
 
 def unread_documents(places: Sequence[Location]) -> list[str]:
@@ -22,10 +28,9 @@ def unread_documents(places: Sequence[Location]) -> list[str]:
     return [f"{place}: this YAML document is not read: docker stack reads the first of a file" for place in places]
 
 
-def _of_service(name: str, service: MappingNode, described: MappingNode) -> Iterator[str]:
-    original = dict(_services(described)).get(name, service)
+def _of_service(name: str, service: MappingNode, original: MappingNode) -> Iterator[str]:
     for key, node in sorted(service.items.items()):
-        reason = DEPRECATED.get(key, "has no meaning on a cluster and is ignored")
+        reason = DEPRECATED.get(key, _IGNORED)
         if has_no_meaning(key, plain(node)):
             yield f"{_place(original, key, node)}: services.{name}.{key}: {reason}"
     for index, port in enumerate(plain(service.items["ports"]) if "ports" in service.items else ()):

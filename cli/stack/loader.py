@@ -13,7 +13,7 @@ from compose.project.files import ProjectFiles
 from compose.project.model import ProjectOptions
 from compose.project.output import project_yaml
 from compose.sources import load_stack_files, read_object_file
-from compose.stack.ignored import ignored_notice
+from compose.stack.ignored import ignored_nested, ignored_notice
 from compose.stack.model import Stack
 from compose.stack.newer_format import stack_of_project
 from compose.stack.output import stack_yaml
@@ -30,10 +30,12 @@ def load_stack(
     Raises:
         InvalidArgumentError: the files are of neither format, with path and place.
     """
-    content, unread = _stack_content(name, paths, environment, ProjectFiles(root=root))[1:]
+    described, content, unread = _stack_content(name, paths, environment, ProjectFiles(root=root))
     services = content.get("services")
     if notice := ignored_notice(plain(services) if services else {}):
         click.echo(notice, err=True)
+    if nested := [path for path, _ in ignored_nested(described) if path != "name"]:
+        click.echo(f"Ignoring keys without a meaning on a cluster: {', '.join(nested)}", err=True)
     for line in unread_documents(unread):
         click.echo(line, err=True)
     return stack_objects(name, content, lambda path: read_object_file(path, root))

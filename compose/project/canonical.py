@@ -8,7 +8,8 @@ from compose.project import forms
 from compose.project.merge import distinct_entries
 from compose.project.short_forms import parse_project_ports, parse_project_volume
 from compose.schema import Table
-from compose.stack.canonical import StackPaths, check_external_volume
+from compose.stack.canonical import StackPaths, check_external_volume, check_published
+from compose.stack.ports import port_count
 
 _URL_SCHEMES = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
 _CONTEXT_SCHEMES = (*_URL_SCHEMES, "docker-image://", "oci-layout://", "service:", "target:")
@@ -19,6 +20,7 @@ class CanonicalProject:
 
     def __init__(self, paths: StackPaths, *, resolved: bool = True) -> None:
         self._paths, self._resolved = paths, resolved
+        self._published = 0
         self._tables = TableConverter(
             {
                 **forms.FORMS,
@@ -144,9 +146,12 @@ class CanonicalProject:
                 ports.append(long.with_items(added | dict(long.items)))
                 continue
             try:
-                ports += [node_of(port, item.location) for port in parse_project_ports(str(plain(item)))]
+                self._published += port_count(str(plain(item)))
+                check_published(self._published, item, where)
+                listed = parse_project_ports(str(plain(item)))
             except ValueError as error:
                 raise ComposeFileError(f"{where} {error}", location=item.location) from error
+            ports += [node_of(port, item.location) for port in listed]
         return distinct_entries("ports", ListNode(tuple(ports), node.location))
 
     def _volumes(self, node: Node, path: str) -> Node:

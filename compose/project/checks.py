@@ -76,19 +76,20 @@ def _dependency_cycle(edges: Mapping[str, Sequence[str]]) -> list[str]:
     """The members of a cycle, the first again at the end; empty if there is none."""
     done: set[str] = set()
     for start in edges:
-        chain: list[str] = []
+        chain: dict[str, None] = {}
         waiting: list[tuple[str, bool]] = [(start, False)]
         while waiting:
             name, leaving = waiting.pop()
             if leaving:
-                chain.pop()
+                chain.popitem()
                 done.add(name)
                 continue
             if name in chain:
-                return [*chain[chain.index(name) :], name]
+                members = list(chain)
+                return [*members[members.index(name) :], name]
             if name in done:
                 continue
-            chain.append(name)
+            chain[name] = None
             waiting.append((name, True))
             waiting += [(other, False) for other in edges.get(name, ())]
     return []

@@ -10,7 +10,7 @@ from compose.nodes import MappingNode, Node, plain
 from compose.project.model import ProjectOptions
 from compose.text_files import read_stdin, read_text
 from compose.yaml_reader import read_documents
-from covey.errors import InvalidArgumentError, NotFoundError
+from covey.errors import InvalidArgumentError, NotFoundError, TooLargeError
 
 DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDE_NAMES = (
@@ -65,8 +65,10 @@ class ProjectFiles:
         for path in paths:
             try:
                 parsed = parse_dotenv(read_text(path, self.root), {**result, **variables}, str(path))
-            except OSError as error:
+            except FileNotFoundError as error:
                 raise InvalidArgumentError(f"couldn't find env file: {path}") from error
+            except OSError as error:
+                raise InvalidArgumentError(f"open {path}: {(error.strerror or '').lower()}") from error
             result |= {key: value for key, value in parsed.items() if value is not None}
         return result
 
@@ -107,7 +109,7 @@ class ProjectFiles:
                 return {}
             reason = f"env file {path} not found: {(error.strerror or '').lower()}"
             raise ComposeFileError(reason, location=node.location) from error
-        except InvalidArgumentError as error:
+        except (InvalidArgumentError, TooLargeError) as error:
             raise ComposeFileError(error.message, location=node.location) from error
 
     def label_file(self, node: Node) -> Mapping[str, str | None]:
@@ -122,5 +124,5 @@ class ProjectFiles:
         except OSError as error:
             reason = f"label file {path} not found: {(error.strerror or '').lower()}"
             raise ComposeFileError(reason, location=node.location) from error
-        except InvalidArgumentError as error:
+        except (InvalidArgumentError, TooLargeError) as error:
             raise ComposeFileError(error.message, location=node.location) from error

@@ -9,12 +9,13 @@ from compose.schema import Field, Kind, ListOf, MapOf, OneOf, Scalar, Table
 
 _CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _PULL_POLICY = re.compile(r"always|never|build|if_not_present|missing|refresh|daily|weekly|every_([0-9]+[wdhms])+")
+_MAX_DURATION = 256
 _DURATION = re.compile(r"(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d|w)")
 
 
 def is_duration(text: str) -> bool:
     """Whether a text is a duration, in which days and weeks are allowed."""
-    return text == "0" or bool(re.fullmatch(f"({_DURATION.pattern})+", text))
+    return text == "0" or (len(text) <= _MAX_DURATION and bool(re.fullmatch(f"({_DURATION.pattern})+", text)))
 
 
 def is_container_name(text: str) -> bool:

@@ -10,6 +10,7 @@ from covey.errors import InvalidArgumentError
 from covey.quantities import parse_bytes
 
 ALL_DEVICES = -1
+_LIMIT = 1 << 63
 _HOURS = {"d": 24, "w": 168}
 DEFAULT_PERMISSIONS = "rwm"
 
@@ -38,6 +39,8 @@ def _number(node: Node, path: str, *, whole: bool) -> Node:
         value = int(written) if whole and isinstance(written, str) else float(written)
     except (ValueError, OverflowError) as error:
         raise decoding_error(node, path, f"{written!r} is not a number") from error
+    if not abs(value) < _LIMIT:
+        raise decoding_error(node, path, f"{written!r} is not a number of 64 bits")
     return node_of(int(value) if whole or value == int(value) else value, node.location)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from compose.conversion import as_mapping
 from compose.errors import ComposeFileError, Location
 from compose.interpolation import InterpolationRules, interpolate
-from compose.nodes import ListNode, MappingNode, Node, node_of, plain
+from compose.nodes import ListNode, MappingNode, Node, ScalarNode, node_of, plain
 from compose.project import format as project_format
 from compose.project.canonical import CanonicalProject
 from compose.project.checks import PROJECT_NAME, check_project
@@ -20,7 +20,7 @@ from compose.project.normalize import normalized_service, with_files, with_names
 from compose.schema import validate
 from compose.stack.canonical import StackPaths
 from compose.variables import UnsetVariables, VariableUse, substitute_compose, used_variables
-from covey.errors import InvalidArgumentError
+from covey.errors import InvalidArgumentError, TooLargeError
 
 MAX_FILES = 64
 _RULES = InterpolationRules(substitute_compose, {})
@@ -127,14 +127,15 @@ def project_name(
     Raises:
         InvalidArgumentError: a given name has other characters than lower case letters, digits, ``-`` and ``_``.
     """
-    named = [str(plain(content.items["name"])) for content in contents if "name" in content.items]
-    in_file = substitute_compose(named[-1], variables) if named else ""
+    named = [node for content in contents if isinstance(node := content.get("name"), ScalarNode) and node.text]
+    in_file = substitute_compose(named[-1].text, variables) if named else ""
     given = options.name or variables.get("COMPOSE_PROJECT_NAME", "") or in_file
     if given:
         if not PROJECT_NAME.fullmatch(given):
-            raise InvalidArgumentError(
+            raise ComposeFileError(
                 f'invalid project name "{given}": must consist only of lowercase alphanumeric characters, hyphens, and '
-                "underscores as well as start with a letter or number"
+                "underscores as well as start with a letter or number",
+                location=named[-1].location if named and given == in_file else None,
             )
         return given
     name = re.sub(r"[^a-z0-9_-]", "", Path(directory).name.lower()).lstrip("_-")
@@ -221,7 +222,7 @@ class _Loader:
         def other(file: str, node: Node) -> Mapping[str, Node]:
             try:
                 loaded = self._read(file, variables)
-            except InvalidArgumentError as error:
+            except (InvalidArgumentError, TooLargeError) as error:
                 if isinstance(error, ComposeFileError) and error.location:
                     raise
                 raise ComposeFileError(error.message, location=node.location) from error
@@ -257,6 +258,8 @@ class _Loader:
     ) -> MappingNode:
         """One entry of ``include``, with its own directory and variables."""
         listed = entry.get("path")
+        if not listed:
+            raise ComposeFileError("an entry of include needs a path", location=node.location, path="include")
         paths = [str(Path(directory) / str(item)) for item in (listed if isinstance(listed, list) else [listed])]
         own = entry.get("project_directory")
         inner = str(Path(directory) / str(own)) if own else str(Path(paths[0]).parent)
@@ -267,7 +270,7 @@ class _Loader:
         try:
             known = self._files.dotenv(inner, env_files, variables)
             return self.load(paths, inner, {**known, **variables}, chain, node.location)
-        except InvalidArgumentError as error:
+        except (InvalidArgumentError, TooLargeError) as error:
             if isinstance(error, ComposeFileError) and error.location:
                 raise
             raise ComposeFileError(error.message, location=node.location) from error

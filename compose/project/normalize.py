@@ -158,7 +158,7 @@ def _build(build: MappingNode, directory: str) -> MappingNode:
 
 def _secret(node: Node) -> Node:
     node = as_mapping(node)
-    if "target" in node.items:
+    if "target" in node.items or "source" not in node.items:
         return node
     target = node_of(f"/run/secrets/{plain(node.items['source'])}", node.location)
     return node.with_items({**node.items, "target": target})

@@ -14,7 +14,10 @@ from compose.nodes import ListNode, MappingNode, Node, ScalarNode, child_path, i
 from compose.schema import Table
 from compose.stack import format as stack_format
 from compose.stack import forms
+from compose.stack.ports import is_port_text, port_count
 
+MAX_PUBLISHED = 32_768
+"""Published ports of one file."""
 EnvironmentFile = Callable[[Node], Mapping[str, str | None]]
 
 
@@ -49,6 +52,7 @@ class CanonicalStack:
         self._paths = paths
         self._variables = variables
         self._read_environment = read_environment
+        self._published = 0
         self._tables = TableConverter(
             {
                 **forms.FORMS,
@@ -117,6 +121,8 @@ class CanonicalStack:
         ports: list[Node] = []
         for index, item in enumerate(list_items(node)):
             where = child_path(path, index)
+            self._published += port_count(item.text) if isinstance(item, ScalarNode) and is_port_text(item.text) else 1
+            check_published(self._published, item, where)
             listed = forms.short_ports(item, where) if isinstance(item, ScalarNode) else [item]
             ports += [self._tables.table(as_mapping(port), where, stack_format.LONG_PORT) for port in listed]
         return ListNode(tuple(ports), node.location)
@@ -129,7 +135,8 @@ class CanonicalStack:
         long = forms.short_volume(node, path) if isinstance(node, ScalarNode) else node
         volume = self._tables.table(as_mapping(long), path, stack_format.LONG_VOLUME)
         source = volume.get("source")
-        if plain(volume.items["type"]) != "bind":
+        kind = volume.get("type")
+        if kind is None or plain(kind) != "bind":
             return volume
         if source is None:
             reason = 'invalid mount config for type "bind": field Source must not be empty'
@@ -178,6 +185,16 @@ _SECTIONS: Mapping[str, Callable[[CanonicalStack, Node, str], Node]] = {
     "secrets": CanonicalStack.secret,
     "configs": CanonicalStack.config,
 }
+
+
+def check_published(number: int, node: Node, path: str) -> None:
+    """Refuse a file whose ranges publish too many ports.
+
+    Raises:
+        ComposeFileError: with the place of the range.
+    """
+    if number > MAX_PUBLISHED:
+        raise ComposeFileError(f"more than {MAX_PUBLISHED} ports are published", location=node.location, path=path)
 
 
 def check_external_volume(path: str, volume: MappingNode) -> None:

@@ -1,7 +1,7 @@
 """The ``deploy`` section and the ``restart`` key of a canonical service as parts of its spec. Pure."""
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Any
 
 from covey.errors import InvalidArgumentError
@@ -118,8 +118,10 @@ def nano_cpus(text: str) -> int:
     """
     try:
         value = Decimal(text) * NANO
-    except InvalidOperation:
+    except DecimalException:
         raise InvalidArgumentError(f"failed to parse value as a rational number: {text}") from None
+    if not value.is_finite() or abs(value) >= 1 << 63:
+        raise InvalidArgumentError(f"{text} is not a number of CPUs such as 0.5")
     if value != int(value):
         raise InvalidArgumentError("value is too precise")
     return int(value)

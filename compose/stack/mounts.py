@@ -36,7 +36,7 @@ def service_mounts(stack: str, service: Values, volumes: Values) -> list[dict[st
 
 
 def _mount(stack: str, volume: Values, volumes: Values) -> dict[str, Any]:
-    kind = volume["type"]
+    kind = volume.get("type", "")
     if kind not in _FOREIGN_OPTIONS:
         raise InvalidArgumentError("volume type must be volume, bind, tmpfs, npipe, or cluster")
     for other in _FOREIGN_OPTIONS[kind]:

@@ -21,10 +21,16 @@ class StackPort(msgspec.Struct, frozen=True):
 
 def is_port_text(text: str) -> bool:
     try:
-        parse_ports(text)
+        _ranges(text)
     except ValueError:
         return False
     return True
+
+
+def port_count(text: str) -> int:
+    """How many ports a short form stands for; errors as ``parse_ports``."""
+    _, hosts, targets, _ = _ranges(text)
+    return max(len(hosts or ()), len(targets))
 
 
 def parse_ports(text: str) -> list[StackPort]:
@@ -33,18 +39,24 @@ def parse_ports(text: str) -> list[StackPort]:
     Raises:
         ValueError: not of that form, or ranges of different length.
     """
+    address, hosts, targets, protocol = _ranges(text)
+    if hosts is None:
+        return [StackPort(number, 0, protocol, address) for number in targets]
+    if len(targets) == 1:
+        return [StackPort(targets[0], number, protocol, address) for number in hosts]
+    return [StackPort(number, host, protocol, address) for number, host in zip(targets, hosts, strict=True)]
+
+
+def _ranges(text: str) -> tuple[str, range | None, range, str]:
+    """Address, published ports if there are any, targets, and protocol."""
     address, published, target, protocol = _parts(text)
     if protocol not in PROTOCOLS:
         raise ValueError(f"invalid proto: {protocol}")
     targets = _range(target)
     hosts = _range(published) if published else None
-    if hosts is None:
-        return [StackPort(number, 0, protocol, address) for number in targets]
-    if len(hosts) != len(targets) and len(targets) != 1:
+    if hosts is not None and len(hosts) != len(targets) and len(targets) != 1:
         raise ValueError(f"invalid ranges specified for container and host Ports: {target} and {published}")
-    if len(targets) == 1:
-        return [StackPort(targets[0], number, protocol, address) for number in hosts]
-    return [StackPort(number, host, protocol, address) for number, host in zip(targets, hosts, strict=True)]
+    return address, hosts, targets, protocol
 
 
 def _parts(text: str) -> tuple[str, str, str, str]:

@@ -10,7 +10,7 @@ from compose.stack.depends_on import dependency_label, in_start_order
 from compose.stack.deploy_spec import placement, present, resources, restart_policy, service_mode, update_config
 from compose.stack.labels import STACK_IMAGE_LABEL, labelled, scoped
 from compose.stack.model import Stack, StackFile, StackNetwork, StackService
-from covey.errors import InvalidArgumentError
+from covey.errors import InvalidArgumentError, TooLargeError
 
 Values = Mapping[str, Any]
 ReadFile = Callable[[str], bytes]
@@ -36,8 +36,8 @@ def stack_objects(name: str, content: MappingNode, read_file: ReadFile) -> Stack
     return Stack(
         name=name,
         networks=_used_networks(name, top),
-        secrets=_file_objects(name, top.get("secrets") or {}, read_file),
-        configs=_file_objects(name, top.get("configs") or {}, read_file),
+        secrets=_file_objects(name, "secrets", content, read_file),
+        configs=_file_objects(name, "configs", content, read_file),
         services=services,
     )
 
@@ -161,8 +161,15 @@ def _network(stack: str, key: str, declared: Values) -> StackNetwork:
     return StackNetwork(key=key, name=name, body=body)
 
 
-def _file_objects(stack: str, declared: Values, read_file: ReadFile) -> tuple[StackFile, ...]:
-    return tuple(_file_object(stack, key, declared[key], read_file) for key in sorted(declared))
+def _file_objects(stack: str, kind: str, content: MappingNode, read_file: ReadFile) -> tuple[StackFile, ...]:
+    section = content.get(kind)
+    result = []
+    for key, node in sorted(section.items.items()) if isinstance(section, MappingNode) else ():
+        try:
+            result.append(_file_object(stack, key, plain(node), read_file))
+        except (InvalidArgumentError, TooLargeError) as error:
+            raise ComposeFileError(error.message, location=node.location, path=f"{kind}.{key}") from error
+    return tuple(result)
 
 
 def _content(item: Values, read_file: ReadFile) -> bytes:

@@ -182,8 +182,42 @@ def test_check_lists_every_key_without_a_meaning_with_its_place() -> None:
         (["old.yaml", "10"], "b.ports.0.host_ip"),
     ]
     Path("new.yaml").write_text("name: n\nservices:\n  a:\n    image: i\n    scale: 2\n    pull_policy: always\n")
-    (line,) = check_stack("s", ("new.yaml",), SHELL)
-    assert "new.yaml:6:" in line
-    assert "services.a.pull_policy" in line
+    pull_policy, name = check_stack("s", ("new.yaml",), SHELL)
+    assert "new.yaml:6:" in pull_policy
+    assert "services.a.pull_policy" in pull_policy
+    assert "new.yaml:1:1: name" in name
     Path("good.yaml").write_text("services: {a: {image: i}}")
     assert check_stack("s", ("good.yaml",), SHELL) == []
+
+
+def test_check_lists_keys_of_every_section(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("all.yaml").write_text(
+        "services:\n  a:\n    image: i\n    build: .\n    networks: {n: {ipv4_address: 10.9.0.2, priority: 5, aliases: [b]}}\n"
+        "    ports: [{target: 80, app_protocol: http}]\n"
+        "    volumes: [{type: bind, source: /a, target: /b, consistency: cached, bind: {selinux: z, propagation: shared}}]\n"
+        "    deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}\n"
+        "networks:\n  n:\n    enable_ipv6: true\n    enable_ipv4: false\n    attachable: true\n"
+        "    ipam: {options: {a: b}, config: [{subnet: 10.9.0.0/24, gateway: 10.9.0.1}]}\n"
+        "  e: {external: true, driver: overlay}\n"
+        "secrets: {s: {external: true, file: token.txt, name: t}}\n"
+    )
+    found = [line.partition("all.yaml:")[2].split(": ")[:2] for line in check_stack("s", ("all.yaml",), SHELL)]
+    assert [(place.split(":")[0], path) for place, path in found] == [
+        ("4", "services.a.build"),
+        ("5", "services.a.networks.n.ipv4_address"),
+        ("5", "services.a.networks.n.priority"),
+        ("6", "services.a.ports.0.app_protocol"),
+        ("7", "services.a.volumes.0.consistency"),
+        ("7", "services.a.volumes.0.bind.selinux"),
+        ("8", "services.a.deploy.resources.reservations.devices"),
+        ("11", "networks.n.enable_ipv6"),
+        ("12", "networks.n.enable_ipv4"),
+        ("14", "networks.n.ipam.options"),
+        ("14", "networks.n.ipam.config.0.gateway"),
+        ("15", "networks.e.driver"),
+        ("16", "secrets.s.file"),
+    ]
+    load_stack("s", ("all.yaml",), SHELL)
+    assert (
+        "Ignoring keys without a meaning on a cluster: services.a.networks.n.ipv4_address, " in capsys.readouterr().err
+    )
