@@ -94,15 +94,18 @@ def _read(folder: Path, path: str) -> bytes | None:
     """A file below the folder, None if there is none. Symlinks are followed inside the folder."""
     root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        found = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+        found = open_in_root(root, path, os.O_PATH)
     except OSError:
         return None
     finally:
         os.close(root)
-    with os.fdopen(found, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(found).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):  # to open a device may do something
             raise InvalidArgumentError(f"{path} in the build context is not a regular file")
-        data = opened.read(FILE_LIMIT_BYTES + 1)
+        with Path(f"/proc/self/fd/{found}").open("rb") as opened:
+            data = opened.read(FILE_LIMIT_BYTES + 1)
+    finally:
+        os.close(found)
     if len(data) > FILE_LIMIT_BYTES:
         raise TooLargeError(f"{path} in the build context is larger than {FILE_LIMIT_BYTES} bytes")
     return data

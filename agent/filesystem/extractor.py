@@ -8,6 +8,7 @@ Invariant: a file that could not be written completely is removed.
 """
 
 import contextlib
+import errno
 import os
 import posixpath
 import shutil
@@ -22,6 +23,8 @@ from covey.errors import InvalidArgumentError
 
 ENTRY_LIMIT = 2_000_000
 PATH_LIMIT_BYTES = 4096
+PATH_LIMIT_LEVELS = 256
+"""Python removes a tree with a call for each level, and has a thousand of them."""
 _XATTR_HEADER = "SCHILY.xattr."
 _WHAT = "the archive"
 
@@ -83,6 +86,10 @@ class Extractor:
         """The path of an entry in the root. Raises InvalidArgumentError if it is not below the target."""
         if len(os.fsencode(name)) > PATH_LIMIT_BYTES or "\0" in name:
             raise InvalidArgumentError(f"the archive has an entry with an impossible path: {name[:80]!r}")
+        if name.count("/") > PATH_LIMIT_LEVELS:
+            raise InvalidArgumentError(
+                f"the archive has an entry below more than {PATH_LIMIT_LEVELS} directories: {name[:80]!r}"
+            )
         path = posixpath.normpath(f"{self._target}/{name}").replace("//", "/")
         if path != self._target and not path.startswith(f"{self._target.rstrip('/')}/"):
             raise InvalidArgumentError(f'Error processing tar file: "{name}" is outside of "{self._target}"')
@@ -111,7 +118,12 @@ class Extractor:
             os.symlink(member.linkname, name, dir_fd=parent)
         elif member.ischr() or member.isblk():
             kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
-            os.mknod(name, kind | 0o600, os.makedev(member.devmajor, member.devminor), dir_fd=parent)
+            try:
+                os.mknod(name, kind | 0o600, os.makedev(member.devmajor, member.devminor), dir_fd=parent)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                raise InvalidArgumentError(f"the archive's entry {member.name!r} is an impossible device") from None
         elif member.isfifo():
             os.mkfifo(name, 0o600, dir_fd=parent)
         else:
@@ -181,25 +193,37 @@ class Extractor:
             return self._parent[1]
         self._close_parent()
         try:
-            found = open_in_root(self._root, folder)
-        except FileNotFoundError:
             found = self._make_parents(folder)
         except NotADirectoryError:
             raise InvalidArgumentError(f"Error processing tar file: {folder} is not a directory") from None
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise InvalidArgumentError(f"Error processing tar file: {folder} has too many levels of symlinks") from None
         self._parent = (folder, found)
         return found
 
     def _make_parents(self, folder: str) -> int:
-        above = folder if folder == "/" else posixpath.dirname(folder)
-        parent = self._open_parent(above)
-        try:
-            os.mkdir(posixpath.basename(folder), 0o755, dir_fd=parent)
-        except FileExistsError:
-            raise InvalidArgumentError(
-                f"Error processing tar file: {folder} is a symlink that leads nowhere, used as a directory"
-            ) from None
-        self._close_parent()
-        return open_in_root(self._root, folder)
+        """A directory, which is made with those above it if it is missing."""
+        missing = []
+        while True:
+            try:
+                found = open_in_root(self._root, folder)
+                break
+            except FileNotFoundError:
+                missing.append(folder)
+                folder = posixpath.dirname(folder)
+        for path in reversed(missing):
+            try:
+                os.mkdir(posixpath.basename(path), 0o755, dir_fd=found)
+            except FileExistsError:
+                raise InvalidArgumentError(
+                    f"Error processing tar file: {path} is a symlink that leads nowhere, used as a directory"
+                ) from None
+            finally:
+                os.close(found)
+            found = open_in_root(self._root, path)
+        return found
 
     def _set_directory_times(self) -> None:
         for path, moment in sorted(self._directory_times.items(), reverse=True):

@@ -7,14 +7,33 @@ import errno
 import io
 import os
 import tarfile
-from typing import BinaryIO, cast
+from typing import BinaryIO, NoReturn, cast
 
 from agent.image.content.bounded_tar import BoundedTarInfo
 from agent.image.content.streams import MAGIC_BYTES, HashingReader, Readable, compression_of, open_stream
+from covey.errors import InvalidArgumentError
 
 UNPACKED_LIMIT_BYTES = 64 << 30
 _BUFFER_BYTES = 128 << 10
 _CHUNK_BYTES = 1 << 20
+
+
+class _PlainTarInfo(BoundedTarInfo):
+    """A header of a file without holes: the map of a sparse file may lie, and tarfile reads it before its size is known."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            self._refuse_sparse()
+        return super()._proc_member(archive)
+
+    def _refuse_sparse(self, *_: object) -> NoReturn:
+        raise InvalidArgumentError(
+            f"the archive's entry {self.name!r} is a sparse file: pack it without holes (tar without --sparse)"
+        )
+
+    _proc_gnusparse_00 = _refuse_sparse
+    _proc_gnusparse_01 = _refuse_sparse
+    _proc_gnusparse_10 = _refuse_sparse
 
 
 class _Descriptor:
@@ -53,7 +72,7 @@ class TarInput(io.RawIOBase):
         return tarfile.TarFile(
             fileobj=cast("BinaryIO", self),
             mode="r",
-            tarinfo=BoundedTarInfo,
+            tarinfo=_PlainTarInfo,
             encoding="utf-8",
             errors="surrogateescape",
         )

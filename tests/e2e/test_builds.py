@@ -301,6 +301,15 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.T
     return found
 
 
+def negative(archive: bytes) -> bytes:
+    """The archive with a first entry of a negative size."""
+    block = bytearray(archive[:512])
+    block[124:136] = b"\xff" * 12
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block) + archive[512:]
+
+
 DOCKERFILE = (entry("Dockerfile"), f"FROM {IMAGE}\nCOPY stolen /\nRUN cat /stolen\n".encode())
 HOSTILE = {
     "climbs out": (archive_of((entry("../evil"), b"x"), DOCKERFILE), "outside of"),
@@ -308,6 +317,11 @@ HOSTILE = {
     "symlink to the host": (archive_of((entry("stolen", tarfile.SYMTYPE, "/etc/shadow"), b""), DOCKERFILE), "stolen"),
     "Dockerfile is a symlink": (archive_of((entry("Dockerfile", tarfile.SYMTYPE, "/etc/shadow"), b"")), "Cannot locate specified Dockerfile"),
     "directory is a symlink": (archive_of((entry("d", tarfile.SYMTYPE, "/tmp"), b""), (entry("d/evil"), b"x"), DOCKERFILE), ""),
+    "Dockerfile is a device": (archive_of((entry("Dockerfile", tarfile.CHRTYPE), b"")), "is not a regular file"),
+    "Dockerfile is a pipe": (archive_of((entry("Dockerfile", tarfile.FIFOTYPE), b"")), "is not a regular file"),
+    "sparse": (archive_of((entry("stolen", tarfile.GNUTYPE_SPARSE), b""), DOCKERFILE), "is a sparse file"),
+    "negative size": (negative(archive_of(DOCKERFILE)), "invalid tar header"),
+    "deep": (archive_of((entry("d/" * 1900 + "x"), b""), DOCKERFILE), "below more than 256 directories"),
     "broken off": (archive_of(DOCKERFILE)[:700], "unexpected EOF"),
     "no tar": (b"hello" * 500, "tar"),
     "empty": (b"", "invalid tar header"),

@@ -20,14 +20,22 @@ _EXTENSION_TYPES = frozenset(
 
 
 class BoundedTarInfo(tarfile.TarInfo):
-    """A tar header with bounded extension records. tarfile itself would read any announced size into memory."""
+    """A tar header with bounded extension records and no negative size.
+
+    tarfile itself would read any announced size into memory, and read a header with a negative size again and again.
+    """
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in _EXTENSION_TYPES and not 0 <= self.size <= HEADER_LIMIT_BYTES:
             raise TooLargeError(
                 f"an extended tar header of {self.size} bytes exceeds the limit of {HEADER_LIMIT_BYTES}"
             )
-        return cast("tarfile.TarInfo", super()._proc_member(archive))  # type: ignore[misc]
+        if self.size < 0:
+            raise tarfile.ReadError("an entry has a negative size")
+        member = cast("tarfile.TarInfo", super()._proc_member(archive))  # type: ignore[misc]
+        if member.size < 0:  # by an extended header
+            raise tarfile.ReadError("an entry has a negative size")
+        return member
 
 
 def open_tar(source: Readable) -> tarfile.TarFile:

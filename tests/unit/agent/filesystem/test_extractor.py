@@ -140,6 +140,87 @@ def test_damaged_archives_are_refused_and_leave_no_partial_file(root: Path, dama
     assert list((root / "data").iterdir()) == []
 
 
+def header(size: bytes = b"", **attributes: object) -> bytes:
+    """The block of one entry; ``size`` is the field as it stands there."""
+    info, _ = entry("f", **attributes)
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT)[:512])
+    if size:
+        block[124:136] = size
+        block[148:156] = b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def extended(headers: dict[str, str], data: bytes = b"x") -> bytes:
+    """An archive of one file with extended headers."""
+    info, _ = entry("f", data)
+    info.pax_headers = headers
+    return info.tobuf(tarfile.PAX_FORMAT) + data.ljust(1024, b"\0") + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (header(b"\xff" * 12), "invalid tar header"),
+        (header(b"\x80" + b"\x7f" * 11) + b"x" * 2048, "unexpected EOF"),
+        (header(b"00077777777\0") + b"x" * 2048, "unexpected EOF"),
+        (header(b"zzzzzzzzzzz\0") + b"x" * 2048, "invalid tar header"),
+        (extended({"size": "-5"}), "invalid tar header"),
+        (extended({"size": str(1 << 50)}), "unexpected EOF"),
+        (extended({"path": "../../evil"}), "is outside of"),
+        (extended({"path": "a\0b"}), "impossible path"),
+        (extended({"mtime": "inf"}), "impossible attributes"),
+        (extended({"uid": "99999999999999"}), "impossible attributes"),
+        (header(type=b"S") + bytes(1024), "is a sparse file"),
+        (extended({"GNU.sparse.size": str(1 << 40), "GNU.sparse.map": "0,1,1099511627775,1"}), "is a sparse file"),
+        (
+            extended({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9"}, b"999999999\n"),
+            "is a sparse file",
+        ),
+        (archive(entry("d", type=tarfile.CHRTYPE, devmajor=2_000_000, devminor=2_000_000)), "impossible device"),
+        (
+            archive(
+                entry("a", type=tarfile.SYMTYPE, linkname="b"),
+                entry("b", type=tarfile.SYMTYPE, linkname="a"),
+                entry("a/c", b"x"),
+            ),
+            "too many levels of symlinks",
+        ),
+    ],
+    ids=[
+        "negative size",
+        "huge size",
+        "size beyond the end",
+        "size that is no number",
+        "negative extended size",
+        "huge extended size",
+        "extended path",
+        "NUL in a path",
+        "time",
+        "owner",
+        "sparse",
+        "sparse by a map",
+        "sparse with a long map",
+        "device",
+        "loop of symlinks",
+    ],
+)
+def test_lying_headers_are_refused(root: Path, data: bytes, words: str, tmp_path: Path) -> None:
+    """A negative size made tarfile read the same header again and again."""
+    with pytest.raises(InvalidArgumentError, match=words):
+        unpack(root, data)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
+
+
+def test_deep_paths_are_made_up_to_a_limit(root: Path) -> None:
+    """Each level took a call, so a path of 2,000 levels ended in an error of the daemon."""
+    unpack(root, archive(entry("d/" * 200 + "f", b"x")))
+    assert (root / "data" / "/".join(["d"] * 200) / "f").read_bytes() == b"x"
+    with pytest.raises(InvalidArgumentError, match="below more than 256 directories"):
+        unpack(root, archive(entry("e/" * 1900 + "f", b"x")))
+    assert not (root / "data/e").exists()
+
+
 def test_huge_headers_are_refused_before_they_are_read(root: Path) -> None:
     info = tarfile.TarInfo("x")
     info.type, info.size = tarfile.XHDTYPE, 4 << 30
