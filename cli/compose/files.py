@@ -9,7 +9,6 @@ from cli.client import DaemonClient
 from cli.compose.host_config import seccomp_paths
 from cli.compose.model import Application, Values
 from cli.compose.mounts import CopiedFile
-from compose.text_files import read_text
 from covey.errors import InvalidArgumentError
 
 
@@ -37,6 +36,8 @@ def seccomp_contents(application: Application, service: Values) -> dict[str, str
     Raises:
         InvalidArgumentError: one cannot be read.
     """
+    from compose.text_files import read_text
+
     result = {}
     for text in seccomp_paths(service):
         path = Path(application.directory, text)
