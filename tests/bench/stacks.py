@@ -27,6 +27,13 @@ def stacks(subject: Subject, rounds: int, *, covey: bool = True) -> list[Figure]
     """Deploy by the engine's own client and by docker's. On Docker both are the same, and are measured once."""
     file = subject.lab.folder / "stack.yaml"
     file.write_text(small_services(SERVICES, IMAGE, DEPLOY_OPTIONS))
+    try:
+        return _stacks(subject, rounds, file, covey=covey)
+    finally:
+        file.unlink()
+
+
+def _stacks(subject: Subject, rounds: int, file: Path, *, covey: bool) -> list[Figure]:
     by_docker = tuple(_deployed(subject, "docker", file) for _ in range(rounds))
     if not covey:
         return [Figure(DEPLOYED, "s", by_docker), Figure(BY_DOCKER, "s", by_docker)]
