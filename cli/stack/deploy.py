@@ -1,7 +1,8 @@
 """Stack deployment: executes a plan in the order networks, secrets and configs, services, old versions of files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import Event
 from typing import Any
 
 import click
@@ -11,6 +12,8 @@ from cli.stack import plan
 from cli.stack.prepare import BAD_REQUEST, ServiceImages, object_ids
 from compose.stack.model import StackFile, StackService
 from covey.errors import ConflictError, CoveyError
+
+MAX_PARALLEL = 8
 
 
 class Progress:
@@ -25,12 +28,48 @@ class Progress:
         try:
             yield
         except (CoveyError, KeyboardInterrupt):
-            if self._done:
-                done = ", ".join(self._done)
-                text = f"The deployment stopped at {what}. Done before: {done}. Nothing is undone; deploying again continues."
-                click.echo(text, err=True)
+            self._report_stop(what)
             raise
         self._done.append(what)
+
+    def side_by_side(self, verb: str, steps: Mapping[str, Callable[[], object]]) -> None:
+        """Several steps at a time. After a failure none begins, and those that have begun are waited for."""
+        if not steps:
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        failures: dict[str, CoveyError] = {}
+        interrupted = Event()
+
+        def run(what: str) -> None:
+            if failures or interrupted.is_set():
+                return
+            click.echo(f"{verb} {what}")
+            try:
+                steps[what]()
+            except CoveyError as error:
+                failures[what] = error
+            else:
+                self._done.append(what)
+
+        with ThreadPoolExecutor(MAX_PARALLEL) as pool:
+            try:
+                list(pool.map(run, steps))
+            except KeyboardInterrupt:
+                interrupted.set()
+                self._report_stop("an interrupt")
+                raise
+        for what, error in failures.items():
+            self._report_stop(what)
+            raise error
+
+    def _report_stop(self, what: str) -> None:
+        if self._done:
+            done = ", ".join(self._done)
+            text = (
+                f"The deployment stopped at {what}. Done before: {done}. Nothing is undone; deploying again continues."
+            )
+            click.echo(text, err=True)
 
 
 def deploy(daemon: DaemonClient, decided: plan.StackPlan, images: ServiceImages) -> list[str]:
@@ -67,10 +106,12 @@ def _deploy_services(daemon: DaemonClient, decided: plan.StackPlan, images: Serv
     def final(service: StackService) -> StackService:
         return plan.resolve_ids(service, ids["secret"], ids["config"]) if created else service
 
-    for wanted in decided.services.create:
-        service = final(wanted)
-        with progress.step("Creating", f"service {service.name}"):
-            daemon.call("POST", "/services/create", body=service.spec, headers=images.headers(service.spec))
+    def creation(service: StackService) -> Callable[[], object]:
+        headers = images.headers(service.spec)
+        return lambda: daemon.call("POST", "/services/create", body=service.spec, headers=headers)
+
+    new = [final(wanted) for wanted in decided.services.create]
+    progress.side_by_side("Creating", {f"service {service.name}": creation(service) for service in new})
     for item, wanted in decided.services.update:
         service = final(wanted)
         headers = images.headers(service.spec)
