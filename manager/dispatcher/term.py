@@ -105,7 +105,7 @@ class DispatcherTerm:
         self.record_heartbeat(node_id)
         try:
             await self._store.update(ready)
-        except (InvalidArgumentError, PreconditionError):
+        except PreconditionError:  # an address in use, InvalidArgumentError, may become free: the host keeps trying
             await self._forget_refused_join(node_id)
             raise
 

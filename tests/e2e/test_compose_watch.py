@@ -62,8 +62,12 @@ class WatchedProject:
         """Run ``watch`` or ``up --watch`` until it watches; yields the file of its output."""
         output = self.folder / "output"
         with output.open("wb") as file:
-            process = subprocess.Popen(
-                [*self.command, *arguments], env=self.lab.environment(), cwd=self.folder, stdout=file, stderr=file
+            process = subprocess.Popen(  # where the tests run in the background, an interrupt is ignored
+                ["env", "--default-signal=INT", *self.command, *arguments],
+                env=self.lab.environment(),
+                cwd=self.folder,
+                stdout=file,
+                stderr=file,
             )
         try:
             labs.wait(lambda: "Watch enabled" in output.read_text() or process.poll() is not None, "the watch")

@@ -138,7 +138,7 @@ BAD_REQUESTS: list[tuple[str, str, Any, int, str]] = [
         400,
         "Jobs may not have an update config",
     ),
-    ("POST /services/create", "a field that nobody knows", spec(Wings=2), 501, "Wings"),
+    ("POST /services/create", "a field that is not supported", spec(PluginSpec={"Name": "p"}), 501, "PluginSpec"),
     (
         "POST /networks/create",
         "an option of the routing mesh that is neither true nor false",

@@ -246,7 +246,8 @@ async def test_keys_are_rotated_by_themselves_without_loss(tmp_path: Path) -> No
 
         telling = asyncio.create_task(tell())
         async with pinging(one, two.endpoint.address) as pings:
-            await eventually(lambda: len(keys) >= 5, 20)
+            await eventually(lambda: telling.done() or len(keys) >= 5, 60)
+            assert not telling.done(), telling
             await eventually(lambda: pings.received == pings.sent)
         telling.cancel()
         assert pings.received == pings.sent > 500
