@@ -37,6 +37,7 @@ class Request:
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
+    request_queue_size = 64  # clients send several requests side by side
     requests: list[Request]
     answers: dict[str, Any]
 

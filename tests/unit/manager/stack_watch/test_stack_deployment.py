@@ -76,7 +76,7 @@ def test_the_newest_commit_is_found_and_deployed(repo: GitRepository, engine: Re
         ({"compose.yaml": "a: &a [1]\nb: &b [*a,*a,*a,*a]\n" * 3}, "compose.yaml"),
         ({"compose.yaml": "services: {web: {image: i, env_file: /etc/passwd}}"}, "/etc/passwd"),
         ({"compose.yaml": "services: {web: {image: i, volumes: ['./x:/x']}}"}, "mounts ./x of the repository"),
-        ({"compose.yaml": "{" * 100_000}, "is nested deeper than 64"),
+        ({"compose.yaml": "{a: " * 100_000}, "is nested deeper than 64"),
     ],
     ids=["wrong type", "no services", "file of the host", "folder of the repository", "deep"],
 )
