@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 from agent.network.foreign_routes import foreign_routes
 from agent.network.kernel.netlink import messages
+from agent.network.kernel.notifications import NotificationSocket
 from agent.network.model import HostRoute as Route
 from agent.network.namespace_state import ROUTE_PROTOCOL
 from agent.network.netns import Namespace
@@ -30,42 +31,29 @@ _GROUPS = 0x40 | 0x400
 _KINDS = {24, 25}
 """A new route and one that goes (RTM_NEWROUTE, RTM_DELROUTE)."""
 _PROTOCOL_BYTE = 5
-_MAX_READS = 64
 
 
-class RouteMonitor:
+class RouteMonitor(NotificationSocket):
     """Notifications of routes of the calling thread's namespace."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
-        )
+        super().__init__(socket.NETLINK_ROUTE)
         try:
             self._socket.bind((0, _GROUPS))
         except BaseException:
-            self._socket.close()
+            self.close()
             raise
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        self._socket.close()
 
     def read(self) -> bool:
         """Read what has arrived, within bounds. Returns whether a route changed that is not Covey's."""
         changed = False
-        for _ in range(_MAX_READS):
-            try:
-                data = self._socket.recv(1 << 17)
-            except BlockingIOError:
-                break
-            except OSError:  # notifications were lost, so anything may have changed
-                return True
-            changed = changed or any(
-                kind in _KINDS and body[_PROTOCOL_BYTE] != ROUTE_PROTOCOL for kind, _, _, body in messages(data)
-            )
+        for data in self._arrived():
+            changed = data is None or _has_foreign_route(data) or changed
         return changed
+
+
+def _has_foreign_route(data: bytes) -> bool:
+    return any(kind in _KINDS and body[_PROTOCOL_BYTE] != ROUTE_PROTOCOL for kind, _, _, body in messages(data))
 
 
 class RouteWatch:

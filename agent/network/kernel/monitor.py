@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 
 from agent.network.kernel.netlink import attributes, messages, to_text
+from agent.network.kernel.notifications import NotificationSocket
 
 _NETLINK_NETFILTER = 12
 _NFTABLES_GROUP = 7
@@ -19,45 +20,30 @@ _ELEMENTS = {_SUBSYSTEM | 12, _SUBSYSTEM | 14}
 _HEADER_BYTES = 4
 _TABLE, _PROCESS_NAME = 1, 3
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
-_MAX_READS = 64
 _SO_RCVBUFFORCE = 33
 
 
-class NftMonitor:
+class NftMonitor(NotificationSocket):
     """`author` is the name of the threads whose transactions are our own. `is_ours` tells our tables by name."""
 
     def __init__(self, author: str, is_ours: Callable[[str], bool]) -> None:
         self._author = author
         self._is_ours = is_ours
         self._concerned = False
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
-        )
+        super().__init__(_NETLINK_NETFILTER)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
             self._socket.bind((0, 0))
             self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP)
         except BaseException:
-            self._socket.close()
+            self.close()
             raise
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        self._socket.close()
 
     def read(self) -> bool:
         """Read what has arrived, within bounds. Returns whether anybody else changed a table of ours."""
         changed = False
-        for _ in range(_MAX_READS):
-            try:
-                data = self._socket.recv(1 << 17)
-            except BlockingIOError:
-                break
-            except OSError:  # notifications were lost, so anything may have changed
-                return True
-            changed = self._take(data) or changed
+        for data in self._arrived():
+            changed = data is None or self._take(data) or changed
         return changed
 
     def _take(self, data: bytes) -> bool:

@@ -2,51 +2,9 @@
 
 from typing import Any
 
+from tests.support.request_table import service_jobs
 from tests.support.request_table.row import ANY, delete, filters, get, post
-
-SLEEP = {"Image": "{image}", "Command": ["sleep", "1000000"], "StopGracePeriod": 0}
-FULL = {
-    "Image": "{image}",
-    "Labels": {"a": "b"},
-    "Command": ["sleep"],
-    "Args": ["1000000"],
-    "Hostname": "h",
-    "Env": ["A=b"],
-    "Dir": "/tmp",
-    "User": "0",
-    "Groups": ["0"],
-    "StopSignal": "SIGKILL",
-    "TTY": False,
-    "OpenStdin": False,
-    "ReadOnly": False,
-    "StopGracePeriod": 0,
-    "HealthCheck": {"Test": ["NONE"]},
-    "Hosts": ["10.0.0.1 name"],
-    "DNSConfig": {"Nameservers": ["10.0.0.1"], "Search": ["a.b"], "Options": ["ndots:1"]},
-    "Init": False,
-    "Sysctls": {"net.ipv4.ip_unprivileged_port_start": "0"},
-    "CapabilityAdd": ["CAP_NET_ADMIN"],
-    "CapabilityDrop": ["CAP_CHOWN"],
-    "Ulimits": [{"Name": "nofile", "Soft": 100, "Hard": 200}],
-    "Isolation": "default",
-    "Mounts": [
-        {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 65536, "Mode": 493}},
-        {"Type": "volume", "Source": "sv", "Target": "/v", "VolumeOptions": {"NoCopy": True, "Labels": {"x": "y"}}},
-        {
-            "Type": "bind",
-            "Source": "/tmp",
-            "Target": "/b",
-            "ReadOnly": True,
-            "BindOptions": {"Propagation": "rprivate"},
-        },
-    ],
-}
-
-
-def spec(
-    name: str = "web", *, container: Any = SLEEP, task: dict[str, Any] | None = None, **more: Any
-) -> dict[str, Any]:
-    return {"Name": name, "TaskTemplate": {"ContainerSpec": container, **(task or {})}, **more}
+from tests.support.request_table.service_bodies import FULL, SLEEP, spec
 
 
 def refused(note: str, *, container: dict[str, Any] | None = None, **more: Any) -> Any:
@@ -199,48 +157,7 @@ ROWS = (
         "global",
     ),
     get("/services/glob", "global"),
-    post(
-        "/services/create",
-        spec(
-            "job",
-            container={"Image": "{image}", "Command": ["true"]},
-            Mode={"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}},
-            task={"RestartPolicy": {"Condition": "none", "Delay": 1000000}},
-        ),
-        "job",
-    ),
-    get("/services/job", "job", save={"job_version": "Version.Index"}),
-    post(
-        "/services/job/update",
-        spec(
-            "job",
-            container={"Image": "{image}", "Command": ["true"]},
-            Mode={"ReplicatedJob": {"MaxConcurrent": 2, "TotalCompletions": 3}},
-            task={"RestartPolicy": {"Condition": "none", "Delay": 1000000}, "ForceUpdate": 1},
-        ),
-        "job",
-        query={"version": "{job_version}"},
-    ),
-    get("/services/job", "job that runs again"),
-    post(
-        "/services/create",
-        spec("each", container={"Image": "{image}", "Command": ["true"]}, Mode={"GlobalJob": {}}),
-        "global job",
-    ),
-    get("/services/each", "global job"),
-    get("/services/each", "global job with defaults", query={"insertDefaults": "true"}),
-    post("/services/create", spec("count", Mode={"ReplicatedJob": {}}), "job without counts"),
-    get("/services/count", "job without counts"),
-    post(
-        "/services/create",
-        spec("never", Mode={"ReplicatedJob": {"MaxConcurrent": 0, "TotalCompletions": 3}}),
-        "job that never runs",
-    ),
-    post(
-        "/services/create",
-        spec("back", Mode={"GlobalJob": {}}, RollbackConfig={"Parallelism": 1}),
-        "job with a rollback config",
-    ),
+    *service_jobs.ROWS,
     post(
         "/services/create",
         spec("odd", task={"Placement": {"Constraints": ["unknown.key==x"]}, "Resources": {}}),

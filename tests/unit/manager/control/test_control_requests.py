@@ -10,14 +10,11 @@ from covey.errors import (
     CoveyError,
     InvalidArgumentError,
     NotFoundError,
-    PermissionDeniedError,
     PreconditionError,
     StaleVersionError,
     UnsupportedError,
 )
-from covey.network_options import MTU_OPTION
 from covey.objects import (
-    IPAM,
     Annotations,
     ClusterSpec,
     ConfigSpec,
@@ -26,7 +23,6 @@ from covey.objects import (
     Driver,
     EndpointSpec,
     HealthConfig,
-    IPAMConfig,
     Mount,
     NetworkAttachmentConfig,
     NetworkSpec,
@@ -51,24 +47,9 @@ from manager.ca.cluster_trust import new_cluster
 from manager.control import services
 from manager.control.servicer import ControlServicer
 from manager.grpc_status import status_code
-from manager.store import MemoryConsensus, Store
+from manager.store import Store
 
 NOW = 1_800_000_000_000_000_000
-
-
-class NoLogs:
-    def logs(self, _request: Any) -> Any:
-        raise AssertionError
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store(MemoryConsensus)
-
-
-@pytest.fixture
-def control(store: Store) -> ControlServicer:
-    return ControlServicer(store, NoLogs())
 
 
 def service_spec(name: str = "web", **task: Any) -> ServiceSpec:
@@ -368,83 +349,6 @@ async def test_the_data_of_a_config_is_returned(control: ControlServicer) -> Non
     created = await control.CreateConfig(control_pb2.CreateConfigRequest(spec=codec.to_wire(spec)), None)
     assert created.spec.data == b"plain"
     await control.RemoveConfig(remove("c"), None)
-
-
-NETWORKS_REFUSED: list[tuple[dict[str, Any], type[CoveyError], str]] = [
-    ({"driver": Driver(name="bridge")}, UnsupportedError, "bridge"),
-    ({"driver": Driver(options={"covey.mesh.snat": "true"})}, InvalidArgumentError, "create it with --ingress"),
-    (
-        {"driver": Driver(options={"covey.multicast": "yes"})},
-        InvalidArgumentError,
-        "covey.multicast must be true or false",
-    ),
-    (
-        {"ingress": True, "driver": Driver(options={"covey.multicast": "true"})},
-        InvalidArgumentError,
-        "carries no multicasts",
-    ),
-    (
-        {"ingress": True, "driver": Driver(options={"covey.mesh.snat": "on"})},
-        InvalidArgumentError,
-        "must be true or false",
-    ),
-    ({"driver": Driver(options={f"o{at}": "" for at in range(65)})}, InvalidArgumentError, "at most 64 options"),
-    ({"config_from": "mine"}, InvalidArgumentError, "remove --config-from"),
-    ({"ingress": True, "attachable": True}, InvalidArgumentError, "ingress network cannot be attachable"),
-    (
-        {"annotations": Annotations(name="front", labels={"com.docker.swarm.predefined": "true"})},
-        PermissionDeniedError,
-        "is for internally created predefined networks",
-    ),
-    ({"driver": Driver(options={MTU_OPTION: "9"})}, InvalidArgumentError, "a number from 576 to 65485, not '9'"),
-    ({"driver": Driver(options={MTU_OPTION: "+900"})}, InvalidArgumentError, "a number from"),
-    ({"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.0/31"),))}, InvalidArgumentError, "from /8 to /30"),
-    ({"ipam": IPAM(configs=(IPAMConfig(subnet="0.0.0.0/0"),))}, InvalidArgumentError, "from /8 to /30"),
-    (
-        {"ipv6": True, "ipam": IPAM(configs=(IPAMConfig(subnet="fd00::/127"),))},
-        InvalidArgumentError,
-        "from /16 to /126",
-    ),
-    (
-        {"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.5/24"),))},
-        InvalidArgumentError,
-        "invalid subnet 10.9.0.5/24: it should be 10.9.0.0/24",
-    ),
-    (
-        {"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.0/16"), IPAMConfig(subnet="10.9.1.0/24")))},
-        InvalidArgumentError,
-        "invalid subnet 10.9.1.0/24: it overlaps the subnet 10.9.0.0/16",
-    ),
-    ({"ipam": IPAM(configs=(IPAMConfig(subnet="10.0.0.0/33"),))}, InvalidArgumentError, "invalid CIDR"),
-    (
-        {"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.0/24", gateway="10.8.0.1"),))},
-        InvalidArgumentError,
-        "invalid gateway 10.8.0.1: parent subnet 10.9.0.0/24 doesn't contain this address",
-    ),
-    (
-        {"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.0/24", ip_range="10.8.0.0/28"),))},
-        InvalidArgumentError,
-        "invalid ip-range 10.8.0.0/28: parent subnet 10.9.0.0/24 doesn't contain ip-range",
-    ),
-    ({"ipam": IPAM(configs=(IPAMConfig(gateway="10.8.0.1"),))}, InvalidArgumentError, "invalid CIDR block notation"),
-    ({"ipam": IPAM(configs=(IPAMConfig(subnet="10.1.128.0/24"),))}, PermissionDeniedError, "Pool overlaps"),
-]
-
-
-@pytest.mark.parametrize(("spec", "error", "words"), NETWORKS_REFUSED)
-async def test_an_invalid_network_spec_is_refused(
-    control: ControlServicer, store: Store, spec: dict[str, Any], error: type[CoveyError], words: str
-) -> None:
-    await network(control, "taken", ipam=IPAM(configs=(IPAMConfig(subnet="10.1.0.0/16"),)))
-    with pytest.raises(error, match=words):
-        await network(control, "front", **spec)
-    assert len(store.view().networks) == 1
-
-
-@pytest.mark.parametrize("name", ["", "bridge", "-x", "a/b"])
-async def test_an_invalid_network_name_is_refused(control: ControlServicer, name: str) -> None:
-    with pytest.raises(CoveyError):
-        await network(control, name)
 
 
 async def test_join_tokens_rotate_and_the_root_key_is_never_returned(control: ControlServicer, store: Store) -> None:

@@ -22,12 +22,8 @@ from covey.objects import (
 from covey.states import TaskState
 from coveypb.v1 import control_pb2
 from manager.control.servicer import ControlServicer
-from manager.store import MemoryConsensus, Store
-
-
-class NoLogs:
-    def logs(self, _request: Any) -> Any:
-        raise AssertionError
+from manager.store import Store
+from tests.support.no_logs import NoLogs
 
 
 class Deadline:
@@ -38,11 +34,6 @@ class Deadline:
 
     def time_remaining(self) -> float:
         return self.seconds
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store(MemoryConsensus)
 
 
 @pytest.fixture

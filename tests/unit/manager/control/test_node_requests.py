@@ -11,24 +11,10 @@ from covey.states import NodeAvailability, NodeRole, NodeState
 from coveypb.v1 import control_pb2
 from manager.control import nodes
 from manager.control.servicer import ControlServicer
-from manager.store import Member, MemoryConsensus, NotLeaderError, Store
+from manager.store import Member, NotLeaderError, Store
+from tests.support.no_logs import NoLogs
 
 NOW = 1_800_000_000_000_000_000
-
-
-class NoLogs:
-    def logs(self, _request: Any) -> Any:
-        raise AssertionError
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store(MemoryConsensus)
-
-
-@pytest.fixture
-def control(store: Store) -> ControlServicer:
-    return ControlServicer(store, NoLogs())
 
 
 def manager(name: str, **more: Any) -> Node:

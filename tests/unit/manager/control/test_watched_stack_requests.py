@@ -10,14 +10,9 @@ from covey.ids import new_id
 from covey.objects import Annotations, WatchedStackSpec, WatchStatus, replace
 from manager.control import watched_stacks
 from manager.control.redaction import redact
-from manager.store import MemoryConsensus, Store
+from manager.store import Store
 
 SPEC = WatchedStackSpec(annotations=Annotations(name="shop"), url="https://h/a")
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store(MemoryConsensus)
 
 
 def watch(store: Store, **changes: Any) -> str:
