@@ -4,7 +4,7 @@ import sys
 from collections import Counter, defaultdict, deque
 from threading import Lock
 
-from lines import ask, serve
+from line_protocol import ask, serve
 
 PORT = 6000
 

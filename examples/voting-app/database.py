@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from threading import Lock
 
-from lines import ask, serve
+from line_protocol import ask, serve
 
 PORT = 7000
 FILE = Path("/data/votes")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
-from lines import TIMEOUT_SECONDS, end_on_sigterm
+from line_protocol import TIMEOUT_SECONDS, end_on_sigterm
 
 PORT = 8080
 MAX_BODY_BYTES = 64 * 1024

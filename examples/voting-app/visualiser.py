@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import Any
 
-from lines import TIMEOUT_SECONDS
+from line_protocol import TIMEOUT_SECONDS
 from pages import Answer, healthy, page, serve
 
 SOCKET = "/run/engine.sock"

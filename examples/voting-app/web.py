@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from lines import ask
+from line_protocol import ask
 from pages import Answer, healthy, page, serve
 
 BALLOT = json.loads(Path("/etc/ballot.json").read_text()) if "--check" not in sys.argv else {}

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from lines import ask, end_on_sigterm
+from line_protocol import ask, end_on_sigterm
 
 ALIVE = Path("/run/alive")
 ALIVE_SECONDS = 10.0

@@ -1,4 +1,4 @@
-"""The watcher of stacks: one of the leader's works. It asks repositories when they are due and deploys what changed.
+"""The watcher of stacks: a background task of the leader. It asks repositories when they are due and deploys what changed.
 
 Invariant: it starts from the store alone and writes only what it found while it led. A visit whose stack is removed or gets another spec is
 cancelled, and its processes end.

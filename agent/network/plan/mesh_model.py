@@ -1,4 +1,4 @@
-"""The nouns of the routing mesh: the ingress network on this host, its nodes, tasks and published ports. Pure."""
+"""Data types of the routing mesh: the ingress network on this host, its nodes, tasks and published ports. Pure."""
 
 from __future__ import annotations
 
