@@ -34,6 +34,7 @@ class Stream:
 
     def __init__(self, context: Any) -> None:
         self._context = context
+        self._writing = asyncio.Lock()  # gRPC takes one message at a time
         self.hello = dispatcher_pb2.Hello()
         self.heartbeats: asyncio.Queue[Any] = asyncio.Queue()
         self.statuses: asyncio.Queue[dispatcher_pb2.StatusBatch] = asyncio.Queue()
@@ -48,7 +49,8 @@ class Stream:
         await self.send(session=state)
 
     async def send(self, **message: Any) -> None:
-        await self._context.write(dispatcher_pb2.ManagerMessage(**message))
+        async with self._writing:
+            await self._context.write(dispatcher_pb2.ManagerMessage(**message))
 
     async def serve(self) -> None:
         """Answers heartbeats until the agent goes."""
