@@ -38,6 +38,7 @@ from engine.translate.field_table import (
 )
 from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.service_dependency import DEPENDENCY, read_dependency, with_dependency_label
+from engine.translate.service_options import with_option_labels
 from engine.translate.task_spec import NETWORK_ATTACHMENT, TASK_SPEC
 from engine.translate.times import rfc3339
 
@@ -164,7 +165,7 @@ def read_spec(body: Any) -> ServiceSpec:
     """
     fields = JsonFields(body)
     networks = fields.read_all("Networks", NETWORK_ATTACHMENT.read)  # where clients of API 1.24 write them
-    spec = with_dependency_label(SERVICE_SPEC.read(fields))
+    spec = with_option_labels(with_dependency_label(SERVICE_SPEC.read(fields)), fields)
     fields.refuse_unsupported()
     if not JsonFields(fields.raw("TaskTemplate")).has("ContainerSpec"):
         raise InvalidArgumentError("mismatched Runtime and *Spec fields; give TaskTemplate.ContainerSpec")

@@ -17,6 +17,7 @@ from covey.objects import (
     UpdateConfig,
     replace,
 )
+from covey.service_options.labels import check_labels
 from covey.states import ServiceMode
 from manager import constraints
 from manager.control.attachment_validation import require_fixed_addresses, resolved_networks
@@ -38,6 +39,7 @@ def resolve_service(view: View, spec: ServiceSpec, service_id: str = "") -> Serv
         InvalidArgumentError, NotFoundError, UnsupportedError, TooLargeError, PreconditionError: the message names the field and the remedy.
     """
     require_service_name(spec.annotations)
+    check_labels(spec.annotations.labels)
     _require_mode(spec)
     _require_update("update", spec.update)
     _require_update("rollback", spec.rollback)

@@ -1,0 +1,50 @@
+"""The labels with the prefix `covey.` that a service may have, and their check. Pure.
+
+Invariant: a service has no label with the prefix that Covey does not know, so that a typing error is noticed when the service is
+created. A new option is a row here.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+
+from covey.errors import InvalidArgumentError
+from covey.service_dependencies import DEPENDS_ON_LABEL, parse_dependencies
+
+PREFIX = "covey."
+
+LABELS: dict[str, Callable[[str], object]] = {
+    DEPENDS_ON_LABEL: parse_dependencies,
+}
+"""What parses the value of a label; it raises InvalidArgumentError that names the label and the accepted form."""
+
+LABEL_FAMILIES: dict[str, Callable[[str, str], object]] = {
+    "covey.stack.": lambda _label, _value: None,  # written by `covey stack deploy`
+}
+"""What parses label and value of labels whose names have a free part, by the beginning of the name."""
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Checks every label that has the prefix. An empty value means that the option is not set.
+
+    Raises:
+        InvalidArgumentError: a label is unknown or its value malformed; the message names the label.
+    """
+    for label, value in labels.items():
+        if label.startswith(PREFIX):
+            _check(label, value)
+
+
+def _check(label: str, value: str) -> None:
+    family = next((parse for prefix, parse in LABEL_FAMILIES.items() if label.startswith(prefix)), None)
+    if family is not None:
+        family(label, value)
+    elif label not in LABELS:
+        raise InvalidArgumentError(_unknown(label))
+    elif value:
+        LABELS[label](value)
+
+
+def _unknown(label: str) -> str:
+    near = difflib.get_close_matches(label, LABELS, n=1)
+    remedy = f"did you mean {near[0]}?" if near else "labels with the prefix covey. are options of Covey"
+    return f"label {label} is not known: {remedy}"
