@@ -82,6 +82,22 @@ def test_the_kernel_lists_what_it_lists_after_libnftables(
     assert "numgen" in listed(first)
 
 
+def test_a_chain_is_loaded_again_and_again(pair: tuple[tuple[Namespace, NftablesContext], ...]) -> None:
+    """Its map has the same name each time, and the old one goes in the same transaction."""
+    (ours, first), (_, second) = pair
+    for count in (3, 2, 5):
+        batch = pack([chain("old", V4[:count], found=NftChain(rules=("x",)))])
+        assert batch is not None
+
+        def send(batch: bytes = batch) -> tuple[int, str]:
+            with NetlinkSocket(NETFILTER) as netlink:
+                return netlink.transact(batch)
+
+        assert ours.run(send) == (0, "")
+    second.run("\n".join(line.line for line in commands([chain("old", V4[:5], found=NftChain(rules=("x",)))])) + "\n")
+    assert listed(first) == listed(second)
+
+
 def test_a_refused_transaction_changes_nothing(pair: tuple[tuple[Namespace, NftablesContext], ...]) -> None:
     (space, context), _ = pair
     before = listed(context)

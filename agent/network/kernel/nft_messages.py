@@ -1,18 +1,21 @@
 """Messages of nf_tables for what changes most: the chains of VIPs, which translate to backends in turns, and their elements of maps. Pure.
 
 libnftables lists all chains and sets of the namespace before each transaction with rules or elements, which takes milliseconds among a
-thousand services. These messages are the same that it sends then, so what the kernel lists is the same.
+thousand services. What the kernel lists is the same as after libnftables. Only how the map of a rule is named differs.
 
 Layouts: linux/netfilter/nf_tables.h, linux/netfilter/nfnetlink.h; the user data of sets is that of libnftnl (`udata.h`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import count
+from operator import add
 
 from agent.network.kernel.netlink import ACK, APPEND, CREATE, REQUEST, attribute, message, nested, text
 from agent.network.namespace_state import NftChain
@@ -27,12 +30,10 @@ _VERDICT = re.compile(r"jump (\S+)\Z")
 _MAX_SLOTS = 1_000
 """An attribute has at most 64 KiB."""
 _ELEMENTS_AT_ONCE = 500
-_JUMP = -3 & 0xFFFFFFFF
+_JUMP = attribute(1, struct.pack("!i", -3))
 _ANONYMOUS_MAP = 0x1 | 0x2 | 0x8
 _INTEGER = 4
-_MAP_NAME = "__map%d"
-"""The kernel puts a free number in."""
-_USER_DATA = bytes.fromhex("000401000000010402000000060400000000")
+_USER_DATA = attribute(13, bytes.fromhex("000401000000010402000000060400000000"))
 """Keys in the host's order of bytes, addresses in the network's; no intervals."""
 
 
@@ -66,7 +67,7 @@ def pack(differences: Sequence[Difference]) -> bytes | None:
     return b"".join((_edge(_BATCH_BEGIN), *changes, _edge(_BATCH_END)))
 
 
-def _balance(one: Difference) -> tuple[int, tuple[bytes, ...]] | None:
+def _balance(one: Difference) -> tuple[int, list[bytes]] | None:
     """The address family and the addresses in the order of their slots, if a chain is to have just such a rule."""
     wanted, found = one.wanted, one.found
     if not isinstance(wanted, NftChain) or wanted.hook or len(wanted.rules) != 1:
@@ -80,53 +81,74 @@ def _balance(one: Difference) -> tuple[int, tuple[bytes, ...]] | None:
     if (
         len(slots) != int(match[2])
         or len(slots) > _MAX_SLOTS
-        or [each[0] for each in slots] != [*map(str, range(len(slots)))]
+        or [int(slot) for slot, _, _ in slots if slot.isdigit()] != [*range(len(slots))]
     ):
         return None
     family = socket.AF_INET6 if match[1] == "ip6" else socket.AF_INET
-    addresses = [_packed(family, address) for _, _, address in slots]
-    return (family, tuple(each for each in addresses if each)) if all(addresses) else None
+    try:
+        return family, [socket.inet_pton(family, address) for _, _, address in slots]
+    except OSError:
+        return None
 
 
 def _element(one: Difference) -> bytes | None:
     """A new element of a map from addresses to chains."""
     verdict = _VERDICT.match(str(one.wanted or ""))
-    key = _packed(socket.AF_INET6 if ":" in one.item[3] else socket.AF_INET, one.item[3])
-    if one.found is not None or verdict is None or key is None:
+    if one.found is not None or verdict is None:
         return None
-    jump = nested(2, attribute(1, struct.pack("!I", _JUMP)), text(2, verdict[1]))
-    return nested(1, nested(1, attribute(1, key)), nested(2, jump))
+    try:
+        key = socket.inet_pton(socket.AF_INET6 if ":" in one.item[3] else socket.AF_INET, one.item[3])
+    except OSError:
+        return None
+    return nested(1, nested(1, attribute(1, key)), nested(2, nested(2, _JUMP, text(2, verdict[1]))))
 
 
 def _rule(one: Difference, family: int, addresses: Sequence[bytes], number: int) -> Iterator[bytes]:
-    """The map of the addresses, which has no name, and the rule that uses it. What the chain has is removed."""
+    """The map of the addresses, and the rule that uses it. What the chain has is removed."""
     _, table, chain = one.item
     if one.found is not None:
         yield _message(_DELETE_RULE, 0, table, text(2, chain))
-    size, kind = (16, 8) if family == socket.AF_INET6 else (4, 7)
+    name, identity = _map_name(chain), struct.pack("!I", number)
     yield _message(
-        _NEW_SET,
-        CREATE,
-        table,
-        text(2, _MAP_NAME),
-        *(
-            _number(key, value)
-            for key, value in ((3, _ANONYMOUS_MAP), (4, _INTEGER), (5, 4), (6, kind), (7, size), (10, number))
-        ),
-        nested(9, _number(1, len(addresses))),
-        attribute(13, _USER_DATA),
+        _NEW_SET, CREATE, table, text(2, name), _map_head(family, len(addresses)), attribute(10, identity), _USER_DATA
     )
-    elements = (
-        nested(1, nested(1, attribute(1, struct.pack("=I", slot))), nested(2, attribute(1, address)))
-        for slot, address in enumerate(addresses)
-    )
-    yield _message(_NEW_ELEMENTS, CREATE, table, text(2, _MAP_NAME), _number(4, number), nested(3, *elements))
-    expressions = (
-        _expression("numgen", _number(1, 1), _number(2, len(addresses)), _number(3, 0), _number(4, 0)),
-        _expression("lookup", _number(2, 1), _number(3, 1), text(1, _MAP_NAME), _number(4, number)),
-        _expression("nat", _number(1, 1), _number(2, int(family)), _number(3, 1)),
-    )
-    yield _message(_NEW_RULE, CREATE | APPEND, table, text(2, chain), nested(4, *expressions))
+    # By its number, the kernel finds the map at once. By its name, it looks through all sets of the table.
+    elements = b"".join(map(add, _slot_heads(family, len(addresses)), addresses))
+    yield _message(_NEW_ELEMENTS, CREATE, table, attribute(4, identity), nested(3, elements))
+    counter, translation = _expressions(family, len(addresses))
+    lookup = _expression("lookup", _number(2, 1), _number(3, 1), text(1, name), attribute(4, identity))
+    yield _message(_NEW_RULE, CREATE | APPEND, table, text(2, chain), nested(4, counter, lookup, translation))
+
+
+def _map_name(chain: str) -> str:
+    """A name for the map of a chain's rule, which no listing shows. With a pattern instead, such as libnftables sends, the kernel tries
+    the name of each set of the table for a free number. It also compares each name with this one, so it is short. If two chains had
+    the same, the kernel would refuse the transaction, and libnftables would load it.
+    """
+    return hashlib.blake2b(chain.encode(), digest_size=4).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _map_head(family: int, size: int) -> bytes:
+    """Flags and types of a map from slots to addresses."""
+    length, kind = (16, 8) if family == socket.AF_INET6 else (4, 7)
+    numbers = ((3, _ANONYMOUS_MAP), (4, _INTEGER), (5, 4), (6, kind), (7, length))
+    return b"".join((*(_number(key, value) for key, value in numbers), nested(9, _number(1, size))))
+
+
+@lru_cache(maxsize=64)
+def _slot_heads(family: int, size: int) -> tuple[bytes, ...]:
+    """Each element of a map from slots to addresses, without the address at its end."""
+    length = 16 if family == socket.AF_INET6 else 4
+    empty = nested(2, attribute(1, bytes(length)))
+    return tuple(nested(1, nested(1, attribute(1, struct.pack("=I", slot))), empty)[:-length] for slot in range(size))
+
+
+@lru_cache(maxsize=256)
+def _expressions(family: int, size: int) -> tuple[bytes, bytes]:
+    """What counts through the slots, and what translates to the address that was found."""
+    counter = _expression("numgen", _number(1, 1), _number(2, size), _number(3, 0), _number(4, 0))
+    return counter, _expression("nat", _number(1, 1), _number(2, family), _number(3, 1))
 
 
 def _expression(name: str, *values: bytes) -> bytes:
@@ -144,10 +166,3 @@ def _message(kind: int, flags: int, table: str, *values: bytes) -> bytes:
 
 def _edge(kind: int) -> bytes:
     return message(kind, REQUEST, struct.pack("!BBH", socket.AF_UNSPEC, 0, _SUBSYSTEM >> 8))
-
-
-def _packed(family: int, address: str) -> bytes | None:
-    try:
-        return socket.inet_pton(family, address)
-    except OSError:
-        return None
