@@ -10,6 +10,7 @@ _LIMIT = 1 << 63
 _MAX_LENGTH = 256
 """Characters of a quantity: a pattern takes the square of the length of a text that it does not match."""
 _UNITS = {"ns": 1, "us": MICROSECOND, "µs": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR}
+_SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
 _SIZE = r"(\d+(?:\.\d+)?) ?([kmgtp])?(i?b)?"
 
@@ -65,6 +66,15 @@ def parse_bytes(text: str) -> int:
     if value >= _LIMIT:
         raise InvalidArgumentError(f"invalid size {text!r}: it does not fit 64 bits")
     return int(value)
+
+
+def floor_size(size_bytes: int) -> str:
+    """A size with its largest binary unit and at most two decimals, never more than it is: ``1.19GiB``, ``512MiB``."""
+    exponent = 0
+    while exponent < len(_SIZE_UNITS) - 1 and size_bytes >= 1024 ** (exponent + 1):
+        exponent += 1
+    hundredths = size_bytes * 100 // 1024**exponent
+    return f"{hundredths / 100:.2f}".rstrip("0").rstrip(".") + _SIZE_UNITS[exponent]
 
 
 def parse_cpus(text: str) -> int:

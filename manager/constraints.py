@@ -33,6 +33,9 @@ class Constraint(msgspec.Struct, frozen=True):
     equal: bool
     value: str
 
+    def __str__(self) -> str:
+        return f"{self.key}{'==' if self.equal else '!='}{self.value}"
+
     def matches(self, node: Node) -> bool:
         if not _is_known(self.key):
             return False

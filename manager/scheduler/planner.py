@@ -12,9 +12,10 @@ from covey.objects import Node, Object, Resources, Task, replace
 from covey.states import TaskState
 from covey.task_predicates import creation_order, should_run, waits_for_dependencies
 from manager.loop import Plan, Step
-from manager.scheduler.filters import PlacementRequest, explain, first_refusal
+from manager.scheduler.filters import explain, first_refusal
 from manager.scheduler.generic_resources import wants_any
 from manager.scheduler.node_load import NodeLoad, NodeLoadIndex, reservation, usage_on
+from manager.scheduler.request import PlacementRequest
 from manager.scheduler.spread import ImageNodes, SpreadPlacer, no_image_nodes
 from manager.store.view import View
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Collection, Iterable
 
 from covey.clock import MINUTE
 from manager.constraints import label_value
-from manager.scheduler.filters import PlacementRequest, first_refusal
+from manager.scheduler.filters import first_refusal
 from manager.scheduler.node_load import NodeLoad, TaskUsage, usage_on
+from manager.scheduler.request import PlacementRequest
 
 FAILURE_THRESHOLD = 3
 FAILURE_WINDOW_NS = 5 * MINUTE

@@ -62,12 +62,14 @@ def test_constraints_select_nodes_by_role_label_name_and_id(clean_lab: LabCluste
 def test_a_task_that_fits_nowhere_reports_how_many_nodes_each_filter_rejected(clean_lab: LabCluster) -> None:
     five = clean_lab.workers[1]
     clean_lab.service("picky", "--constraint", "node.labels.disk==nvme")
-    assert pending_reason(clean_lab, "picky") == "no suitable node (scheduling constraints not satisfied on 5 nodes)"
+    picky = "no suitable node (scheduling constraints not satisfied on 5 nodes: node.labels.disk==nvme)"
+    assert pending_reason(clean_lab, "picky") == picky
     clean_lab.docker("node", "update", "--availability", "pause", clean_lab.workers[0].name)
     clean_lab.service("greedy", "--reserve-memory", "900g")
-    assert (
-        pending_reason(clean_lab, "greedy")
-        == "no suitable node (1 node not available for new tasks; insufficient resources on 4 nodes)"
+    greedy = pending_reason(clean_lab, "greedy")
+    assert greedy.startswith(
+        "no suitable node (1 node not available for new tasks: 1 paused; "
+        "insufficient resources on 4 nodes: needs 900GiB memory (most free "
     )
     clean_lab.service("many", "--replicas", "9", "--replicas-max-per-node", "2")
     labs.wait(lambda: len(clean_lab.tasks("many", state="running")) == 8, "the allowed number of tasks running")

@@ -59,7 +59,7 @@ def test_host_ports_limit_a_service_to_one_task_a_node(lab: LabCluster) -> None:
         waiting = [status.get("Err", "") for status, _ in found if status["State"] == "pending"]
         return {node for status, node in found if status["State"] == "running"}, waiting
 
-    refusal = f"no suitable node (host-mode port already in use on {nodes} nodes)"
+    refusal = f"no suitable node (host-mode port already in use on {nodes} nodes: 9100/tcp)"
     labs.wait(
         lambda: (len(placed()[0]), placed()[1]) == (nodes, [refusal]), "one task a node, and one that says why it waits"
     )

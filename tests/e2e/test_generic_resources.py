@@ -82,7 +82,7 @@ def test_names_are_claimed_told_and_given_back(lab: LabCluster) -> None:
     assert written(info["GenericResources"]) == ["disk=3", "gpu=a", "gpu=b"]
     lab.service("one", "--generic-resource", "gpu=1", "--replicas", "4")
     assert labs.wait(lambda: [why for why in pending(lab, "one", 1) if why], "a reason") == [
-        "no suitable node (insufficient resources on 2 nodes)"
+        "no suitable node (insufficient resources on 2 nodes: needs gpu=1 (most free 0))"
     ]
     lab.docker("service", "scale", "--detach", "one=3")
     assert held(lab, "one", "gpu", 3) == ["a", "b", "c"]
@@ -129,7 +129,7 @@ def test_a_driver_and_a_name_that_a_host_gets_while_its_daemon_runs_are_told(lab
     """A host without a journal gets one, and another name; only then a service that logs to the journal runs there."""
     lab.service("logs", "--log-driver", "journald", "--env", "ON={{.Node.Hostname}}")
     assert labs.wait(lambda: [why for why in pending(lab, "logs", 1) if why], "a reason") == [
-        "no suitable node (missing plugin on 2 nodes)"
+        "no suitable node (missing plugin on 2 nodes: Log/journald)"
     ]
     host, node_id = lab[2], lab.node_id(lab[2])
     lab.inside(host, "hostname", "renamed")

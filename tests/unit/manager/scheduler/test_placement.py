@@ -95,8 +95,8 @@ def test_a_task_that_cannot_be_placed_says_which_filter_refused_how_many_nodes()
     )
     view = scheduled(view_of(*THREE, small, node("n5", state=NodeState.DOWN), web, *pending(web, 1)))
     assert why(view) == (
-        "no suitable node (1 node not available for new tasks; insufficient resources on 1 node; "
-        "scheduling constraints not satisfied on 3 nodes)"
+        "no suitable node (1 node not available for new tasks: 1 down; insufficient resources on 1 node: needs 1 CPU (most free 0); "
+        "scheduling constraints not satisfied on 3 nodes: node.labels.ok==yes)"
     )
     assert not planner_for(view).plan(view, NOW).steps
 
@@ -105,7 +105,9 @@ def test_reservations_are_summed_until_a_node_is_full() -> None:
     web = service(resources=ResourceRequirements(reservations=Resources(memory_bytes=3 << 30)))
     view = scheduled(view_of(*THREE, web, *pending(web, 4)))
     assert per_node(view) == {"n1": 1, "n2": 1, "n3": 1}
-    assert why(view, "web-4") == "no suitable node (insufficient resources on 3 nodes)"
+    assert (
+        why(view, "web-4") == "no suitable node (insufficient resources on 3 nodes: needs 3GiB memory (most free 1GiB))"
+    )
 
 
 def test_a_task_that_is_stopping_keeps_its_reservation_until_it_has_ended() -> None:
@@ -114,7 +116,7 @@ def test_a_task_that_is_stopping_keeps_its_reservation_until_it_has_ended() -> N
     view = view_of(node("n1"), web, stopping, *pending(web, 1))
     planner = planner_for(view)
     view = applied(view, planner.plan(view, NOW))
-    assert why(view) == "no suitable node (insufficient resources on 1 node)"
+    assert why(view) == "no suitable node (insufficient resources on 1 node: needs 3GiB memory (most free 1GiB))"
     before = view.tasks.get("web-9")
     view = changed(view, in_state(before, TaskState.SHUTDOWN))
     planner.observe(before, view.tasks.get("web-9"))
@@ -125,7 +127,7 @@ def test_the_maximum_of_replicas_per_node_is_kept() -> None:
     web = service(placement=Placement(max_replicas=1))
     view = scheduled(view_of(*THREE, web, *pending(web, 4)))
     assert sorted(per_node(view).values()) == [1, 1, 1]
-    assert why(view, "web-4") == "no suitable node (max replicas per node limit exceed on 3 nodes)"
+    assert why(view, "web-4") == "no suitable node (max replicas per node limit exceed on 3 nodes: at most 1 a node)"
 
 
 def test_host_mode_ports_are_used_once_a_node() -> None:
@@ -133,7 +135,7 @@ def test_host_mode_ports_are_used_once_a_node() -> None:
     web = service()
     view = scheduled(view_of(*THREE, web, *pending(web, 4, endpoint=Endpoint(ports=(port,)))))
     assert sorted(per_node(view).values()) == [1, 1, 1]
-    assert why(view, "web-4") == "no suitable node (host-mode port already in use on 3 nodes)"
+    assert why(view, "web-4") == "no suitable node (host-mode port already in use on 3 nodes: 8080/tcp)"
 
 
 def test_platforms_are_respected() -> None:
@@ -185,7 +187,7 @@ def test_a_global_task_is_placed_on_its_own_node_or_nowhere() -> None:
     assert per_node(scheduled(view_of(*THREE, everywhere, mine))) == {"n2": 1}
     paused = node("n2", availability=NodeAvailability.PAUSE)
     view = scheduled(view_of(THREE[0], paused, everywhere, mine))
-    assert why(view, "web-0") == "no suitable node (1 node not available for new tasks)"
+    assert why(view, "web-0") == "no suitable node (1 node not available for new tasks: 1 paused)"
 
 
 def test_unplaced_tasks_are_placed_when_a_node_arrives() -> None:

@@ -57,18 +57,18 @@ def test_a_task_is_placed_where_its_drivers_are(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "plugins", "changes"),
+    ("wanted", "plugins", "changes", "missing"),
     [
-        (JOURNAL, PLUGINS, {}),
-        (TaskSpec(), PLUGINS, {"log_driver": Driver(name="syslog")}),  # the cluster's default
-        (TaskSpec(), ("Log/json-file",), ON_NET),
-        (VOLUME, ("Log/json-file",), {}),
+        (JOURNAL, PLUGINS, {}, "Log/journald"),
+        (TaskSpec(), PLUGINS, {"log_driver": Driver(name="syslog")}, "Log/syslog"),  # the cluster's default
+        (TaskSpec(), ("Log/json-file",), ON_NET, "Network/overlay"),
+        (VOLUME, ("Log/json-file",), {}, "Volume/local"),
     ],
 )
 def test_a_task_whose_driver_no_node_has_waits_with_the_reason(
-    wanted: TaskSpec, plugins: tuple[str, ...], changes: dict[str, object]
+    wanted: TaskSpec, plugins: tuple[str, ...], changes: dict[str, object], missing: str
 ) -> None:
     assert placed(wanted, plugins, **changes) == (
         TaskState.PENDING,
-        "no suitable node (missing plugin on 1 node)",
+        f"no suitable node (missing plugin on 1 node: {missing})",
     )
