@@ -201,6 +201,7 @@ class Agent:
             addresses=self.networks.host_addresses,
             routes=self.networks.routes.current,
             wireguard=self.networks.encryption.description,
+            agent_addr=self.sharing.addr,
             engine=EngineDescription(
                 version=engine_version(), labels=dict(self._settings.current.labels), plugins=engine_plugins()
             ),

@@ -139,6 +139,7 @@ class MembershipSession:
         self._agent_session = session
         self._agent.networks.encryption.on_announcement = session.notify_description_changed
         self._agent.networks.routes.on_change = session.notify_description_changed
+        self._agent.sharing.on_addr_change = session.notify_description_changed
         group.create_task(self._agent.sharing.run(self._state.identities, self._sharing_address()))
         group.create_task(session.run())
         group.create_task(self._certificate.run())

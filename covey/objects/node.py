@@ -59,7 +59,8 @@ class HostRoute(Struct, frozen=True, kw_only=True):
 class NodeDescription(Struct, frozen=True, kw_only=True):
     """The host as the agent describes it at the start of each session. ``data_path_addr`` is its VXLAN tunnel endpoint; empty if that is
     the address of its status. ``wireguard`` is None if the host cannot encrypt. ``addresses`` are all by which others may reach the host.
-    ``routes`` are the host's own, which networks of the cluster avoid.
+    ``routes`` are the host's own, which networks of the cluster avoid. ``agent_addr`` is HOST:PORT where the agent accepts connections of
+    other nodes; empty if it serves no images.
     """
 
     hostname: str = ""
@@ -71,6 +72,7 @@ class NodeDescription(Struct, frozen=True, kw_only=True):
     wireguard: WireGuardDescription | None = None
     addresses: tuple[str, ...] = ()
     routes: tuple[HostRoute, ...] = ()
+    agent_addr: str = ""
 
 
 class NodeSpec(Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from covey.objects import Cluster, Node, NodeDescription, NodeStatus, replace
 from covey.states import NodeState
 from coveypb.v1 import dispatcher_pb2
 from manager.dispatcher.assignment_cache import AssignmentCache
+from manager.dispatcher.host_probe import HostProbe
 from manager.dispatcher.node_session import NodeSession
 from manager.dispatcher.session_state import session_state
 from manager.dispatcher.status_writer import StatusWriter
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 MAX_DESCRIPTION_BYTES = 64 * 1024
 _BATCH_SECONDS = 0.05
 _CHECK_SECONDS = CHECK_INTERVAL_NS / SECOND
+_MIN_CHECK_SECONDS = 0.01
 _PAUSE_SECONDS = 0.5
 _NEW_LEADER_PERIODS = 2
 """Extra heartbeat periods that a new leader grants every node: the agents need them to notice that the old leader is silent."""
@@ -60,6 +62,7 @@ class DispatcherTerm:
         self._heartbeats = HeartbeatTracker(
             max(clock(), recovery_grace_ends_ns) + _NEW_LEADER_PERIODS * store.view().cluster.spec.heartbeat_period_ns
         )
+        self._probe = HostProbe(store, self._heartbeats, clock)
         self._pending: list[Change] = []
         self._changes_pending = asyncio.Event()
 
@@ -70,6 +73,8 @@ class DispatcherTerm:
             group.create_task(self._distribute_changes(), name="dispatcher assignments")
             group.create_task(self._watch_for_stalls(), name="dispatcher stalls")
             group.create_task(self._check_heartbeats(), name="dispatcher heartbeats")
+            if self._clock() >= self._recovery_grace_ends_ns:
+                group.create_task(self._probe.run(), name="dispatcher host probe")
             group.create_task(self.statuses.run(), name="dispatcher statuses")
 
     # --- sessions ---
@@ -241,12 +246,14 @@ class DispatcherTerm:
         return now_ns
 
     async def _check_heartbeats(self) -> None:
+        due_ns = 0
         while True:
-            await asyncio.sleep(_CHECK_SECONDS)
+            await asyncio.sleep(self._seconds_to_check(due_ns))
             now_ns = self._record_check()
             view = self._store.view()
-            states = plan_node_states(view, self._heartbeats, now_ns).steps
-            found = (*states, *plan_abandoned_joins(view, self._heartbeats, now_ns))
+            states = plan_node_states(view, self._heartbeats, now_ns)
+            due_ns = states.wake_at_ns
+            found = (*states.steps, *plan_abandoned_joins(view, self._heartbeats, now_ns))
             for step in found:
                 self._end_sessions_of_down_nodes(step)
             if not found:
@@ -258,6 +265,11 @@ class DispatcherTerm:
             except CoveyError as error:
                 log.warning("the states of %d nodes were not written: %s", len(found), error.message)
                 await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _seconds_to_check(self, due_ns: int) -> float:
+        """At most the check interval, and less when the deadline of a node is nearer."""
+        seconds = (due_ns - self._clock()) / SECOND if due_ns else _CHECK_SECONDS
+        return max(_MIN_CHECK_SECONDS, min(seconds, _CHECK_SECONDS))
 
     def _end_sessions_of_down_nodes(self, step: Step) -> None:
         """Ends the session of a node that is marked DOWN. If the node is alive after all, it begins a new one."""

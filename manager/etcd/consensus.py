@@ -146,6 +146,10 @@ class EtcdConsensus:
     def members(self) -> tuple[Member, ...]:
         return self._follower.group_state.members()
 
+    def last_heard_seconds(self, _node_id: str) -> float | None:
+        """None: on etcd the managers exchange no messages."""
+        return None
+
     async def propose(self, data: bytes) -> int:
         return await self._proposals.propose(data)
 

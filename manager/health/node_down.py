@@ -35,7 +35,8 @@ def judge_node(node: Node, heartbeats: HeartbeatTracker, period_ns: int, now_ns:
     A shorter period applies to a node once it has been heard of under it: until then the node may not know of it.
     """
     period_ns = max(period_ns, heartbeats.period_ns(node.id))
-    heartbeat_due_ns = heartbeats.last_heartbeat_ns(node.id) + HEARTBEAT_TIMEOUT_PERIODS * period_ns
+    heard_ns = heartbeats.host_silent_since_ns(node.id) or heartbeats.last_heartbeat_ns(node.id)
+    heartbeat_due_ns = heard_ns + HEARTBEAT_TIMEOUT_PERIODS * period_ns
     if now_ns >= heartbeat_due_ns:
         return NodeState.DOWN, f"heartbeat failure: no heartbeat for {HEARTBEAT_TIMEOUT_PERIODS} periods", 0
     disconnected_ns = heartbeats.disconnected_since_ns(node.id)

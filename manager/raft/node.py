@@ -164,6 +164,11 @@ class RaftNode:
         members = sorted(self._driver.applied.members.values(), key=lambda member: member.raft_id)
         return tuple([msgspec.structs.replace(m, reachable=m.raft_id in reachable) for m in members])
 
+    def last_heard_seconds(self, node_id: str) -> float | None:
+        """As `Consensus.last_heard_seconds`."""
+        member = next((found for found in self._driver.applied.members.values() if found.node_id == node_id), None)
+        return self._driver.transport.last_heard_seconds(member.raft_id) if member is not None else None
+
     # Membership. Only the leader changes it; other members raise NotLeaderError.
 
     async def add_member(self, node_id: str, addr: str, raft_id: int = 0) -> Member:

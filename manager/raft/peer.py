@@ -111,6 +111,11 @@ class PeerLink:
         self._received_at = asyncio.get_running_loop().time()
 
     @property
+    def last_heard_seconds(self) -> float | None:
+        """Seconds since the last message of the peer arrived; None if none did."""
+        return asyncio.get_running_loop().time() - self._received_at if self._received_at else None
+
+    @property
     def reachable(self) -> bool:
         """Whether the peer is connected and answers. A connection alone does not count, because the peer's disk may have stalled."""
         silent = self._received_at < self._unanswered_since < asyncio.get_running_loop().time() - UNREACHABLE_SECONDS

@@ -112,6 +112,11 @@ class Transport:
         link = self._links.get(raft_id)
         return link is not None and link.reachable
 
+    def last_heard_seconds(self, raft_id: int) -> float | None:
+        """Seconds since the last message of a peer arrived; None if none did."""
+        link = self._links.get(raft_id)
+        return link.last_heard_seconds if link is not None else None
+
     async def run(self) -> None:
         """Runs until cancelled."""
         async with asyncio.TaskGroup() as group:

@@ -54,3 +54,6 @@ class MemoryConsensus:
 
     def members(self) -> tuple[Member, ...]:
         return (_SELF,)
+
+    def last_heard_seconds(self, _node_id: str) -> float | None:
+        return None

@@ -25,7 +25,7 @@ from tests.bench.consensus import KILLS, consensus
 from tests.bench.dispatch import dispatch
 from tests.bench.dns import dns
 from tests.bench.engine_pair import Pair, both_engines
-from tests.bench.failures import leader_kill, worker_kill
+from tests.bench.failures import leader_kill, leader_replicas, worker_kill
 from tests.bench.figures import Figure, Target, table, with_peer, with_ratio
 from tests.bench.idle import idle
 from tests.bench.image_sharing import image_sharing
@@ -116,7 +116,7 @@ def measure_cluster(run: Run, subject: Subject, *, rounds: int, kills: int, virt
         run.measure("encryption", lambda: encryption(subject, rounds))
         run.measure("propagation", lambda: propagation(subject, rounds))
     run.measure("worker", lambda: [worker_kill(subject, kills)])
-    run.measure("leader", lambda: [leader_kill(subject, kills)])
+    run.measure("leader", lambda: [leader_kill(subject, kills), leader_replicas(subject, kills)])
 
 
 def measure_host(run: Run, pair: Pair, rounds: int) -> None:

@@ -1,6 +1,5 @@
 """Manager failures with the docker client: leader crash, network cut, pause, restart, promotion and demotion."""
 
-import contextlib
 import os
 import secrets
 import signal
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from node.lab import cluster as lab_cluster
-from node.lab import host as machine
 from node.lab.layout import LabHost
 from tests.support import labs
 from tests.support.labs import LabCluster
@@ -162,23 +160,13 @@ def test_a_cut_leader_steps_down_and_acknowledges_nothing(managers: LabCluster) 
     assert managers.wait_leader() == new
 
 
-def manager_pid(host: LabHost) -> int:
-    """PID of the host's manager process in the root PID namespace."""
-    space = Path(f"/proc/{machine.init_pid(host)}/ns/pid").readlink()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if b"manager.main" in (process / "cmdline").read_bytes() and (process / "ns/pid").readlink() == space:
-                return int(process.name)
-    raise AssertionError(f"{host.name} runs no manager")
-
-
 def test_a_leader_paused_during_an_election_serves_no_stale_read(managers: LabCluster) -> None:
     """1. The leader is paused. 2. Another is elected and takes a write. 3. The old leader continues. A waiting read is the first thing it
     handles, before it can know that it no longer leads.
     """
     leader = managers.wait_leader()
     other = next(host for host in managers.managers if host != leader)
-    pid = manager_pid(leader)
+    pid = labs.manager_pid(leader)
     names: list[set[str]] = []
     reader = threading.Thread(target=lambda: names.append(secret_names(managers, on=leader)))
     os.kill(pid, signal.SIGSTOP)
@@ -202,7 +190,7 @@ def test_a_leader_paused_during_an_election_refuses_no_write_on_stale_data(manag
     leader = managers.wait_leader()
     other = next(host for host in managers.managers if host != leader)
     assert write(managers, "freed", other)[0] == 201
-    pid = manager_pid(leader)
+    pid = labs.manager_pid(leader)
     answers: list[tuple[int, object]] = []
     writer = threading.Thread(target=lambda: answers.append(write(managers, "freed", leader)))
     os.kill(pid, signal.SIGSTOP)

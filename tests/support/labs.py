@@ -108,6 +108,16 @@ def unique(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(3)}"
 
 
+def manager_pid(host: LabHost) -> int:
+    """PID of the host's manager process in the root PID namespace."""
+    space = Path(f"/proc/{machine.init_pid(host)}/ns/pid").readlink()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"manager.main" in (process / "cmdline").read_bytes() and (process / "ns/pid").readlink() == space:
+                return int(process.name)
+    raise AssertionError(f"{host.name} runs no manager")
+
+
 class LabCluster:
     """A lab as its users see it. ``on`` is the host to use; by default the first running one."""
 

@@ -55,6 +55,8 @@ class ImageSharing:
         self._fetcher: PeerFetcher | None = None
         self._dispatcher: Any = None
         self._addr = ""
+        self.on_addr_change: Callable[[], None] = lambda: None
+        """Called after each change of `addr`."""
         self.warning = ""
         """Why this node serves no images although it should, for the user; empty if it serves, or is not to."""
 
@@ -82,6 +84,11 @@ class ImageSharing:
             self._set_addr("")
             self._fetcher, self.warning = None, ""
             await fetcher.close()
+
+    @property
+    def addr(self) -> str:
+        """HOST:PORT where this node serves its images; empty while it does not."""
+        return self._addr
 
     def _warn(self, text: str) -> None:
         if text != self.warning:
@@ -190,6 +197,7 @@ class ImageSharing:
     def _set_addr(self, addr: str) -> None:
         self._addr = addr
         self._repository.notify()
+        self.on_addr_change()
 
 
 def _peers(peers: Sequence[dispatcher_pb2.ImagePeer]) -> list[ImagePeer]:

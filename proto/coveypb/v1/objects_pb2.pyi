@@ -566,9 +566,12 @@ class NodeDescription(_message.Message):
     WIREGUARD_FIELD_NUMBER: _builtins.int
     ADDRESSES_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
+    AGENT_ADDR_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     data_path_addr: _builtins.str
     """Endpoint of tunnels to this host; empty if it is the address of its status."""
+    agent_addr: _builtins.str
+    """HOST:PORT where the agent accepts connections of other nodes; empty if it does not."""
     @_builtins.property
     def platform(self) -> Global___Platform: ...
     @_builtins.property
@@ -601,10 +604,11 @@ class NodeDescription(_message.Message):
         wireguard: Global___WireGuardDescription | None = ...,
         addresses: _abc.Iterable[_builtins.str] | None = ...,
         routes: _abc.Iterable[Global___HostRoute] | None = ...,
+        agent_addr: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources", "tls", b"tls", "wireguard", b"wireguard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "platform", b"platform", "resources", b"resources", "routes", b"routes", "tls", b"tls", "wireguard", b"wireguard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "agent_addr", b"agent_addr", "data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "platform", b"platform", "resources", b"resources", "routes", b"routes", "tls", b"tls", "wireguard", b"wireguard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
