@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,6 +37,8 @@ from tests.support.switched_hosts import (
 
 pytestmark = pytest.mark.root
 VNI = 4097
+BURST = 400
+SO_RCVBUFFORCE = 33
 SECRET = b"attack at dawn, and bring the spare batteries"
 SLOW = RotationTimes(announce=0.5, after_departure=0.1)
 
@@ -193,6 +197,33 @@ async def test_a_process_that_died_is_replaced(tmp_path: Path) -> None:
             await echo_through(one, two, SECRET)
 
 
+async def test_packets_wait_for_wireguard_go_on_a_busy_host(tmp_path: Path) -> None:
+    """Its process stands still while four times as many packets arrive as the host's default buffer holds."""
+    async with encrypted_hosts(tmp_path, 2) as net:
+        one, two = await containers(net)
+        await net.serve(two, 7000, "hello")
+        await echo_through(one, two, SECRET)
+        with await two.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listening:
+            listening.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
+            listening.bind(("0.0.0.0", 7001))
+            listening.settimeout(1.0)
+            process = await asyncio.to_thread(process_of, device_names(net.hosts[1].prefix)[0])
+
+            def send() -> None:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+                    for _ in range(BURST):
+                        sending.sendto(bytes(1000), (two.endpoint.address, 7001))
+                        time.sleep(0.001)  # what one host takes at once is another matter
+
+            os.kill(process, signal.SIGSTOP)
+            try:
+                await one.run(send)
+                await eventually(lambda: sent_by(net.hosts[0]) >= BURST)
+            finally:
+                os.kill(process, signal.SIGCONT)
+            assert await asyncio.to_thread(count, listening, BURST) == BURST
+
+
 async def test_keys_are_rotated_under_traffic_without_loss(tmp_path: Path) -> None:
     async with encrypted_hosts(tmp_path, 2) as net:
         one, two = await containers(net)
@@ -303,6 +334,23 @@ async def test_wireguard_go_keeps_the_mtu_that_is_set_right_after_its_start(tmp_
 
     async with switched_hosts(tmp_path, 1) as net:
         assert set(await asyncio.to_thread(on, net.hosts[0], rounds)) == {1440}
+
+
+def count(listening: socket.socket, wanted: int) -> int:
+    """How many of the wanted datagrams arrive, with a second between two of them at most."""
+    with contextlib.suppress(TimeoutError):
+        for number in range(wanted):
+            if not listening.recv(2000):
+                return number
+        return wanted
+    return number
+
+
+def sent_by(host: HostUnderTest) -> int:
+    """UDP datagrams that the host has sent since its start, which are those of its tunnels."""
+    lines = on(host, lambda: Path("/proc/net/snmp").read_text()).splitlines()
+    names, values = (line.split() for line in lines if line.startswith("Udp:"))
+    return int(values[names.index("OutDatagrams")])
 
 
 async def restart(net: SwitchedHosts, host: HostUnderTest, container: Container) -> None:

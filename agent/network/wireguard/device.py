@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from agent.network.plan.encryption import PeerKey
+from agent.network.wireguard import receive_buffers
 from agent.network.wireguard.keys import TunnelKey
 from covey.errors import UnavailableError
 
@@ -97,6 +98,11 @@ def end_process(device: str) -> None:
         if time.monotonic() > deadline:
             raise UnavailableError(f"wireguard-go, process {min(left)}, keeps the device {device}: end it")
         time.sleep(_POLL_SECONDS)
+
+
+def enlarge_buffers(device: str) -> bool:
+    """Enlarge the receive buffers of the process of a device. Returns whether that was possible."""
+    return receive_buffers.enlarge(_processes(device))
 
 
 def set_key(key: TunnelKey) -> None:

@@ -6,6 +6,7 @@ Invariant: devices are complete before anything is sent to them. Owned by `encry
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol, TypeVar
@@ -20,6 +21,7 @@ from agent.network.wireguard import device
 from agent.network.wireguard.keys import TunnelKey, TunnelKeys
 from covey.errors import UnavailableError
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _BASE = "encryption"
 _HANDSHAKE_SECONDS = 15.0
@@ -57,6 +59,8 @@ class TunnelDevices:
         self._put: set[str] = set()
         self._told: dict[str, Mapping[str, PeerKey]] = {}
         self._telling = asyncio.Lock()
+        self._buffered: set[str] = set()
+        """The devices of wireguard-go whose sockets were looked after since they were opened."""
 
     async def find_implementation(self) -> None:
         """Raises UnavailableError if this host cannot make WireGuard devices."""
@@ -76,6 +80,7 @@ class TunnelDevices:
                 if not await self.on_host(partial(device.exists, key.device)):
                     await self.on_host(partial(device.start_process, key.device))
                     self._told.pop(key.device, None)
+                    self._buffered.discard(key.device)
                     self._reconciler.distrust(HOST)
                     made = True
         base = {_BASE: plan.base(wanted.host)}
@@ -148,6 +153,15 @@ class TunnelDevices:
         async with self._telling:
             for key in wanted.keys.all:
                 await self.on_host(partial(self._tell, key, known))
+                await self._enlarge_buffers(key.device)
+
+    async def _enlarge_buffers(self, name: str) -> None:
+        if self.implementation == device.WIREGUARD_GO and name not in self._buffered:
+            self._buffered.add(name)
+            if not await self.on_host(partial(device.enlarge_buffers, name)):
+                logger.info(
+                    "the receive buffers of wireguard-go for %s stay small: a busy host loses packets there", name
+                )
 
     def _introduce(self, found: TunnelKeys, wanted: Mapping[str, PeerKey]) -> frozenset[str]:
         """Tell the devices of new keys. Returns those to which addresses are to move on the device that sends."""
@@ -174,6 +188,7 @@ class TunnelDevices:
             have = device.read_peers(key.device, key)
         if have is None:
             device.set_key(key)
+            self._buffered.discard(key.device)  # a new port is a new socket
             have = device.read_peers(key.device, key)
         if have is None:
             raise UnavailableError(f"the WireGuard device {key.device} did not take its key")
