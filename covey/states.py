@@ -58,6 +58,21 @@ class DependencyCondition(IntEnum):
     COMPLETED = 2
 
 
+class RunConcurrency(IntEnum):
+    """What happens at the time of a job's next run while the present one goes on."""
+
+    FORBID = 0
+    ALLOW = 1
+    REPLACE = 2
+
+
+class MissedRuns(IntEnum):
+    """What happens to runs whose time passed while no manager could begin them."""
+
+    SKIP = 0
+    RUN_ONCE = 1
+
+
 class ServiceMode(IntEnum):
     REPLICATED = 0
     GLOBAL = 1

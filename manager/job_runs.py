@@ -16,8 +16,18 @@ def with_next_run(service: Service, now_ns: int) -> Service:
     """The job with its next run, which begins now; a service that is not a job as it is."""
     if not service.spec.mode.is_job:
         return service
-    iteration = 0 if service.job_status is None else service.job_status.iteration + 1
-    return replace(service, job_status=JobStatus(iteration=iteration, last_execution_ns=now_ns))
+    present = service.job_status
+    iteration = present.iteration + 1 if present is not None and has_run(present) else 0
+    schedule = service.schedule_status
+    if schedule is not None:
+        schedule = replace(schedule, scheduled_ns=0, finished_ns=0, outcome="", earlier=())
+    status = JobStatus(iteration=iteration, last_execution_ns=now_ns)
+    return replace(service, job_status=status, schedule_status=schedule)
+
+
+def has_run(status: JobStatus) -> bool:
+    """Whether the run has begun. The first run of a job with a schedule waits for its time."""
+    return status.last_execution_ns > 0
 
 
 def runs_again(before: ServiceSpec, after: ServiceSpec) -> bool:

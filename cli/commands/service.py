@@ -8,6 +8,7 @@ from cli import options, output
 from cli.client import DaemonClient, DaemonError, path_segment
 from cli.command import command, option
 from cli.commands import task_list
+from cli.format.schedule import footer as schedule_footer
 from cli.rows import service as service_rows
 
 
@@ -18,7 +19,8 @@ from cli.rows import service as service_rows
 def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
     """List services."""
     services = options.client().get("/services", {"filters": options.parse_filters(filters), "status": True})
-    output.print_rows(service_rows.rows(services), service_rows.HEADERS, service_rows.TABLE, form, quiet=quiet)
+    listed = service_rows.rows(services, output.now_ns())
+    output.print_rows(listed, service_rows.HEADERS, service_rows.TABLE, form, quiet=quiet)
 
 
 @command()
@@ -34,6 +36,9 @@ def ps(
         conditions = {**options.parse_filters(filters), "service": [service["ID"] for service in found]}
         listed = daemon.get("/tasks", {"filters": conditions})
         task_list.print_tasks(daemon, listed, form, quiet=quiet, trunc=not (no_trunc or quiet), resolve=not no_resolve)
+        if not quiet and not form:
+            for line in schedule_footer(found, output.now_ns()):
+                click.echo(line)
     for ref in missing:
         click.echo(f"no such service: {ref}", err=True)
     return int(bool(missing))

@@ -15,6 +15,7 @@ import msgspec
 from cli.parse import flag_values as values
 from cli.parse.key_values import parse_key_values
 from cli.parse.mounts import parse_service_mount
+from cli.parse.option_flags import SCHEDULE
 from cli.parse.param_types import BYTES, COUNT, CPUS, DURATION
 from cli.parse.service_choices import (
     ENDPOINT_MODES,
@@ -159,6 +160,13 @@ def _policy_flags(section: str, noun: str, done: str, actions: tuple[str, ...]) 
     )
 
 
+def _label_flags(rows: tuple[tuple[str, str, str], ...]) -> tuple[Flag, ...]:
+    """Flags that write labels `covey.NAME`; dots of the name are dashes of the flag."""
+    return tuple(
+        Flag(name.replace(".", "-"), text, ("Labels", f"covey.{name}"), metavar=metavar) for name, text, metavar in rows
+    )
+
+
 FLAGS: tuple[Flag, ...] = (
     Flag("args", "Arguments of the service's command", metavar="command", commands=("update",)),
     Flag("cap-add", "Add Linux capabilities", multiple=True),
@@ -261,6 +269,7 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("stop-signal", "Signal to stop the container", (*CONTAINER, "StopSignal")),
     Flag("tty", "Allocate a pseudo-TTY", (*CONTAINER, "TTY"), short="-t", switch=True),
+    *_label_flags(SCHEDULE),
     *_policy_flags("UpdateConfig", "update", "updated", FAILURE_ACTIONS),
     Flag("user", "Username or UID (format: <name|uid>[:<group|gid>])", (*CONTAINER, "User"), short="-u"),
     Flag("with-registry-auth", "Send registry authentication details to the nodes", present=True),

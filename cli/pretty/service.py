@@ -5,6 +5,7 @@ from typing import Any
 
 from cli.format.units import go_time, human_binary_size
 from cli.pretty.lines import Line, label_lines, text
+from cli.pretty.schedule import autoscale_lines, schedule_lines
 from cli.rows.service import mode
 from covey.quantities import go_duration
 
@@ -26,6 +27,8 @@ def service(item: Item, networks: Mapping[str, str]) -> str:
             (1, "Replicas", (spec["Mode"].get("Replicated") or {}).get("Replicas")),
             *_job(spec["Mode"].get("ReplicatedJob")),
             *_dependencies(item),
+            *schedule_lines(item),
+            *autoscale_lines(item),
             *_update(item.get("UpdateStatus") or {}),
             *_placement(task.get("Placement") or {}),
             *_policy("UpdateConfig:", spec.get("UpdateConfig")),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cli.format.schedule import replica_note
 from cli.format.sorting import natural_sort_key
 from cli.format.table import Row
 from cli.format.units import short_id
@@ -25,18 +26,19 @@ _MODES = {
 Service = Mapping[str, Any]
 
 
-def rows(services: Iterable[Service]) -> list[Row]:
-    """One row for each service, in natural order of names."""
-    return [row(service) for service in sorted(services, key=lambda service: natural_sort_key(service["Spec"]["Name"]))]
+def rows(services: Iterable[Service], now_ns: int = 0) -> list[Row]:
+    """One row for each service, in natural order of names. ``now_ns`` is the time for what is to come."""
+    ordered = sorted(services, key=lambda service: natural_sort_key(service["Spec"]["Name"]))
+    return [row(service, now_ns) for service in ordered]
 
 
-def row(service: Service) -> Row:
+def row(service: Service, now_ns: int = 0) -> Row:
     spec = service["Spec"]
     return {
         "ID": short_id(service["ID"]),
         "Name": spec["Name"],
         "Mode": mode(service),
-        "Replicas": replicas(service),
+        "Replicas": replicas(service) + replica_note(service, now_ns),
         "Image": image(service),
         "Ports": ports(service),
     }

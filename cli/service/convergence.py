@@ -43,6 +43,8 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def summary(self) -> str:
         """A one-line summary for the user."""
+        if self.job and self.message:
+            return self.message
         if self.job:
             states = ", ".join(f"{count} {state}" for state, count in self.states)
             parts = [f"{self.completed} of {self.desired} tasks complete", *([states] if states else [])]
@@ -124,7 +126,13 @@ def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) 
 
 
 def _job_progress(service: Item, tasks: Sequence[Item]) -> ServiceProgress:
-    """The progress of a job's present run: it has converged when each slot has completed, and failed when each has ended."""
+    """The progress of a job's present run: it has converged when each slot has completed, and failed when each has ended. A run that its
+    schedule began or is to begin is not waited for.
+    """
+    schedule = service.get("Schedule") or {}
+    if schedule and (not schedule.get("LastRun") or schedule.get("LastScheduled")):
+        message = f"scheduled, next run at {schedule.get('NextRun', 'no time')}"
+        return ServiceProgress(running=0, desired=0, message=message, converged=True, job=True)
     progress = job_progress(service, tasks)
     last = progress.failed[-1]["Status"] if progress.failed and progress.over else {}
     reason = str(last.get("Err") or last.get("Message") or "failed") if last else ""

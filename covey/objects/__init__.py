@@ -1,6 +1,7 @@
 """The cluster's objects as frozen structs. ``coveypb.v1.objects`` has the same messages; ``covey.codec`` converts between the two."""
 
 from covey.objects.attachment import NetworkAttachment
+from covey.objects.autoscale import Autoscale, AutoscaleStatus
 from covey.objects.base import Annotations, Driver, Meta, Struct, replace
 from covey.objects.cluster import (
     CASettings,
@@ -13,6 +14,7 @@ from covey.objects.cluster import (
     RootRotation,
 )
 from covey.objects.endpoint import Endpoint, EndpointSpec, PortConfig, VirtualIP
+from covey.objects.job_schedule import JobSchedule, JobStatus, ScheduleStatus
 from covey.objects.network import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.node import (
     EngineDescription,
@@ -28,7 +30,7 @@ from covey.objects.node import (
     WireGuardDescription,
 )
 from covey.objects.secret import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
-from covey.objects.service import JobStatus, Service, ServiceDependency, ServiceSpec, UpdateConfig, UpdateStatus
+from covey.objects.service import Service, ServiceDependency, ServiceSpec, UpdateConfig, UpdateStatus
 from covey.objects.task import (
     ConfigReference,
     ContainerSpec,
@@ -58,6 +60,8 @@ __all__ = [
     "MAX_SECRET_BYTES",
     "OBJECT_TYPES",
     "Annotations",
+    "Autoscale",
+    "AutoscaleStatus",
     "CASettings",
     "Cluster",
     "ClusterSpec",
@@ -76,6 +80,7 @@ __all__ = [
     "HealthConfig",
     "HostRoute",
     "IPAMConfig",
+    "JobSchedule",
     "JobStatus",
     "ManagerStatus",
     "Meta",
@@ -99,6 +104,7 @@ __all__ = [
     "RevokedNode",
     "RootCA",
     "RootRotation",
+    "ScheduleStatus",
     "Secret",
     "SecretReference",
     "SecretSpec",

@@ -1,7 +1,9 @@
 """Services: the desired state of a number of equal tasks, with the policies for their updates."""
 
+from covey.objects.autoscale import Autoscale, AutoscaleStatus
 from covey.objects.base import Annotations, Meta, Struct
 from covey.objects.endpoint import Endpoint, EndpointSpec
+from covey.objects.job_schedule import JobSchedule, JobStatus, ScheduleStatus
 from covey.objects.task import TaskSpec
 from covey.states import DependencyCondition, ServiceMode, UpdateFailureAction, UpdateOrder, UpdateState
 
@@ -31,7 +33,7 @@ class ServiceDependency(Struct, frozen=True, kw_only=True):
 class ServiceSpec(Struct, frozen=True, kw_only=True):
     """``replicas`` applies to REPLICATED, ``max_concurrent`` and ``total_completions`` to jobs. ``service_networks`` says that the
     task's networks were given for the service, as clients of API 1.24 do; they are shown where they were given.
-    ``depends_on`` is what the label `covey.depends-on` says.
+    ``depends_on`` is what the label `covey.depends-on` says; ``schedule`` and ``autoscale`` come from labels too.
     """
 
     annotations: Annotations = Annotations()
@@ -45,6 +47,8 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     endpoint: EndpointSpec | None = None
     service_networks: bool = False
     depends_on: tuple[ServiceDependency, ...] = ()
+    schedule: JobSchedule | None = None
+    autoscale: Autoscale | None = None
 
 
 class UpdateStatus(Struct, frozen=True, kw_only=True):
@@ -54,18 +58,11 @@ class UpdateStatus(Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
-class JobStatus(Struct, frozen=True, kw_only=True):
-    """The present run of a job. ``iteration`` counts from 0; each run again adds 1."""
-
-    iteration: int = 0
-    last_execution_ns: int = 0
-
-
 class Service(Struct, frozen=True, kw_only=True):
     """``spec_version`` is the ``meta.version`` at which the part of the spec that tasks are made from last changed; tasks carry a copy.
     ``version_before_spec`` is the version of the service before its present spec: a client that read a later version has seen this spec.
     ``waiting_for`` says which dependency its tasks wait for. ``dependency_versions`` are the versions, by name, of the dependencies with
-    ``restart`` that its tasks were started with. ``job_status`` is set in jobs only.
+    ``restart`` that its tasks were started with. ``job_status`` is the present run and set in jobs only.
     """
 
     id: str
@@ -80,3 +77,5 @@ class Service(Struct, frozen=True, kw_only=True):
     waiting_for: str = ""
     dependency_versions: dict[str, str] = {}
     job_status: JobStatus | None = None
+    schedule_status: ScheduleStatus | None = None
+    autoscale_status: AutoscaleStatus | None = None

@@ -9,11 +9,18 @@ from collections.abc import Callable, Mapping
 
 from covey.errors import InvalidArgumentError
 from covey.service_dependencies import DEPENDS_ON_LABEL, parse_dependencies
+from covey.service_options import schedule
 
 PREFIX = "covey."
 
 LABELS: dict[str, Callable[[str], object]] = {
     DEPENDS_ON_LABEL: parse_dependencies,
+    schedule.SCHEDULE_LABEL: schedule.parse_expression,
+    schedule.TIMEZONE_LABEL: schedule.parse_timezone,
+    schedule.CONCURRENCY_LABEL: schedule.parse_concurrency,
+    schedule.HISTORY_LABEL: schedule.parse_history,
+    schedule.MISSED_LABEL: schedule.parse_missed,
+    schedule.DEADLINE_LABEL: schedule.parse_deadline,
 }
 """What parses the value of a label; it raises InvalidArgumentError that names the label and the accepted form."""
 

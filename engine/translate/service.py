@@ -39,6 +39,7 @@ from engine.translate.field_table import (
 from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.service_dependency import DEPENDENCY, read_dependency, with_dependency_label
 from engine.translate.service_options import with_option_labels
+from engine.translate.service_schedule import write_autoscale, write_schedule
 from engine.translate.task_spec import NETWORK_ATTACHMENT, TASK_SPEC
 from engine.translate.times import rfc3339
 
@@ -152,6 +153,9 @@ SERVICE_SPEC = FieldTable(
             read=lambda fields: {"depends_on": fields.read_all("DependsOn", read_dependency)},
             write=lambda _: {},
         ),  # clients see them beside the spec, which so stays as they sent it
+        Custom(
+            fields=("schedule", "autoscale"), read=lambda _: {}, write=lambda _: {}
+        ),  # the managers read them from labels
     ),
 )
 
@@ -193,6 +197,8 @@ def write(service: Service, *, defaults: bool = False) -> dict[str, Any]:
             PreviousSpec=None if service.previous_spec is None else write_spec(service.previous_spec),
             DependsOn=[DEPENDENCY.write(item) for item in service.spec.depends_on],
             WaitingFor=service.waiting_for,
+            Schedule=write_schedule(service),
+            Autoscale=write_autoscale(service),
             UpdateStatus=None if service.update_status is None else _write_update_status(service.update_status),
             JobStatus=None if service.job_status is None else _write_job_status(service.job_status),
         ),

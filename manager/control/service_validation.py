@@ -21,10 +21,12 @@ from covey.service_options.labels import check_labels
 from covey.states import ServiceMode
 from manager import constraints
 from manager.control.attachment_validation import require_fixed_addresses, resolved_networks
+from manager.control.autoscale_validation import resolved_autoscale
 from manager.control.container_validation import resolve_container
 from manager.control.dependency_validation import resolved_dependencies
 from manager.control.name_validation import require_service_name
 from manager.control.port_validation import require_free_ports, require_valid_ports
+from manager.control.schedule_validation import resolved_schedule
 from manager.store import View
 
 MAX_REPLICAS = 100_000
@@ -43,8 +45,13 @@ def resolve_service(view: View, spec: ServiceSpec, service_id: str = "") -> Serv
     _require_mode(spec)
     _require_update("update", spec.update)
     _require_update("rollback", spec.rollback)
-    depends_on = resolved_dependencies(view, spec)
-    resolved = replace(spec, task=_resolved_task(view, spec), depends_on=depends_on)
+    resolved = replace(
+        spec,
+        task=_resolved_task(view, spec),
+        depends_on=resolved_dependencies(view, spec),
+        schedule=resolved_schedule(spec),
+        autoscale=resolved_autoscale(spec),
+    )
     require_valid_ports(view, resolved)
     require_free_ports(view, resolved, service_id)
     require_fixed_addresses(view, resolved, service_id)

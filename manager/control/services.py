@@ -6,9 +6,11 @@ from covey.objects import Service, ServiceSpec, UpdateStatus, replace
 from covey.objects.base import Struct
 from covey.states import ServiceMode, TaskState, UpdateState
 from covey.task_predicates import should_run
+from manager import job_schedule
+from manager.control.autoscale_validation import with_bounded_replicas
 from manager.control.service_validation import resolve_service
 from manager.control.version_check import require_current_spec
-from manager.job_runs import is_in_present_run, runs_again, with_next_run
+from manager.job_runs import is_in_present_run
 from manager.store import Tx, View
 
 
@@ -21,13 +23,13 @@ class ServiceTaskCounts(Struct, frozen=True, kw_only=True):
 
 
 def create_service(tx: Tx, spec: ServiceSpec, new_id: IdSource, now_ns: int) -> str:
-    """Stores a new service and returns its id. The first run of a job begins now."""
-    stored = resolve_service(tx, spec)
+    """Stores a new service and returns its id. The first run of a job without a schedule begins now."""
+    stored = with_bounded_replicas(resolve_service(tx, spec))
     name = spec.annotations.name
     if tx.services.by_name(name) is not None:
         raise AlreadyExistsError(f"name conflicts with an existing object: service {name} already exists")
     service = Service(id=new_id(), spec=stored, spec_version=1, version_before_spec=tx.version)
-    tx.create(with_next_run(service, now_ns))
+    tx.create(job_schedule.created(service, now_ns))
     return service.id
 
 
@@ -39,7 +41,7 @@ def update_service(tx: Tx, ref: str, version: int, spec: ServiceSpec, now_ns: in
         raise UnsupportedError("renaming services is not supported; create a service with the new name")
     if spec.mode is not before.mode:
         raise UnsupportedError("service mode change is not allowed; create another service")
-    after = resolve_service(tx, spec, service.id)
+    after = with_bounded_replicas(resolve_service(tx, spec, service.id), before)
     replaces_tasks = after.task != before.task or _endpoint_mode(after) != _endpoint_mode(before)
     updated = replace(
         service,
@@ -50,7 +52,7 @@ def update_service(tx: Tx, ref: str, version: int, spec: ServiceSpec, now_ns: in
         spec_version=service.meta.version + 1 if replaces_tasks else service.spec_version,
         update_status=None,
     )
-    tx.update(with_next_run(updated, now_ns) if runs_again(before, after) else updated)
+    tx.update(job_schedule.updated(service, updated, now_ns))
     return service.id
 
 
@@ -64,14 +66,14 @@ def roll_back_service(tx: Tx, ref: str, version: int, now_ns: int) -> str:
     )
     rolled_back = replace(
         service,
-        spec=resolve_service(tx, service.previous_spec, service.id),
+        spec=with_bounded_replicas(resolve_service(tx, service.previous_spec, service.id), service.spec),
         version_before_spec=service.meta.version,
         spec_version=service.previous_spec_version,
         previous_spec=service.spec,
         previous_spec_version=service.spec_version,
         update_status=None if service.spec.mode.is_job else status,
     )
-    tx.update(with_next_run(rolled_back, now_ns))
+    tx.update(job_schedule.rolled_back(service, rolled_back, now_ns))
     return service.id
 
 

@@ -50,14 +50,41 @@ def tasks_to_delete(tasks: Sequence[Task], history_limit: int, service: Service 
             deleted.append(task)
         elif _is_history(service, task) and task is not ordered[-1]:
             history.append(task)
+    if service is not None and service.spec.schedule is not None:
+        return deleted + _surplus_of_runs(history, history_limit, _oldest_run(service))
     surplus = len(ordered) - len(deleted) - history_limit
     return deleted + history[: max(0, surplus)]
 
 
+def _oldest_run(service: Service) -> int:
+    """The number of the oldest run of a job with a schedule whose tasks are kept. Runs that go on are among them."""
+    present = service.job_status.iteration if service.job_status is not None else 0
+    schedule, status = service.spec.schedule, service.schedule_status
+    kept = present - (schedule.history if schedule is not None else 0)
+    return min([kept, *[run.iteration for run in (status.earlier if status is not None else ())]])
+
+
+def _surplus_of_runs(history: Sequence[Task], history_limit: int, oldest_run: int) -> list[Task]:
+    """The tasks of runs that are not kept, and of each kept run the oldest beyond ``history_limit``."""
+    surplus: list[Task] = []
+    by_run: dict[int, list[Task]] = {}
+    for task in history:
+        run = -1 if task.job_iteration is None else task.job_iteration
+        if run < oldest_run:
+            surplus.append(task)
+        else:
+            by_run.setdefault(run, []).append(task)
+    for tasks in by_run.values():
+        surplus += tasks[: max(0, len(tasks) - max(history_limit, 1))]
+    return surplus
+
+
 def _is_history(service: Service, task: Task) -> bool:
-    """Whether an ended task only tells what was. What has completed in the present run of a job counts as done and stays."""
+    """Whether an ended task only tells what was. What has completed in a run of a job that goes on counts as done and stays."""
     if service.spec.mode.is_job:
-        return not (is_in_present_run(service, task) and task.status.state is TaskState.COMPLETE)
+        going = service.schedule_status.earlier if service.schedule_status is not None else ()
+        counts = is_in_present_run(service, task) or any(run.iteration == task.job_iteration for run in going)
+        return not (counts and task.status.state is TaskState.COMPLETE)
     return not should_run(task)
 
 

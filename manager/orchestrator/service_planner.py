@@ -12,7 +12,15 @@ from covey.ids import IdSource
 from covey.objects import Node, Object, Service, Task, replace
 from covey.states import ServiceMode, TaskState
 from manager.loop import EMPTY, KeyedPlanner, Plan, Step, combine
-from manager.orchestrator import dependencies, global_, jobs, replicated, rolling_update, slot_reconciler
+from manager.orchestrator import (
+    dependencies,
+    global_,
+    jobs,
+    replicated,
+    rolling_update,
+    scheduled_job,
+    slot_reconciler,
+)
 from manager.orchestrator.dependency_index import DependencyIndex
 from manager.orchestrator.slots import ServiceContext, group_into_slots
 from manager.store.view import View
@@ -36,8 +44,12 @@ def plan_service(view: View, service_id: str, now_ns: int, new_id: IdSource, dep
         return Plan(tuple([Step(updates=(task,)) for task in removed]))
     context = ServiceContext(view, service, now_ns, new_id)
     context = replace(context, waiting_for=dependencies.unmet_dependency(context))
-    is_job = service.spec.mode.is_job
-    plan = jobs.plan_job(context, tasks) if is_job else _plan_replicas(context, tasks, dependants)
+    if service.spec.schedule is not None:
+        plan = scheduled_job.plan_scheduled_job(context, tasks)
+    elif service.spec.mode.is_job:
+        plan = jobs.plan_job(context, tasks)
+    else:
+        plan = _plan_replicas(context, tasks, dependants)
     own = dependencies.with_dependency_state(context)
     if own == service or any(isinstance(item, Service) for step in plan.steps for item in step.updates):
         return plan  # a change of the update's status comes first, and makes the service dirty
@@ -72,6 +84,7 @@ class ServicePlanner(KeyedPlanner[str]):
         self._new_id = new_id
         self._changed_nodes: dict[str, None] = {}
         self._dependencies = DependencyIndex()
+        self._planned_ns = 0
 
     def reset(self, view: View) -> None:
         super().reset(view)
@@ -101,6 +114,9 @@ class ServicePlanner(KeyedPlanner[str]):
         return (item.service_id, *related) if _task_change_matters(before, after) else related
 
     def plan(self, view: View, now_ns: int) -> Plan:
+        if now_ns < self._planned_ns - scheduled_job.CLOCK_JUMP_NS:
+            self.reset(view)  # the clock was set back: no timer counts any more
+        self._planned_ns = now_ns
         if self._changed_nodes:
             for node_id in self._changed_nodes:
                 for task in view.tasks.by_node(node_id):

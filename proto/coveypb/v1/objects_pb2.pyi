@@ -308,6 +308,38 @@ DEPENDENCY_CONDITION_HEALTHY: DependencyCondition.ValueType  # 1
 DEPENDENCY_CONDITION_COMPLETED: DependencyCondition.ValueType  # 2
 Global___DependencyCondition: _TypeAlias = DependencyCondition  # noqa: Y015
 
+class _RunConcurrency:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RunConcurrencyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunConcurrency.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RUN_CONCURRENCY_FORBID: _RunConcurrency.ValueType  # 0
+    RUN_CONCURRENCY_ALLOW: _RunConcurrency.ValueType  # 1
+    RUN_CONCURRENCY_REPLACE: _RunConcurrency.ValueType  # 2
+
+class RunConcurrency(_RunConcurrency, metaclass=_RunConcurrencyEnumTypeWrapper): ...
+
+RUN_CONCURRENCY_FORBID: RunConcurrency.ValueType  # 0
+RUN_CONCURRENCY_ALLOW: RunConcurrency.ValueType  # 1
+RUN_CONCURRENCY_REPLACE: RunConcurrency.ValueType  # 2
+Global___RunConcurrency: _TypeAlias = RunConcurrency  # noqa: Y015
+
+class _MissedRuns:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MissedRunsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MissedRuns.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MISSED_RUNS_SKIP: _MissedRuns.ValueType  # 0
+    MISSED_RUNS_RUN_ONCE: _MissedRuns.ValueType  # 1
+
+class MissedRuns(_MissedRuns, metaclass=_MissedRunsEnumTypeWrapper): ...
+
+MISSED_RUNS_SKIP: MissedRuns.ValueType  # 0
+MISSED_RUNS_RUN_ONCE: MissedRuns.ValueType  # 1
+Global___MissedRuns: _TypeAlias = MissedRuns  # noqa: Y015
+
 @_typing.final
 class Meta(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -1537,6 +1569,86 @@ class ServiceDependency(_message.Message):
 Global___ServiceDependency: _TypeAlias = ServiceDependency  # noqa: Y015
 
 @_typing.final
+class JobSchedule(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPRESSION_FIELD_NUMBER: _builtins.int
+    TIMEZONE_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    DEADLINE_NS_FIELD_NUMBER: _builtins.int
+    expression: _builtins.str
+    timezone: _builtins.str
+    concurrency: Global___RunConcurrency.ValueType
+    history: _builtins.int
+    missed: Global___MissedRuns.ValueType
+    deadline_ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        expression: _builtins.str = ...,
+        timezone: _builtins.str = ...,
+        concurrency: Global___RunConcurrency.ValueType = ...,
+        history: _builtins.int = ...,
+        missed: Global___MissedRuns.ValueType = ...,
+        deadline_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "deadline_ns", b"deadline_ns", "expression", b"expression", "history", b"history", "missed", b"missed", "timezone", b"timezone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobSchedule: _TypeAlias = JobSchedule  # noqa: Y015
+
+@_typing.final
+class Autoscale(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    CPU_PERCENT_FIELD_NUMBER: _builtins.int
+    MEMORY_PERCENT_FIELD_NUMBER: _builtins.int
+    PROMETHEUS_URL_FIELD_NUMBER: _builtins.int
+    PROMETHEUS_QUERY_FIELD_NUMBER: _builtins.int
+    PROMETHEUS_TARGET_FIELD_NUMBER: _builtins.int
+    COOLDOWN_UP_NS_FIELD_NUMBER: _builtins.int
+    COOLDOWN_DOWN_NS_FIELD_NUMBER: _builtins.int
+    STABILIZATION_NS_FIELD_NUMBER: _builtins.int
+    min: _builtins.int
+    max: _builtins.int
+    cpu_percent: _builtins.float
+    memory_percent: _builtins.float
+    prometheus_url: _builtins.str
+    prometheus_query: _builtins.str
+    prometheus_target: _builtins.float
+    cooldown_up_ns: _builtins.int
+    cooldown_down_ns: _builtins.int
+    stabilization_ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        min: _builtins.int = ...,
+        max: _builtins.int = ...,
+        cpu_percent: _builtins.float = ...,
+        memory_percent: _builtins.float = ...,
+        prometheus_url: _builtins.str = ...,
+        prometheus_query: _builtins.str = ...,
+        prometheus_target: _builtins.float = ...,
+        cooldown_up_ns: _builtins.int = ...,
+        cooldown_down_ns: _builtins.int = ...,
+        stabilization_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cooldown_down_ns", b"cooldown_down_ns", "cooldown_up_ns", b"cooldown_up_ns", "cpu_percent", b"cpu_percent", "max", b"max", "memory_percent", b"memory_percent", "min", b"min", "prometheus_query", b"prometheus_query", "prometheus_target", b"prometheus_target", "prometheus_url", b"prometheus_url", "stabilization_ns", b"stabilization_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Autoscale: _TypeAlias = Autoscale  # noqa: Y015
+
+@_typing.final
 class ServiceSpec(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1551,6 +1663,8 @@ class ServiceSpec(_message.Message):
     ENDPOINT_FIELD_NUMBER: _builtins.int
     SERVICE_NETWORKS_FIELD_NUMBER: _builtins.int
     DEPENDS_ON_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    AUTOSCALE_FIELD_NUMBER: _builtins.int
     mode: Global___ServiceMode.ValueType
     replicas: _builtins.int
     max_concurrent: _builtins.int
@@ -1568,6 +1682,10 @@ class ServiceSpec(_message.Message):
     def endpoint(self) -> Global___EndpointSpec: ...
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceDependency]: ...
+    @_builtins.property
+    def schedule(self) -> Global___JobSchedule: ...
+    @_builtins.property
+    def autoscale(self) -> Global___Autoscale: ...
     def __init__(
         self,
         *,
@@ -1582,10 +1700,12 @@ class ServiceSpec(_message.Message):
         endpoint: Global___EndpointSpec | None = ...,
         service_networks: _builtins.bool = ...,
         depends_on: _abc.Iterable[Global___ServiceDependency] | None = ...,
+        schedule: Global___JobSchedule | None = ...,
+        autoscale: Global___Autoscale | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "rollback", b"rollback", "task", b"task", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "autoscale", b"autoscale", "endpoint", b"endpoint", "rollback", b"rollback", "schedule", b"schedule", "task", b"task", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "depends_on", b"depends_on", "endpoint", b"endpoint", "max_concurrent", b"max_concurrent", "mode", b"mode", "replicas", b"replicas", "rollback", b"rollback", "service_networks", b"service_networks", "task", b"task", "total_completions", b"total_completions", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "autoscale", b"autoscale", "depends_on", b"depends_on", "endpoint", b"endpoint", "max_concurrent", b"max_concurrent", "mode", b"mode", "replicas", b"replicas", "rollback", b"rollback", "schedule", b"schedule", "service_networks", b"service_networks", "task", b"task", "total_completions", b"total_completions", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1708,6 +1828,8 @@ class Service(_message.Message):
     WAITING_FOR_FIELD_NUMBER: _builtins.int
     DEPENDENCY_VERSIONS_FIELD_NUMBER: _builtins.int
     JOB_STATUS_FIELD_NUMBER: _builtins.int
+    SCHEDULE_STATUS_FIELD_NUMBER: _builtins.int
+    AUTOSCALE_STATUS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     spec_version: _builtins.int
     previous_spec_version: _builtins.int
@@ -1729,6 +1851,12 @@ class Service(_message.Message):
     def job_status(self) -> Global___JobStatus:
         """Set in jobs only."""
 
+    @_builtins.property
+    def schedule_status(self) -> Global___ScheduleStatus:
+        """Set in jobs with a schedule."""
+
+    @_builtins.property
+    def autoscale_status(self) -> Global___AutoscaleStatus: ...
     def __init__(
         self,
         *,
@@ -1744,10 +1872,12 @@ class Service(_message.Message):
         waiting_for: _builtins.str = ...,
         dependency_versions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         job_status: Global___JobStatus | None = ...,
+        schedule_status: Global___ScheduleStatus | None = ...,
+        autoscale_status: Global___AutoscaleStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "spec", b"spec", "update_status", b"update_status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["autoscale_status", b"autoscale_status", "endpoint", b"endpoint", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "schedule_status", b"schedule_status", "spec", b"spec", "update_status", b"update_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dependency_versions", b"dependency_versions", "endpoint", b"endpoint", "id", b"id", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "spec", b"spec", "spec_version", b"spec_version", "update_status", b"update_status", "version_before_spec", b"version_before_spec", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autoscale_status", b"autoscale_status", "dependency_versions", b"dependency_versions", "endpoint", b"endpoint", "id", b"id", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "schedule_status", b"schedule_status", "spec", b"spec", "spec_version", b"spec_version", "update_status", b"update_status", "version_before_spec", b"version_before_spec", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1775,6 +1905,72 @@ class JobStatus(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JobStatus: _TypeAlias = JobStatus  # noqa: Y015
+
+@_typing.final
+class ScheduleStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NEXT_RUN_NS_FIELD_NUMBER: _builtins.int
+    DECIDED_NS_FIELD_NUMBER: _builtins.int
+    SCHEDULED_NS_FIELD_NUMBER: _builtins.int
+    FINISHED_NS_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    EARLIER_FIELD_NUMBER: _builtins.int
+    SKIPPED_NS_FIELD_NUMBER: _builtins.int
+    SKIPPED_REASON_FIELD_NUMBER: _builtins.int
+    next_run_ns: _builtins.int
+    decided_ns: _builtins.int
+    scheduled_ns: _builtins.int
+    finished_ns: _builtins.int
+    outcome: _builtins.str
+    skipped_ns: _builtins.int
+    skipped_reason: _builtins.str
+    @_builtins.property
+    def earlier(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobStatus]: ...
+    def __init__(
+        self,
+        *,
+        next_run_ns: _builtins.int = ...,
+        decided_ns: _builtins.int = ...,
+        scheduled_ns: _builtins.int = ...,
+        finished_ns: _builtins.int = ...,
+        outcome: _builtins.str = ...,
+        earlier: _abc.Iterable[Global___JobStatus] | None = ...,
+        skipped_ns: _builtins.int = ...,
+        skipped_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_ns", b"decided_ns", "earlier", b"earlier", "finished_ns", b"finished_ns", "next_run_ns", b"next_run_ns", "outcome", b"outcome", "scheduled_ns", b"scheduled_ns", "skipped_ns", b"skipped_ns", "skipped_reason", b"skipped_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScheduleStatus: _TypeAlias = ScheduleStatus  # noqa: Y015
+
+@_typing.final
+class AutoscaleStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CHANGED_NS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    message: _builtins.str
+    changed_ns: _builtins.int
+    error: _builtins.str
+    def __init__(
+        self,
+        *,
+        message: _builtins.str = ...,
+        changed_ns: _builtins.int = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_ns", b"changed_ns", "error", b"error", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AutoscaleStatus: _TypeAlias = AutoscaleStatus  # noqa: Y015
 
 @_typing.final
 class ContainerStatus(_message.Message):

@@ -1,0 +1,1 @@
+"""Times of schedules: cron expressions in a time zone. Pure."""

@@ -1,0 +1,131 @@
+"""Jobs on schedules by covey and docker: their guide, runs over a change of the leader, overlapping runs, history and refusals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import labs
+from tests.support.labs import IMAGE, LabCluster
+
+pytestmark = pytest.mark.root
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "cron.md"
+BLOCK = re.compile(
+    r"^```(?P<kind>sh|text)(?: (?P<retry>retry))?(?: exit=(?P<exit>\d))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.fixture(scope="module")
+def cluster(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("cron", 3, archive=images) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _empty(cluster: LabCluster) -> Iterator[None]:
+    yield
+    cluster.remove_all_objects()
+
+
+def job(lab: LabCluster, name: str, *labels: str, command: tuple[str, ...] = ("true",)) -> None:
+    flags = [word for label in labels for word in ("--label", label)]
+    lab.service(name, "--mode", "replicated-job", *flags, command=command)
+
+
+def schedule(lab: LabCluster, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = lab.get(f"/services/{name}")["Schedule"]
+    return found
+
+
+def runs(lab: LabCluster, name: str) -> list[int]:
+    tasks = lab.get("/tasks", service=[name])
+    return sorted({task.get("JobIteration", {}).get("Index", 0) for task in tasks})
+
+
+def shown(line: str) -> str:
+    """A line of the guide as a regular expression: columns may be wider, and … stands for any words."""
+    return r"\s+".join(re.escape(word).replace("…", ".*") for word in line.split())
+
+
+def test_every_block_of_the_guide_works_as_described(cluster: LabCluster, tmp_path: Path) -> None:
+    page = GUIDE.read_text().replace("busybox", IMAGE)
+    blocks = list(BLOCK.finditer(page))
+    assert len(blocks) * 2 == page.count("```") >= 20
+    environment = cluster.environment()
+    environment["PATH"] = f"{labs.PYTHON_BIN}:{environment['PATH']}"
+
+    def said(block: re.Match[str], wanted: list[str]) -> str:
+        done = labs.run(["sh", "-ec", block["body"]], env=environment, cwd=tmp_path, check=int(block["exit"] or 0))
+        text = done.out + done.err
+        return text if all(re.search(shown(line), text) for line in wanted) else ""
+
+    for block, after in zip(blocks, [*blocks[1:], None], strict=True):
+        if block["kind"] == "sh":
+            wanted = after["body"].splitlines() if after is not None and after["kind"] == "text" else []
+            if block["retry"]:
+                labs.wait(lambda: said(block, wanted) or not wanted, block["body"])  # noqa: B023 - called before the next
+            else:
+                assert said(block, wanted) or not wanted, block["body"]
+
+
+def test_each_time_begins_one_run_while_the_leader_is_killed(cluster: LabCluster) -> None:
+    """Every run writes a line with its own number; the runs of all times have one task each and no number twice."""
+    job(cluster, "tick", "covey.schedule=*/2 * * * * *", "covey.schedule.history=100", command=("true",))
+    labs.wait(lambda: len(runs(cluster, "tick")) >= 2, "two runs")
+    leader = cluster.wait_leader()
+    cluster.kill(leader)
+    try:
+        other = next(host for host in cluster.managers if host != leader)
+        cluster.wait_leader(but=leader, on=other)
+        before = max(runs(cluster, "tick"))
+        labs.wait(lambda: max(runs(cluster, "tick")) >= before + 3, "three runs under another leader")
+    finally:
+        cluster.restore_all_hosts()
+    tasks = [task for task in cluster.get("/tasks", service=["tick"]) if task["Status"]["State"] == "complete"]
+    numbers = [task.get("JobIteration", {}).get("Index", 0) for task in tasks]
+    assert len(numbers) == len(set(numbers))
+    assert set(numbers) >= set(range(max(numbers)))
+
+
+def test_runs_overlap_replace_or_exclude_each_other(cluster: LabCluster) -> None:
+    every = "covey.schedule=*/2 * * * * *"
+    for policy in ("allow", "replace", "forbid"):
+        job(cluster, policy, every, f"covey.schedule.concurrency={policy}", command=labs.SLEEP)
+    labs.wait(lambda: schedule(cluster, "allow").get("ConcurrentRuns", 0) >= 2, "runs beside each other")
+    assert len([task for task in cluster.tasks("allow", desired="") if task["Status"]["State"] == "running"]) >= 2
+    labs.wait(lambda: "SkippedRun" in schedule(cluster, "forbid"), "a skipped run")
+    assert schedule(cluster, "forbid")["SkippedReason"] == "the run before it still went on"
+    assert runs(cluster, "forbid") == [0]
+    labs.wait(lambda: max(runs(cluster, "replace")) >= 2, "replaced runs")
+    going = [task for task in cluster.get("/tasks", service=["replace"]) if task["Status"]["State"] == "running"]
+    assert len(going) <= 1
+    listed = cluster.docker("service", "ps", "--no-trunc", "replace").out
+    assert "Shutdown" in listed
+
+
+def test_the_history_keeps_the_wished_runs(cluster: LabCluster) -> None:
+    job(cluster, "short", "covey.schedule=* * * * * *", "covey.schedule.history=2")
+    labs.wait(lambda: max(runs(cluster, "short"), default=0) >= 5, "five runs")
+    found = runs(cluster, "short")
+    assert len(found) <= 4
+    assert max(found) - min(found) <= 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--schedule", "61 * * * *", "--mode", "replicated-job"], "label covey.schedule: "),
+        (["--schedule", "@daily"], "label covey.schedule: a replicated service runs all the time"),
+        (["--schedule-timezone", "UTC", "--mode", "global-job"], "label covey.schedule.timezone: "),
+        (["--label", "covey.schedule.zone=UTC", "--mode", "global-job"], "label covey.schedule.zone is not known"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_label(cluster: LabCluster, arguments: list[str], words: str) -> None:
+    command = [labs.PYTHON_BIN / "covey", "service", "create", "--no-resolve-image", *arguments, "--name", "no", IMAGE]
+    done = labs.run(command, env=cluster.environment(), check=1)
+    assert words in done.err
+    assert not cluster.get("/services")
