@@ -76,6 +76,11 @@ def detach_option(what: str = "the service") -> Callable[[F], F]:
     return option("-d", "--detach", is_flag=True, help=f"Exit immediately instead of waiting for {what} to converge")
 
 
+def dry_run_option(function: F) -> F:
+    text = "Show what would change and where tasks would run, and change nothing"
+    return option("--dry-run", is_flag=True, help=text)(function)
+
+
 def progress_option(function: F) -> F:
     return option("-q", "--quiet", is_flag=True, help="Suppress progress output")(function)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from agent.network.plan.difference_text import DifferenceText
 from agent.network.plan.dropped_packets import DroppedPackets
 from covey.codec import from_wire, write
+from covey.explanation import ServiceDryRun, ServiceExplanation
 from covey.objects import (
     Cluster,
     ClusterSpec,
@@ -28,7 +29,7 @@ from covey.objects import (
     WatchedStack,
     WatchedStackSpec,
 )
-from coveypb.v1 import control_pb2, dispatcher_pb2
+from coveypb.v1 import control_pb2, dispatcher_pb2, explanation_pb2
 from engine.control_channel import ControlChannel
 
 CALL_SECONDS = 20.0
@@ -205,6 +206,18 @@ class ControlClient:
         request = control_pb2.UpdateServiceRequest(ref=ref, version=version, rollback=rollback)
         write(spec, request.spec)
         return await self._get("UpdateService", request, Service)
+
+    async def explain_service(self, ref: str) -> ServiceExplanation:
+        answer = await self._channel.call("GetServiceExplanation", control_pb2.GetRequest(ref=ref))
+        return from_wire(ServiceExplanation, answer)
+
+    async def dry_run_service(
+        self, spec: ServiceSpec, *, ref: str = "", version: int = 0, rollback: bool = False
+    ) -> ServiceDryRun:
+        """What a new spec of a service, without ``ref`` of a new service, would lead to. Nothing is stored."""
+        request = explanation_pb2.ServiceDryRunRequest(ref=ref, version=version, rollback=rollback)
+        write(spec, request.spec)
+        return from_wire(ServiceDryRun, await self._channel.call("GetServiceDryRun", request))
 
     async def remove_service(self, ref: str) -> None:
         await self._channel.call("RemoveService", control_pb2.RemoveRequest(ref=ref))

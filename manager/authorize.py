@@ -58,6 +58,8 @@ ALLOWED: dict[str, frozenset[Caller]] = {
     "/coveypb.v1.Control/CreateService": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/UpdateService": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/RemoveService": _LOCAL_OR_MANAGER,
+    "/coveypb.v1.Control/GetServiceExplanation": _LOCAL_OR_MANAGER,
+    "/coveypb.v1.Control/GetServiceDryRun": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/ListTasks": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/GetTask": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/ListNetworks": _LOCAL_OR_MANAGER,

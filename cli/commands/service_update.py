@@ -10,6 +10,7 @@ import click
 from cli import options, output
 from cli.client import DaemonClient, path_segment
 from cli.command import command
+from cli.commands.service_explain import print_dry_run
 from cli.completion import complete
 from cli.parse.environment import environment_variables
 from cli.parse.service_flags import ObjectIds
@@ -24,14 +25,24 @@ from covey.errors import CoveyError, InvalidArgumentError
 @options.object_argument("image", "image")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
 @create_options
+@options.dry_run_option
 def create(
-    image: str, args: tuple[str, ...], env_file: tuple[str, ...], detach: bool, quiet: bool, **flags: Any
+    *,
+    image: str,
+    args: tuple[str, ...],
+    env_file: tuple[str, ...],
+    detach: bool,
+    quiet: bool,
+    dry_run: bool,
+    **flags: Any,
 ) -> int:
     """Create a new service."""
     daemon = options.client()
     images = _images(daemon, flags)
     flags["env"] = environment_variables(flags["env"], env_file)
     spec = images.prepared(new_spec(image, args, flags, _object_ids(daemon, flags)))
+    if dry_run:
+        return print_dry_run(daemon, "/services/create", {}, spec, images.headers(spec))
     answer = daemon.call("POST", "/services/create", body=spec, headers=images.headers(spec))
     for warning in answer.get("Warnings") or []:
         click.echo(warning, err=True)
@@ -42,17 +53,20 @@ def create(
 @command()
 @options.object_argument("service", "service")
 @update_options
-def update(service: str, detach: bool, quiet: bool, rollback: bool, **flags: Any) -> int:
+@options.dry_run_option
+def update(*, service: str, detach: bool, quiet: bool, rollback: bool, dry_run: bool, **flags: Any) -> int:
     """Update a service."""
     daemon = options.client()
     if rollback:
-        return _roll_back(daemon, service, detach=detach, quiet=quiet)
+        return _roll_back(daemon, service, detach=detach, quiet=quiet, dry_run=dry_run)
     images = _images(daemon, flags)
     flags["env_add"] = environment_variables(flags["env_add"])
     found = daemon.get(f"/services/{path_segment(service)}")
     spec = updated_spec(found["Spec"], flags, _object_ids(daemon, flags))
     if flags.get("image"):
         spec = images.prepared(spec)
+    if dry_run:
+        return _try_update(daemon, found, spec, headers=images.headers(spec))
     _update_service(daemon, found, spec, headers=images.headers(spec))
     click.echo(service)
     return 0 if detach else wait_for_services(daemon, [found["ID"]], quiet=quiet)
@@ -68,7 +82,8 @@ def update(service: str, detach: bool, quiet: bool, rollback: bool, **flags: Any
 )
 @options.detach_option("the services")
 @options.progress_option
-def scale(scales: tuple[str, ...], detach: bool, quiet: bool) -> int:
+@options.dry_run_option
+def scale(*, scales: tuple[str, ...], detach: bool, quiet: bool, dry_run: bool) -> int:
     """Scale one or multiple replicated services; a job that is scaled runs again."""
     daemon = options.client()
     pairs = [_parse_scale(text) for text in scales]
@@ -76,7 +91,11 @@ def scale(scales: tuple[str, ...], detach: bool, quiet: bool) -> int:
     for name, replicas in pairs:
         try:
             found = daemon.get(f"/services/{path_segment(name)}")
-            _update_service(daemon, found, {**found["Spec"], "Mode": _scaled(name, found["Spec"]["Mode"], replicas)})
+            spec = {**found["Spec"], "Mode": _scaled(name, found["Spec"]["Mode"], replicas)}
+            if dry_run:
+                failed |= bool(_try_update(daemon, found, spec))
+                continue
+            _update_service(daemon, found, spec)
         except CoveyError as error:
             failed = True
             output.print_error(error)
@@ -100,13 +119,16 @@ def _scaled(name: str, mode: dict[str, Any], count: int) -> dict[str, Any]:
 @options.object_argument("service", "service")
 @options.detach_option()
 @options.progress_option
-def rollback(service: str, detach: bool, quiet: bool) -> int:
+@options.dry_run_option
+def rollback(service: str, detach: bool, quiet: bool, dry_run: bool) -> int:
     """Revert changes to a service's configuration."""
-    return _roll_back(options.client(), service, detach=detach, quiet=quiet)
+    return _roll_back(options.client(), service, detach=detach, quiet=quiet, dry_run=dry_run)
 
 
-def _roll_back(daemon: DaemonClient, service: str, *, detach: bool, quiet: bool) -> int:
+def _roll_back(daemon: DaemonClient, service: str, *, detach: bool, quiet: bool, dry_run: bool) -> int:
     found = daemon.get(f"/services/{path_segment(service)}")
+    if dry_run:
+        return _try_update(daemon, found, found["Spec"], rollback="previous")
     _update_service(daemon, found, found["Spec"], rollback="previous")
     click.echo(service)
     return 0 if detach else wait_for_services(daemon, [found["ID"]], quiet=quiet, rollback=True)
@@ -121,11 +143,30 @@ def _update_service(
     headers: dict[str, str] | None = None,
 ) -> None:
     """Update a service. Without credentials in the headers it keeps those that it has."""
-    kept = "" if headers else "previous-spec" if rollback else "spec"
-    query = {"version": found["Version"]["Index"], "rollback": rollback, "registryAuthFrom": kept}
-    answer = daemon.call("POST", f"/services/{found['ID']}/update", query, spec, headers=headers) or {}
+    path, query = _update_target(found, rollback, headers)
+    answer = daemon.call("POST", path, query, spec, headers=headers) or {}
     for warning in answer.get("Warnings") or []:
         click.echo(warning, err=True)
+
+
+def _try_update(
+    daemon: DaemonClient,
+    found: dict[str, Any],
+    spec: dict[str, Any],
+    rollback: str = "",
+    *,
+    headers: dict[str, str] | None = None,
+) -> int:
+    """Print what an update would lead to. Returns 1 if tasks would wait, else 0."""
+    path, query = _update_target(found, rollback, headers)
+    return print_dry_run(daemon, path, query, spec, headers)
+
+
+def _update_target(found: dict[str, Any], rollback: str, headers: dict[str, str] | None) -> tuple[str, dict[str, Any]]:
+    """Path and query of an update."""
+    kept = "" if headers else "previous-spec" if rollback else "spec"
+    query = {"version": found["Version"]["Index"], "rollback": rollback, "registryAuthFrom": kept}
+    return f"/services/{found['ID']}/update", query
 
 
 def _object_ids(daemon: DaemonClient, flags: dict[str, Any]) -> ObjectIds:

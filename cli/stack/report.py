@@ -6,7 +6,7 @@ from typing import Any
 from cli.stack.changes import FieldChange, field_changes, restart_reason
 from cli.stack.plan import Item, StackPlan, comparable, named
 from compose.stack.labels import STACK_KEY_LABEL
-from compose.stack.model import StackNetwork, StackService
+from compose.stack.model import StackNetwork
 
 _NETWORK_FIELDS = ("Driver", "Internal", "Attachable", "Labels")
 
@@ -25,9 +25,9 @@ def report(plan: StackPlan, *, drift: bool) -> list[str]:
             changes = field_changes(current["Spec"].get("Labels") or {}, file.labels, "Labels")
             lines += [f"~ {kind} {file.name}", *_indented(changes)] if changes else []
     for service in plan.services.create:
-        lines.append(f"+ service {service.name}: {_tasks(service.spec)}")
+        lines.append(created_service(service.name, service.spec))
     for item, service in plan.services.update:
-        lines += _updated(item, service, plan.network_names)
+        lines += updated_service(service.name, item["Spec"], service.spec, plan.network_names)
     lines += [f"- service {item['Spec']['Name']}" for item in plan.services.prune]
     lines += [f"- {kind} {item['Spec']['Name']}: old version" for kind, item in plan.old_files]
     return [*lines, *_drift(plan)] if drift else lines
@@ -43,10 +43,16 @@ def unread_secrets(plan: StackPlan) -> list[str]:
     ]
 
 
-def _updated(item: Item, service: StackService, network_names: Mapping[str, str]) -> Iterator[str]:
-    changes = field_changes(comparable(named(item["Spec"], network_names)), comparable(service.spec))
+def created_service(name: str, spec: Item) -> str:
+    """The line about a new service."""
+    return f"+ service {name}: {_tasks(spec)}"
+
+
+def updated_service(name: str, before: Item, after: Item, network_names: Mapping[str, str]) -> Iterator[str]:
+    """The lines about a service with another spec. ``network_names`` are the names of the networks by id."""
+    changes = field_changes(comparable(named(before, network_names)), comparable(named(after, network_names)))
     reason = restart_reason(changes)
-    yield f"~ service {service.name}: " + (f"restarts its tasks: {reason}" if reason else "restarts no task")
+    yield f"~ service {name}: " + (f"restarts its tasks: {reason}" if reason else "restarts no task")
     yield from _indented(changes)
 
 

@@ -1,21 +1,25 @@
 """Routes for services: list, create, inspect, update, remove. Service logs are in ``tasks``."""
 
 import contextlib
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from agent.image.registry.auth_config import HEADER_LIMIT_BYTES, decode_header
 from covey import image_reference
 from covey.errors import AlreadyExistsError, ConflictError, CoveyError, InvalidArgumentError, TooLargeError
-from covey.objects import Service, ServiceSpec, replace
-from engine.control_client import ControlClient, ServiceCounts
+from covey.objects import ServiceSpec, replace
+from engine.control_client import ServiceCounts
 from engine.name_generator import generate_name
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routes.registries import AUTH_HEADER
 from engine.routing import Route
 from engine.translate import filters
 from engine.translate import service as service_json
+from engine.translate.explanation import write_dry_run, write_explanation
+
+R = TypeVar("R")
 
 _MOST_NAMES = 20
 _NOT_PINNED = (
@@ -41,23 +45,30 @@ async def create(context: RequestContext) -> web.Response:
     cluster = context.services.cluster
     spec = with_registry_auth(service_json.read_spec(await context.json()), registry_auth(context))
     spec, warnings = await _pinned(context, spec)
-    service = await (cluster.create_service(spec) if spec.annotations.name else _create_unnamed(cluster, spec))
+    if context.flag("dryRun"):
+        return json_response(write_dry_run(await _with_name(cluster.dry_run_service, spec), warnings))
+    service = await _with_name(cluster.create_service, spec)
     return json_response({"ID": service.id, "Warnings": warnings or None}, 201)
 
 
-async def _create_unnamed(cluster: ControlClient, spec: ServiceSpec) -> Service:
-    """Create the service under a random name that is not in use."""
+async def _with_name(call: Callable[[ServiceSpec], Awaitable[R]], spec: ServiceSpec) -> R:
+    """Call with the spec, if it has no name under a random one that is not in use."""
+    if spec.annotations.name:
+        return await call(spec)
     for _ in range(_MOST_NAMES):
         with contextlib.suppress(AlreadyExistsError):
-            return await cluster.create_service(
-                replace(spec, annotations=replace(spec.annotations, name=generate_name()))
-            )
+            return await call(replace(spec, annotations=replace(spec.annotations, name=generate_name())))
     raise ConflictError("found no unused name for the service; name it with --name")
 
 
 async def inspect(context: RequestContext) -> web.Response:
     service = await context.services.cluster.service(context.ref)
     return json_response(service_json.write(service, defaults=context.flag("insertDefaults")))
+
+
+async def explain(context: RequestContext) -> web.Response:
+    """Why the service has not all its tasks."""
+    return json_response(write_explanation(await context.services.cluster.explain_service(context.ref)))
 
 
 async def update(context: RequestContext) -> web.Response:
@@ -68,6 +79,9 @@ async def update(context: RequestContext) -> web.Response:
     spec = service_json.read_spec(await context.json())
     auth = registry_auth(context) or await _stored_auth(context)
     spec, warnings = await _pinned(context, with_registry_auth(spec, auth))
+    if context.flag("dryRun"):
+        found = await cluster.dry_run_service(spec, ref=context.ref, version=version, rollback=bool(rollback))
+        return json_response(write_dry_run(found, warnings))
     await cluster.update_service(context.ref, version, spec, rollback=bool(rollback))
     return json_response({"Warnings": warnings or None})
 
@@ -125,6 +139,7 @@ ROUTES = [
     Route("GET", "/services", list_services),
     Route("POST", "/services/create", create),
     Route("GET", "/services/{ref}", inspect),
+    Route("GET", "/services/{ref}/explain", explain),
     Route("DELETE", "/services/{ref}", remove),
     Route("POST", "/services/{ref}/update", update),
 ]

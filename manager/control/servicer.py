@@ -25,7 +25,7 @@ from covey.objects import (
     ServiceSpec,
     WatchedStackSpec,
 )
-from coveypb.v1 import control_pb2, dispatcher_pb2
+from coveypb.v1 import control_pb2, dispatcher_pb2, explanation_pb2
 from manager.ca.signing import CertificateSigner
 from manager.control import clusters, networks, nodes, secrets, services, watched_stacks
 from manager.control.backup_stream import stream_backup
@@ -33,6 +33,8 @@ from manager.control.event_stream import stream_events
 from manager.control.list_filters import filter_objects, list_tasks
 from manager.control.manager_status import manager_status
 from manager.control.redaction import redact
+from manager.control.service_dry_run import dry_run
+from manager.explain.service import explain_service
 from manager.images.service import ImageService
 from manager.network_checks import NetworkChecks
 from manager.stack_watch.plan import drift
@@ -202,6 +204,23 @@ class ControlServicer:
 
     async def RemoveService(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
         return await self._remove(lambda tx: services.remove_service(tx, request.ref))
+
+    async def GetServiceExplanation(self, request: control_pb2.GetRequest, _context: Any) -> Any:
+        view, now_ns = self._store.view(), self._clock()
+        service = view.services.find(request.ref)
+        found = await asyncio.to_thread(explain_service, view, service, now_ns)
+        answer = explanation_pb2.ServiceExplanation()
+        codec.write(found, answer)
+        return answer
+
+    async def GetServiceDryRun(self, request: explanation_pb2.ServiceDryRunRequest, _context: Any) -> Any:
+        with_image = self._images.directory.nodes_with(request.spec.task.container.image)
+        found = await asyncio.to_thread(
+            dry_run, self._store.view(), request, self._clock(), self._ids, lambda _image: with_image
+        )
+        answer = explanation_pb2.ServiceDryRun()
+        codec.write(found, answer)
+        return answer
 
     async def ListTasks(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListTasksResponse:
         found = list_tasks(self._store.view(), request)

@@ -5,6 +5,7 @@ import warnings
 
 from coveypb.v1 import control_pb2 as coveypb_dot_v1_dot_control__pb2
 from coveypb.v1 import dispatcher_pb2 as coveypb_dot_v1_dot_dispatcher__pb2
+from coveypb.v1 import explanation_pb2 as coveypb_dot_v1_dot_explanation__pb2
 from coveypb.v1 import objects_pb2 as coveypb_dot_v1_dot_objects__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -95,6 +96,16 @@ class ControlStub:
                 '/coveypb.v1.Control/RemoveService',
                 request_serializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.FromString,
+                _registered_method=True)
+        self.GetServiceExplanation = channel.unary_unary(
+                '/coveypb.v1.Control/GetServiceExplanation',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.GetRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_explanation__pb2.ServiceExplanation.FromString,
+                _registered_method=True)
+        self.GetServiceDryRun = channel.unary_unary(
+                '/coveypb.v1.Control/GetServiceDryRun',
+                request_serializer=coveypb_dot_v1_dot_explanation__pb2.ServiceDryRunRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_explanation__pb2.ServiceDryRun.FromString,
                 _registered_method=True)
         self.ListTasks = channel.unary_unary(
                 '/coveypb.v1.Control/ListTasks',
@@ -305,6 +316,20 @@ class ControlServicer:
 
     def RemoveService(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetServiceExplanation(self, request, context):
+        """Why a service has not all its tasks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetServiceDryRun(self, request, context):
+        """Validates a change of a service and says what it would lead to. Nothing is stored.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -545,6 +570,16 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.RemoveService,
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.SerializeToString,
+            ),
+            'GetServiceExplanation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServiceExplanation,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.GetRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_explanation__pb2.ServiceExplanation.SerializeToString,
+            ),
+            'GetServiceDryRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServiceDryRun,
+                    request_deserializer=coveypb_dot_v1_dot_explanation__pb2.ServiceDryRunRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_explanation__pb2.ServiceDryRun.SerializeToString,
             ),
             'ListTasks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTasks,
@@ -1006,6 +1041,60 @@ class Control:
             '/coveypb.v1.Control/RemoveService',
             coveypb_dot_v1_dot_control__pb2.RemoveRequest.SerializeToString,
             coveypb_dot_v1_dot_control__pb2.RemoveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServiceExplanation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/GetServiceExplanation',
+            coveypb_dot_v1_dot_control__pb2.GetRequest.SerializeToString,
+            coveypb_dot_v1_dot_explanation__pb2.ServiceExplanation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServiceDryRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/GetServiceDryRun',
+            coveypb_dot_v1_dot_explanation__pb2.ServiceDryRunRequest.SerializeToString,
+            coveypb_dot_v1_dot_explanation__pb2.ServiceDryRun.FromString,
             options,
             channel_credentials,
             insecure,

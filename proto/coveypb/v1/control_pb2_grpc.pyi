@@ -10,6 +10,7 @@ metadata "covey-error".
 from collections import abc as _abc
 from coveypb.v1 import control_pb2 as _control_pb2
 from coveypb.v1 import dispatcher_pb2 as _dispatcher_pb2
+from coveypb.v1 import explanation_pb2 as _explanation_pb2
 from coveypb.v1 import objects_pb2 as _objects_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -50,6 +51,10 @@ class ControlStub:
     CreateService: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateServiceRequest, _objects_pb2.Service]
     UpdateService: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdateServiceRequest, _objects_pb2.Service]
     RemoveService: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]
+    GetServiceExplanation: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _explanation_pb2.ServiceExplanation]
+    """Why a service has not all its tasks."""
+    GetServiceDryRun: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.ServiceDryRunRequest, _explanation_pb2.ServiceDryRun]
+    """Validates a change of a service and says what it would lead to. Nothing is stored."""
     ListTasks: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListTasksResponse]
     GetTask: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Task]
     ListNetworks: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListNetworksResponse]
@@ -107,6 +112,10 @@ class ControlAsyncStub(ControlStub):
     CreateService: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateServiceRequest, _objects_pb2.Service]  # type: ignore[assignment]
     UpdateService: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdateServiceRequest, _objects_pb2.Service]  # type: ignore[assignment]
     RemoveService: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]  # type: ignore[assignment]
+    GetServiceExplanation: _aio.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _explanation_pb2.ServiceExplanation]  # type: ignore[assignment]
+    """Why a service has not all its tasks."""
+    GetServiceDryRun: _aio.UnaryUnaryMultiCallable[_explanation_pb2.ServiceDryRunRequest, _explanation_pb2.ServiceDryRun]  # type: ignore[assignment]
+    """Validates a change of a service and says what it would lead to. Nothing is stored."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListTasksResponse]  # type: ignore[assignment]
     GetTask: _aio.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Task]  # type: ignore[assignment]
     ListNetworks: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListNetworksResponse]  # type: ignore[assignment]
@@ -233,6 +242,22 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.RemoveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.RemoveResponse, _abc.Awaitable[_control_pb2.RemoveResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetServiceExplanation(
+        self,
+        request: _control_pb2.GetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explanation_pb2.ServiceExplanation, _abc.Awaitable[_explanation_pb2.ServiceExplanation]]:
+        """Why a service has not all its tasks."""
+
+    @_abc_1.abstractmethod
+    def GetServiceDryRun(
+        self,
+        request: _explanation_pb2.ServiceDryRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explanation_pb2.ServiceDryRun, _abc.Awaitable[_explanation_pb2.ServiceDryRun]]:
+        """Validates a change of a service and says what it would lead to. Nothing is stored."""
 
     @_abc_1.abstractmethod
     def ListTasks(
