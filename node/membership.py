@@ -21,6 +21,7 @@ from manager.interface import ManagerMode
 from node import addresses, force_new_cluster_flags, node_ports, quorum
 from node.advertise_address import current_addresses
 from node.free_ports import require_free_ports
+from node.group_departure import leave_group
 from node.manager_config import BootstrapSettings
 from node.membership_session import MembershipSession, SessionStart
 from node.membership_state import MembershipState
@@ -255,6 +256,8 @@ class Membership:
         reason = await self._supervisor.wait_joined(session)
         if session.joined.is_set():
             return
+        if start.mode is ManagerMode.JOIN:
+            await leave_group(self._state.identities.require(), record.managers)
         await self._supervisor.stop()
         await self._remove_membership()
         if reason:

@@ -29,7 +29,9 @@ from manager.dispatcher.status_writer import StatusWriter
 from manager.health import (
     CHECK_INTERVAL_NS,
     HeartbeatTracker,
+    demotion,
     has_never_joined,
+    is_manager,
     plan_abandoned_joins,
     plan_node_states,
     removal,
@@ -44,6 +46,8 @@ _BATCH_SECONDS = 0.05
 _CHECK_SECONDS = CHECK_INTERVAL_NS / SECOND
 _MIN_CHECK_SECONDS = 0.01
 _PAUSE_SECONDS = 0.5
+_DEMOTION_SECONDS = 5.0
+_DEMOTION_POLL_SECONDS = 0.05
 _NEW_LEADER_PERIODS = 2
 """Extra heartbeat periods that a new leader grants every node: the agents need them to notice that the old leader is silent."""
 
@@ -115,15 +119,29 @@ class DispatcherTerm:
             raise
 
     async def _forget_refused_join(self, node_id: str) -> None:
-        """Removes a node that the cluster does not take and that was never part of it. Its host gives up the join and its certificate."""
-        view = self._store.view()
-        node = view.nodes.get(node_id)
+        """Removes a node that the cluster does not take and that was never part of it. Its host gives up the join and its certificate.
+
+        A manager is in the managers' group by then, and leaves it while it still runs: afterwards its vote might be missing for that.
+        """
+        node = self._store.view().nodes.get(node_id)
         if node is None or not has_never_joined(node):
             return
         try:
-            await self._store.update(removal(view, node, self._clock()))
+            if is_manager(node):
+                await self._store.update(lambda tx: tx.update(demotion(self._node(tx.nodes.get(node_id), node_id))))
+                async with asyncio.timeout(_DEMOTION_SECONDS):
+                    node = await self._demoted(node_id)
+            await self._store.update(removal(self._store.view(), node, self._clock()))
+        except TimeoutError:
+            log.warning("the managers' group keeps node %s, whose join was refused, for now", node_id)
         except CoveyError as error:
             log.info("node %s, whose join was refused, is removed later: %s", node_id, error.message)
+
+    async def _demoted(self, node_id: str) -> Node:
+        """The node, once the role manager has made it a worker."""
+        while is_manager(node := self._node(self._store.view().nodes.get(node_id), node_id)):  # noqa: ASYNC110 - bounded by the caller
+            await asyncio.sleep(_DEMOTION_POLL_SECONDS)
+        return node
 
     def _silent_nodes_with_address(self, tx: Tx, node_id: str, addr: str) -> list[Node]:
         """After a recovery: nodes not heard of yet whose address another node has now, so their host is that other node."""

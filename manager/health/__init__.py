@@ -5,14 +5,16 @@ silent node is DOWN after three periods. Heartbeats are not stored, so a new lea
 host of a manager that it heard before it led: the Raft messages of that manager are its heartbeats, once the host answers nothing.
 """
 
-from manager.health.abandoned_joins import has_never_joined, plan_abandoned_joins, removal
+from manager.health.abandoned_joins import demotion, has_never_joined, is_manager, plan_abandoned_joins, removal
 from manager.health.heartbeats import CHECK_INTERVAL_NS, HeartbeatTracker
 from manager.health.node_down import plan_node_states
 
 __all__ = [
     "CHECK_INTERVAL_NS",
     "HeartbeatTracker",
+    "demotion",
     "has_never_joined",
+    "is_manager",
     "plan_abandoned_joins",
     "plan_node_states",
     "removal",

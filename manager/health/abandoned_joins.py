@@ -1,6 +1,7 @@
 """Nodes that got a certificate and never became members: their join was refused, or broke off. Pure; called by the dispatcher's term.
 
-Invariant: a node that was ever READY is never removed here, and neither is a manager, which may be a member of the Raft group.
+A manager is demoted first: the role manager takes it out of the managers' group, if it is in it, and then it goes as a worker does.
+Invariant: a node that was ever READY is never removed here, and neither is a manager that votes.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from covey.clock import SECOND
-from covey.objects import Node, NodeDescription
-from covey.states import NodeRole
+from covey.objects import Node, NodeDescription, replace
+from covey.states import NodeRole, Reachability
 from manager.health.heartbeats import HeartbeatTracker
 from manager.loop import Step
 from manager.revocation import revoke
@@ -20,9 +21,17 @@ ABANDONED_AFTER_NS = 60 * SECOND
 
 
 def has_never_joined(node: Node) -> bool:
-    """Whether a worker has never told the leader of itself."""
-    is_worker = node.role is NodeRole.WORKER and node.spec.desired_role is NodeRole.WORKER
-    return is_worker and not node.status.addr and node.description == NodeDescription()
+    """Whether a node has never told the leader of itself. Its host may have a manager that votes."""
+    return not node.status.addr and node.description == NodeDescription()
+
+
+def is_manager(node: Node) -> bool:
+    return NodeRole.MANAGER in {node.role, node.spec.desired_role}
+
+
+def demotion(node: Node) -> Node:
+    """The node on its way out of the managers' group."""
+    return replace(node, spec=replace(node.spec, desired_role=NodeRole.WORKER))
 
 
 def removal(view: View, node: Node, now_ns: int) -> Step:
@@ -31,8 +40,19 @@ def removal(view: View, node: Node, now_ns: int) -> Step:
 
 
 def plan_abandoned_joins(view: View, heartbeats: HeartbeatTracker, now_ns: int) -> Iterator[Step]:
-    """Removes one node that did not begin a session in time. One at a time, because each changes the cluster's list of revocations."""
+    """Removes or demotes one node that did not begin a session in time. One at a time, because each removal changes the cluster's list of
+    revocations.
+    """
     for node in view.nodes:
-        if has_never_joined(node) and now_ns >= heartbeats.last_heartbeat_ns(node.id) + ABANDONED_AFTER_NS:
+        if not has_never_joined(node) or now_ns < heartbeats.last_heartbeat_ns(node.id) + ABANDONED_AFTER_NS:
+            continue
+        if not is_manager(node):
             yield removal(view, node, now_ns)
             return
+        if node.spec.desired_role is NodeRole.MANAGER and not _votes(node):
+            yield Step(updates=(demotion(node),))
+            return
+
+
+def _votes(node: Node) -> bool:
+    return node.manager_status is not None and node.manager_status.reachability is Reachability.REACHABLE

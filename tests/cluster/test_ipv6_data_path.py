@@ -64,3 +64,24 @@ def test_a_node_of_the_other_family_is_told_at_once_and_joins_with_the_remedy(la
     assert "unknown" not in lab.docker("node", "ls", on=first).out.lower()
     lab.docker(*join, "--data-path-addr", last.address6, f"{first.address}:2377", on=last)
     assert lab.get("/info", on=last)["Swarm"]["LocalNodeState"] == "active"
+
+
+def test_a_manager_that_is_refused_is_no_member_and_leaves_no_node(lab: LabCluster) -> None:
+    """It is a member of the managers' group before its node is refused. Two members of which one is gone would be a cluster without a quorum."""
+    first, last = lab[1], lab[3]
+    token = lab.docker("swarm", "join-token", "-q", "manager", on=first).out.strip()
+    lab.docker("swarm", "leave", on=last)
+    join = ("swarm", "join", "--token", token)
+    refused = lab.docker(*join, f"{first.address}:2377", on=last, check=1)
+    assert "an IPv6 address for --data-path-addr" in refused.err
+    nodes = lab.get("/nodes", on=first)
+    assert [node["ID"] for node in nodes if node["Spec"]["Role"] == "manager"] == [lab.node_id(first)]
+    assert all(node["Description"]["Hostname"] for node in nodes)
+    lab.docker("node", "update", "--label-add", "written=yes", lab.node_id(first), on=first)
+    lab.docker(*join, "--data-path-addr", last.address6, f"{first.address}:2377", on=last)
+    wait(lambda: reachable_managers(lab) == 2, "a second manager")
+
+
+def reachable_managers(lab: LabCluster) -> int:
+    statuses = [node.get("ManagerStatus") or {} for node in lab.get("/nodes", on=lab[1])]
+    return sum(status.get("Reachability") == "reachable" for status in statuses)

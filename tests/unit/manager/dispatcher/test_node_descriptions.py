@@ -1,12 +1,33 @@
 """Registration of nodes: their description and address are validated, because every manager stores them."""
 
+import asyncio
+from collections.abc import Collection, Sequence
+
 import pytest
 
 from covey.errors import InvalidArgumentError, PreconditionError
 from covey.objects import Cluster, EngineDescription, Node, NodeDescription, NodeSpec, replace
 from covey.states import NodeRole, NodeState
 from manager.dispatcher.term import MAX_DESCRIPTION_BYTES, DispatcherTerm
-from manager.store import MemoryConsensus, Store, Tx
+from manager.role_manager import RoleManager
+from manager.store import Member, MemoryConsensus, Store, Tx
+
+
+class Group:
+    """A managers' group whose members leave when they are told to."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._members = {member.node_id: member for member in members}
+
+    def members(self) -> tuple[Member, ...]:
+        return tuple(self._members.values())
+
+    async def remove_members(self, node_ids: Collection[str]) -> None:
+        for node_id in node_ids:
+            del self._members[node_id]
+
+    async def transfer_leadership(self, among: Collection[str]) -> None:
+        raise AssertionError(among)
 
 
 async def leading() -> tuple[Store, DispatcherTerm]:
@@ -67,17 +88,32 @@ async def test_a_worker_whose_join_is_refused_for_good_leaves_no_node_and_others
     """Seen as: each attempt to join with a wrong address was one more node in `node ls`, unknown and without a name."""
     store, term = await leading()
     await term.register_node("n1", NodeDescription(hostname="east", data_path_addr="fd00::1"), "10.0.2.15")
-    manager = Node(id="n3", role=NodeRole.MANAGER, spec=NodeSpec(desired_role=NodeRole.MANAGER))
-    for node in (Node(id="n2"), manager, Node(id="n4"), Node(id="n5")):
+    for node in (Node(id="n2"), Node(id="n4"), Node(id="n5")):
         await store.update(lambda tx, node=node: tx.create(node))
     await term.register_node("n4", NodeDescription(hostname="west", data_path_addr="fd00::4"), "10.0.2.18")
-    for node_id in ("n2", "n3", "n4"):
+    for node_id in ("n2", "n4"):
         with pytest.raises(PreconditionError, match="with an IPv6 address"):
             await term.register_node(node_id, NodeDescription(hostname=node_id), "10.0.2.16")
     with pytest.raises(InvalidArgumentError, match="has the address"):  # it may become free
         await term.register_node("n5", NodeDescription(data_path_addr="fd00::5"), "10.0.2.15")
-    assert {node.id for node in store.view().nodes} == {"n1", "n3", "n4", "n5"}
+    assert {node.id for node in store.view().nodes} == {"n1", "n4", "n5"}
     assert [one.node_id for one in store.view().cluster.revoked] == ["n2"]
+
+
+async def test_a_manager_whose_join_is_refused_leaves_the_group_before_it_is_told() -> None:
+    """Seen as: the only manager of a cluster lost its quorum when another one joined with a wrong address."""
+    store, term = await leading()
+    await term.register_node("n1", NodeDescription(hostname="east", data_path_addr="fd00::1"), "10.0.2.15")
+    manager = NodeSpec(desired_role=NodeRole.MANAGER)
+    await store.update(lambda tx: tx.create(Node(id="n3", role=NodeRole.MANAGER, spec=manager)))
+    group = Group([Member(raft_id=3, node_id="n3", addr="10.0.2.16:2378", voter=True, reachable=True)])
+    roles = asyncio.create_task(RoleManager(store, group).run())
+    with pytest.raises(PreconditionError, match="with an IPv6 address"):
+        await term.register_node("n3", NodeDescription(hostname="west"), "10.0.2.16")
+    assert not group.members()
+    assert [node.id for node in store.view().nodes] == ["n1"]
+    assert [one.node_id for one in store.view().cluster.revoked] == ["n3"]
+    roles.cancel()
 
 
 async def test_after_a_recovery_a_host_takes_the_address_of_the_node_that_it_was_before() -> None:
