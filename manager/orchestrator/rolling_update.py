@@ -36,10 +36,14 @@ class UpdateProgress(msgspec.Struct, frozen=True):
     settled_at_ns: int
 
 
-def plan_update(context: ServiceContext, slots: Sequence[Slot], busy: Collection[SlotKey]) -> Plan:
-    """The next steps of an update over the remaining slots. ``busy`` slots already get another step in this pass."""
+def plan_update(
+    context: ServiceContext, slots: Sequence[Slot], busy: Collection[SlotKey], unsettled: Sequence[Slot]
+) -> Plan:
+    """The next steps of an update over the remaining slots. ``busy`` slots already get another step in this pass, and only those that are
+    ``unsettled`` can have tasks of an old spec.
+    """
     status = context.service.update_status or UpdateStatus()
-    dirty = [slot for slot in slots if _is_dirty(context, slot)]
+    dirty = [slot for slot in unsettled if is_dirty(context, slot)]
     if status.state in _PAUSED or (status.state not in _RUNNING and not dirty):
         return EMPTY
     if status.state not in _RUNNING:
@@ -53,7 +57,9 @@ def plan_update(context: ServiceContext, slots: Sequence[Slot], busy: Collection
     elif status.state is UpdateState.UPDATING:
         status = replace(status, message="update in progress")
     candidates = [slot for slot in _update_order(progress.dirty) if slot.key not in busy]
-    steps = [_replace_task(context, slot) for slot in candidates[: _free_parallelism(context, progress, len(slots))]]
+    held = sum(slot.key in busy and not _is_running(slot) for slot in progress.dirty)
+    free = max(0, _free_parallelism(context, progress, len(slots)) - held)
+    steps = [_replace_task(context, slot) for slot in candidates[:free]]
     finished = not dirty and not progress.starting and not busy
     if finished and not progress.settled_at_ns:
         return _plan(
@@ -63,7 +69,8 @@ def plan_update(context: ServiceContext, slots: Sequence[Slot], busy: Collection
     return _plan(steps, context.service, replace(context.service, update_status=status), wake_at_ns)
 
 
-def _is_dirty(context: ServiceContext, slot: Slot) -> bool:
+def is_dirty(context: ServiceContext, slot: Slot) -> bool:
+    """Whether an update has to replace what the slot runs."""
     active = slot.active
     return bool(active) and not any(context.up_to_date(task) for task in active)
 
@@ -75,10 +82,9 @@ def _measure_progress(
     starting, delaying, next_slot_at_ns, settled_at_ns = 0, 0, 0, 0
     failed: list[Task] = []
     for slot in slots:
-        updated = [
-            task for task in slot.tasks if task.meta.created_at_ns >= status.started_at_ns and context.up_to_date(task)
-        ]
-        failed_task = next((task for task in updated if _has_failed(task)), None)
+        # Also tasks from before this update's start: another update, such as a scaling, begins while the last one's tasks still start.
+        updated = [task for task in slot.tasks if context.up_to_date(task)]
+        failed_task = next((task for task in updated if _has_failed(task) and _is_of(status, task)), None)
         if failed_task is not None:
             failed.append(failed_task)
         for task in updated:
@@ -101,6 +107,11 @@ def _measure_progress(
         next_slot_at_ns=next_slot_at_ns,
         settled_at_ns=settled_at_ns if settled_at_ns > context.now_ns else 0,
     )
+
+
+def _is_of(status: UpdateStatus, task: Task) -> bool:
+    """Whether the update created the task."""
+    return task.meta.created_at_ns >= status.started_at_ns
 
 
 def _has_failed(task: Task) -> bool:
@@ -150,7 +161,11 @@ def _free_parallelism(context: ServiceContext, progress: UpdateProgress, total: 
 
 def _update_order(dirty: Sequence[Slot]) -> list[Slot]:
     """Slots without a running task are updated first: nothing is lost by that."""
-    return sorted(dirty, key=lambda slot: any(task.status.state is TaskState.RUNNING for task in slot.active))
+    return sorted(dirty, key=_is_running)
+
+
+def _is_running(slot: Slot) -> bool:
+    return any(task.status.state is TaskState.RUNNING for task in slot.active)
 
 
 def _replace_task(context: ServiceContext, slot: Slot) -> Step:

@@ -22,6 +22,7 @@ from manager.orchestrator import (
     slot_reconciler,
 )
 from manager.orchestrator.dependency_index import DependencyIndex
+from manager.orchestrator.settled_slots import SettledSlots
 from manager.orchestrator.slots import ServiceContext, group_into_slots
 from manager.store.view import View
 
@@ -66,9 +67,11 @@ def _plan_replicas(context: ServiceContext, tasks: Iterable[Task], dependants: C
         context.view, service.spec.annotations.name, dependants
     ):
         scaled = replace(scaled, steps=())
-    reconciled = {slot.key: slot_reconciler.reconcile_slot(context, slot) for slot in scaled.remaining}
+    settled = SettledSlots(context)
+    unsettled = [slot for slot in scaled.remaining if not settled.is_settled(slot)]
+    reconciled = {slot.key: slot_reconciler.reconcile_slot(context, slot) for slot in unsettled}
     busy = {key for key, plan in reconciled.items() if plan.steps}
-    updated = rolling_update.plan_update(context, scaled.remaining, busy)
+    updated = rolling_update.plan_update(context, scaled.remaining, busy, unsettled)
     return combine([Plan(scaled.steps), *reconciled.values(), updated])
 
 

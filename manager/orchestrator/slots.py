@@ -151,10 +151,16 @@ def group_into_slots(service: Service, tasks: Iterable[Task]) -> dict[SlotKey, S
     by_key: dict[SlotKey, list[Task]] = {}
     for task in tasks:
         by_key.setdefault(slot_key(service, task), []).append(task)
-    ordered = sorted(
-        by_key, key=lambda key: (str(key) if isinstance(key, str) else "", key if isinstance(key, int) else 0)
-    )
-    return {key: Slot(key, tuple(sorted(by_key[key], key=creation_order))) for key in ordered}
+    ordered = sorted(by_key, key=_slot_order)
+    return {key: Slot(key, _in_order(by_key[key])) for key in ordered}
+
+
+def _in_order(tasks: list[Task]) -> tuple[Task, ...]:
+    return tuple(sorted(tasks, key=creation_order) if len(tasks) > 1 else tasks)
+
+
+def _slot_order(key: SlotKey) -> tuple[str, int]:
+    return (key, 0) if isinstance(key, str) else ("", key)
 
 
 def with_shutdown(task: Task, reason: str = "") -> Task:
