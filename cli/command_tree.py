@@ -105,6 +105,7 @@ NODE = {
 SERVICE = {
     "create": CommandEntry("Create a new service", f"{_C}.service_update:create"),
     "explain": CommandEntry("Explain why tasks of services wait", f"{_C}.service_explain:explain"),
+    "history": CommandEntry("Show what happened to a service and its tasks", f"{_C}.service_history:history"),
     "inspect": CommandEntry("Display detailed information on one or more services", f"{_C}.service:inspect"),
     "logs": CommandEntry("Fetch the logs of a service or task", f"{_C}.service:logs"),
     "ls": CommandEntry("List services", f"{_C}.service:ls", ("list",)),

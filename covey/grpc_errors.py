@@ -36,6 +36,9 @@ ERROR_METADATA = "covey-error"
 LEADER_METADATA = "covey-leader"
 """Trailing metadata of a manager that does not lead: ``HOST:PORT`` of the leader's mTLS listener, empty when there is none now."""
 
+USER_METADATA = "covey-user"
+"""Metadata of a call: the user of the Engine API who caused it, percent-encoded. Only daemons of managers may say so."""
+
 Metadata = Iterable[tuple[str, str | bytes]]
 
 _KINDS = {kind.__name__: kind for kind in CODES}

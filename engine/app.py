@@ -13,6 +13,7 @@ from aiohttp import web
 from covey.clock import Clock, wall_clock
 from covey.engine_settings import LiveSettings
 from covey.errors import CoveyError
+from engine.caller import set_user
 from engine.control_client import ControlClient
 from engine.errors import NotModifiedError, http_status
 from engine.events import EventLog
@@ -67,6 +68,7 @@ def publish_daemon_event(app: web.Application, action: str, engine_id: str, attr
 
 async def _dispatch(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
+    set_user(request)
     try:
         return await _answer(request, services)
     except CoveyError as error:

@@ -10,12 +10,14 @@ here.
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 
 from covey.errors import CoveyError, DeadlineError, NoLeaderError, UnavailableError
-from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value, raised_by_server
+from covey.grpc_errors import LEADER_METADATA, USER_METADATA, error_from_status, metadata_value, raised_by_server
 from coveypb.v1 import control_pb2_grpc
+from engine.caller import current_user
 from engine.rpc_wording import in_rpc_words
 
 ATTEMPT_SECONDS = 40.0
@@ -55,7 +57,7 @@ class ControlChannel:
         while True:
             stub = await self._connect(deadline)
             try:
-                return await getattr(stub, method)(request, timeout=seconds)
+                return await getattr(stub, method)(request, timeout=seconds, metadata=_user_metadata())
             except grpc.aio.AioRpcError as error:
                 if loop.time() + backoff > deadline or not is_retryable(method, error):
                     raise _call_error(method, error) from error
@@ -85,6 +87,12 @@ class ControlChannel:
         except TimeoutError:
             raise UnavailableError("this node's manager does not answer; it may be starting: try again") from None
         return self._stub
+
+
+def _user_metadata() -> tuple[tuple[str, str], ...]:
+    """Who caused the call, for histories."""
+    user = current_user()
+    return ((USER_METADATA, quote(user)),) if user else ()
 
 
 def is_retryable(method: str, error: grpc.aio.AioRpcError) -> bool:

@@ -16,6 +16,7 @@ from covey.objects import (
     ClusterSpec,
     Config,
     ConfigSpec,
+    HistoryEntry,
     Network,
     NetworkSpec,
     Node,
@@ -79,26 +80,6 @@ class WatchedStackState(Struct, frozen=True):
     stack: WatchedStack
     changed: tuple[str, ...]
     removed: tuple[str, ...]
-
-
-class ClusterEvent(Struct, frozen=True):
-    """One change of one object; ``action`` is create, update or remove."""
-
-    action: str
-    item: Node | Service | Task | Network | Secret | Config | Cluster | WatchedStack
-    time_ns: int
-
-
-_EVENT_KINDS: dict[str, type[Struct]] = {
-    "node": Node,
-    "service": Service,
-    "task": Task,
-    "network": Network,
-    "secret": Secret,
-    "config": Config,
-    "cluster": Cluster,
-    "watchedstack": WatchedStack,
-}
 
 
 class ControlClient:
@@ -310,13 +291,20 @@ class ControlClient:
     async def unwatch_stack(self, ref: str) -> None:
         await self._channel.call("UnwatchStack", control_pb2.RemoveRequest(ref=ref))
 
-    async def watch(self) -> AsyncIterator[ClusterEvent]:
-        """Changes from now on, until cancelled. UnavailableError if the stream breaks: watch again."""
-        async for message in self._channel.stream("Watch", control_pb2.WatchRequest()):
-            kind = message.WhichOneof("object")
-            if kind in _EVENT_KINDS:
-                item: Any = from_wire(_EVENT_KINDS[kind], getattr(message, kind))
-                yield ClusterEvent(message.action, item, message.timestamp_ns)
+    async def history(
+        self, *, kinds: Iterable[str] = (), since_ns: int = 0, service_ref: str = ""
+    ) -> tuple[list[HistoryEntry], tuple[int, int]]:
+        """What the managers remember, oldest first, and the place where it ends now. Without ``kinds`` all but tasks and the cluster."""
+        request = control_pb2.ListHistoryRequest(kinds=kinds, since_ns=since_ns, service_ref=service_ref)
+        answer = await self._channel.call("ListHistory", request)
+        return _items(HistoryEntry, answer.entries), (answer.end.version, answer.end.number)
+
+    async def watch_history(self, after: tuple[int, int], kinds: Iterable[str] = ()) -> AsyncIterator[HistoryEntry]:
+        """What happens after a place in the history, until cancelled. UnavailableError if the stream breaks: watch again."""
+        position = control_pb2.HistoryPosition(version=after[0], number=after[1])
+        request = control_pb2.WatchHistoryRequest(kinds=kinds, after=position)
+        async for message in self._channel.stream("WatchHistory", request):
+            yield from_wire(HistoryEntry, message)
 
     async def backup(self, *, own_key: bool, key: str = "") -> AsyncIterator[bytes]:
         """First the key that was generated for the backup, empty if the cluster's unlock key opens it; then the file in chunks."""

@@ -19,9 +19,10 @@ from covey.errors import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
-from manager.caller import Caller, Peer, peer_of
+from manager.caller import Caller, Peer, author_of, peer_of
 from manager.grpc_handlers import wrap_handler
 from manager.grpc_status import abort_with
+from manager.store.author import acting_as
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,8 @@ ALLOWED: dict[str, frozenset[Caller]] = {
     "/coveypb.v1.Control/ListNodeImages": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/FetchImage": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/CheckNetworks": _LOCAL_OR_MANAGER,
-    "/coveypb.v1.Control/Watch": _LOCAL_OR_MANAGER,
+    "/coveypb.v1.Control/ListHistory": _LOCAL_OR_MANAGER,
+    "/coveypb.v1.Control/WatchHistory": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/Logs": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/Status": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/Backup": _LOCAL,
@@ -123,14 +125,18 @@ def authorize(method: str, peer: Peer, cluster_id: str, *, standing: CurrentRole
 
 
 class AuthorizationInterceptor(aio.ServerInterceptor):
-    """Checks every call against the table and maps errors to gRPC statuses. ``fixed`` is the kind of all callers on a listener without
-    client certificates.
+    """Checks every call against the table and maps errors to gRPC statuses. What a call changes has its caller as the author.
+
+    ``fixed`` is the kind of all callers on a listener without client certificates, ``node_id`` this manager's node.
     """
 
-    def __init__(self, cluster_id: str, standing: CurrentRole, fixed: Caller | None = None) -> None:
+    def __init__(
+        self, cluster_id: str, standing: CurrentRole, fixed: Caller | None = None, *, node_id: str = ""
+    ) -> None:
         self._cluster_id = cluster_id
         self._standing = standing
         self._fixed = fixed
+        self._node_id = node_id
 
     async def intercept_service(
         self,
@@ -148,7 +154,8 @@ class AuthorizationInterceptor(aio.ServerInterceptor):
             try:
                 peer = Peer(caller=self._fixed) if self._fixed else peer_of(context)
                 authorize(method, peer, self._cluster_id, standing=self._standing)
-                return await inner(request, context)
+                with acting_as(author_of(peer, context, self._node_id)):
+                    return await inner(request, context)
             except aio.AbortError:
                 raise
             except CoveyError as error:

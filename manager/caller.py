@@ -6,8 +6,11 @@ Used by ``manager.authorize``, by servicers, and by ``manager.bootstrap.manager_
 
 import enum
 from typing import Any
+from urllib.parse import unquote
 
 from covey.errors import UnauthenticatedError
+from covey.grpc_errors import USER_METADATA, metadata_value
+from covey.objects import Author
 from covey.objects.base import Struct
 
 
@@ -50,3 +53,18 @@ def peer_of(context: Any) -> Peer:
     if not subject:
         raise UnauthenticatedError("this call needs the certificate of a node")
     return peer_of_subject(bytes(subject[0]).decode(errors="replace"))
+
+
+def author_of(peer: Peer, context: Any, own_node_id: str) -> Author:
+    """The author of what a caller changes. Managers are believed whom they name as their user; workers name nobody."""
+    if peer.caller is Caller.ANONYMOUS:
+        return Author(component="a host that joins")
+    node_id = peer.node_id or own_node_id
+    user = "" if peer.caller is Caller.WORKER else metadata_value(context.invocation_metadata(), USER_METADATA)
+    return Author(user=unquote(str(user or "")), node_id=node_id)
+
+
+def forwarded_user(context: Any) -> tuple[tuple[str, str], ...]:
+    """The metadata that names the user of a call, for the same call to another manager."""
+    user = metadata_value(context.invocation_metadata(), USER_METADATA)
+    return ((USER_METADATA, str(user)),) if user else ()

@@ -12,6 +12,7 @@ from typing import Any
 
 from covey.clock import Clock, wall_clock
 from covey.ids import IdSource, new_id
+from covey.objects import Author
 from manager.allocator.default_networks import DefaultNetworksPlanner
 from manager.allocator.planner import AllocatorPlanner
 from manager.ca.root_rotation import RootRotationPlanner
@@ -21,6 +22,7 @@ from manager.orchestrator.reaper import ReaperPlanner
 from manager.orchestrator.service_planner import ServicePlanner
 from manager.scheduler.planner import SchedulerPlanner
 from manager.scheduler.spread import ImageNodes, no_image_nodes
+from manager.store.author import acting_as
 from manager.store.consensus import Leadership
 from manager.store.store import Store
 
@@ -59,7 +61,12 @@ async def run_leader(
         for loop in loops(store, clock=clock, ids=ids, image_nodes=image_nodes):
             group.create_task(loop.run())
         for work in also:
-            group.create_task(work())
+            group.create_task(_as_leader(work))
+
+
+async def _as_leader(work: Work) -> None:
+    with acting_as(Author(component="leader")):
+        await work()
 
 
 async def run_while_leading(

@@ -104,7 +104,7 @@ class Listeners:
             message_bytes: int = _MAX_MESSAGE_BYTES,
         ) -> aio.Server:
             chain: Sequence[aio.ServerInterceptor] = (
-                AuthorizationInterceptor(cluster_id, current_role, caller),
+                AuthorizationInterceptor(cluster_id, current_role, caller, node_id=identity.peer.node_id),
                 LeaderForwarder(consensus, dial),
             )
             options = (*_OPTIONS, ("grpc.max_receive_message_length", message_bytes))

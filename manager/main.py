@@ -30,6 +30,8 @@ from manager.config import ManagerConfig, ManagerMode
 from manager.consensus_backend import ConsensusBackend
 from manager.control.servicer import ControlServicer
 from manager.dispatcher.dispatcher import Dispatcher
+from manager.history.log import HistoryLog
+from manager.history.recorder import record_history
 from manager.identity import ManagerIdentity
 from manager.images.service import ImageService
 from manager.interface import EXIT_FAILED, EXIT_LOCKED, EXIT_REMOVED, READY_LINE
@@ -82,13 +84,20 @@ class Manager:
         images.bind(self._dispatcher.send)
         checks.bind(self._dispatcher.send)
         self._image_nodes = images.directory.nodes_with
+        self._history = HistoryLog()
         self._roles = RoleManager(self._store, backend)
         self._watcher = watcher = StackWatcher(self._store, newest_commit, StackDeployer(config.engine_host))
         signer = CertificateSigner(CfsslSigner(lambda: identity.files), identity.peer.node_id)
         services = Servicers(
             ca=CertificateAuthorityServicer(self._store, identity.files.root, identity.peer.node_id, signer),
             control=ControlServicer(
-                self._store, broker, images=images, network_checks=checks, signer=signer, stop_deployment=watcher.stop
+                self._store,
+                broker,
+                images=images,
+                network_checks=checks,
+                history=self._history,
+                signer=signer,
+                stop_deployment=watcher.stop,
             ),
             dispatcher=self._dispatcher,
             raft=backend.raft_service(self._is_manager),
@@ -120,6 +129,7 @@ class Manager:
         await self._listeners.start()
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(record_history(self._store, self._history), name="history")
                 backend = group.create_task(self._backend.run(), name="backend")
                 leading = group.create_task(
                     run_while_leading(

@@ -14,6 +14,7 @@ from covey.objects.cluster import (
     RootRotation,
 )
 from covey.objects.endpoint import Endpoint, EndpointSpec, PortConfig, VirtualIP
+from covey.objects.history import Author, HistoryEntry
 from covey.objects.job_schedule import JobSchedule, JobStatus, ScheduleStatus
 from covey.objects.network import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.node import (
@@ -60,6 +61,7 @@ __all__ = [
     "MAX_SECRET_BYTES",
     "OBJECT_TYPES",
     "Annotations",
+    "Author",
     "Autoscale",
     "AutoscaleStatus",
     "CASettings",
@@ -78,6 +80,7 @@ __all__ = [
     "ExternalCA",
     "FileTarget",
     "HealthConfig",
+    "HistoryEntry",
     "HostRoute",
     "IPAMConfig",
     "JobSchedule",

@@ -3,11 +3,11 @@
 import asyncio
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from covey.clock import SECOND
 from covey.errors import CoveyError, InvalidArgumentError, LaggedError, UnavailableError
-from covey.objects import Node, WatchedStack
 from engine.request_context import RequestContext
 from engine.routing import Route
 from engine.streams import chunked_response, write_json_line
@@ -16,7 +16,8 @@ from engine.translate.filters import Filters
 from engine.translate.times import parse_moment
 
 WATCH_PAUSE_SECONDS = 0.5
-QUEUE = 1024
+HISTORY_SECONDS = 5.0
+NEVER_NS = (1 << 63) - 1
 
 
 async def events(context: RequestContext) -> web.StreamResponse:
@@ -27,21 +28,44 @@ async def events(context: RequestContext) -> web.StreamResponse:
         raise InvalidArgumentError(
             f"`since` time ({context.query('since')}) cannot be after `until` time ({context.query('until')})"
         )
+    kinds = event.CLUSTER_KINDS.intersection(active_filters.get("type", ()))
     async with (
         context.services.events.subscribe(since if since or until else None) as (history, queue),
         chunked_response(context, "application/json") as response,
     ):
-        for item in history:
+        cluster, end = await _cluster_history(context, since, kinds) if since or until else ([], None)
+        for item in sorted([*history, *cluster], key=lambda item: int(item["timeNano"])):
             if not until or item["timeNano"] <= until:
                 await _send(response, active_filters, item)
         if until and until <= now:
             return response
         try:
             async with asyncio.timeout((until - now) / SECOND if until else None):
-                await _follow(context, response, active_filters, queue)
+                await _follow(context, response, active_filters, queue, _Place(kinds, end))
         except TimeoutError:
             pass
     return response
+
+
+class _Place(msgspec.Struct):
+    """Where a client is in the cluster's history; ``end`` is None before the managers have told."""
+
+    kinds: frozenset[str]
+    end: tuple[int, int] | None
+
+
+async def _cluster_history(
+    context: RequestContext, since_ns: int, kinds: frozenset[str]
+) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
+    """The cluster's events since a time, and the place after them; none while the managers do not answer."""
+    if not context.services.control_available:
+        return [], None
+    try:
+        async with asyncio.timeout(HISTORY_SECONDS):
+            entries, end = await context.services.cluster.history(kinds=kinds, since_ns=since_ns)
+    except (CoveyError, TimeoutError):
+        return [], None
+    return [event.from_history(entry) for entry in entries], end
 
 
 async def _follow(
@@ -49,31 +73,27 @@ async def _follow(
     response: web.StreamResponse,
     active_filters: Filters,
     queue: "asyncio.Queue[dict[str, Any] | None]",
+    place: _Place,
 ) -> None:
     """Send events of this host and the cluster to the client, through one bounded queue, until cancelled."""
     async with asyncio.TaskGroup() as group:
         if context.services.control_available:
-            group.create_task(_watch_cluster(context, queue))
+            group.create_task(_watch_cluster(context, queue, place))
         while (item := await queue.get()) is not None:
             await _send(response, active_filters, item)
         raise LaggedError("events arrived faster than this client read them; reconnect with since=")
 
 
-async def _watch_cluster(context: RequestContext, queue: "asyncio.Queue[dict[str, Any] | None]") -> None:
-    """Put cluster events into the queue. After a change of leader the watch starts again."""
+async def _watch_cluster(context: RequestContext, queue: "asyncio.Queue[dict[str, Any] | None]", place: _Place) -> None:
+    """Put cluster events into the queue. After a change of leader it goes on after the last event that it has."""
+    cluster = context.services.cluster
     while True:
         try:
-            known: dict[str, Node | WatchedStack] = {node.id: node for node in await context.services.cluster.nodes()}
-            known |= {item.stack.id: item.stack for item in await context.services.cluster.watched_stacks()}
-            async for change in context.services.cluster.watch():
-                previous = known.get(change.item.id)
-                if isinstance(change.item, Node | WatchedStack):
-                    known[change.item.id] = change.item
-                message = event.from_cluster(
-                    change.action, change.item, change.time_ns or context.services.clock(), previous
-                )
-                if message is not None:
-                    await queue.put(message)
+            if place.end is None:
+                _, place.end = await cluster.history(since_ns=NEVER_NS)
+            async for entry in cluster.watch_history(place.end, place.kinds):
+                place.end = entry.position
+                await queue.put(event.from_history(entry))
         except (UnavailableError, LaggedError):
             pass
         except CoveyError:

@@ -7,24 +7,17 @@ from agent.container.model import CONNECT_NETWORK, DISCONNECT_NETWORK, Container
 from agent.local_network.model import NetworkEvent
 from agent.volume.model import VolumeEvent
 from covey.clock import SECOND
-from covey.objects import Cluster, Config, Network, Node, Secret, Service, Struct, Task, WatchedStack
-from engine.translate.enum_names import enum_name
+from covey.objects import HistoryEntry
 from engine.translate.filters import Filters, match_labels
 
 FILTERS = (
     "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret", "service",
-    "type", "volume",
+    "task", "type", "volume",
 )  # fmt: skip
 _NETWORK_ACTIONS = {"start": "connect", "die": "disconnect"}
 _DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
-_KINDS: dict[type[Struct], str] = {
-    Node: "node",
-    Service: "service",
-    Network: "network",
-    Secret: "secret",
-    Config: "config",
-    WatchedStack: "stack",
-}
+CLUSTER_KINDS = frozenset({"node", "service", "network", "secret", "config", "stack", "cluster", "task"})
+"""What the managers tell events of. Those of tasks and of the cluster, which Docker does not have, are sent to who asks for them."""
 
 
 def message(
@@ -87,22 +80,9 @@ def _of_network(item: ContainerEvent, action: str, name: str, network_id: str, d
     return message("network", action, network_id, attributes, item.time_ns)
 
 
-def from_cluster(action: str, item: Struct, time_ns: int, before: Struct | None = None) -> dict[str, Any] | None:
-    """The event of a change in the cluster; None for tasks and the cluster object, for which Docker has no events."""
-    kind = _KINDS.get(type(item))
-    if kind is None or isinstance(item, Task | Cluster):
-        return None
-    attributes = {"name": _name(item)}
-    if isinstance(item, WatchedStack):
-        changes = _watch_changes(before, item) if isinstance(before, WatchedStack) else {}
-        if action == "update" and not changes:  # a check that found nothing
-            return None
-        attributes |= changes
-    if isinstance(item, Network):
-        attributes["type"] = item.spec.driver.name
-    if isinstance(item, Node) and isinstance(before, Node):
-        attributes |= _node_changes(before, item)
-    return message(kind, action, getattr(item, "id", ""), attributes, time_ns, scope="swarm")
+def from_history(entry: HistoryEntry) -> dict[str, Any]:
+    """The event of a change in the cluster. Beside Docker's attributes ``covey.by`` names who made it."""
+    return message(entry.kind, entry.action, entry.object_id, dict(entry.attributes), entry.timestamp_ns, scope="swarm")
 
 
 def matches(filters: Filters, event: dict[str, Any]) -> bool:
@@ -121,11 +101,20 @@ def matches(filters: Filters, event: dict[str, Any]) -> bool:
         elif name == "image":
             passed = _matches_image(values, kind, actor)
         else:
-            names = (attributes.get("name", ""), actor["ID"])
-            passed = kind == name and any(given.startswith(item) for item in values for given in names)
+            passed = _matches_object(name, values, kind, actor)
         if not passed:
             return False
     return True
+
+
+def _matches_object(name: str, values: Iterable[str], kind: str, actor: dict[str, Any]) -> bool:
+    """Whether an event is of one of these objects; events of tasks are their service's and their node's too."""
+    attributes = actor["Attributes"]
+    if kind == "task" and name in attributes:
+        return any(attributes[name].startswith(item) for item in values)
+    return kind == name and any(
+        given.startswith(item) for item in values for given in (attributes.get("name", ""), actor["ID"])
+    )
 
 
 def _matches_image(values: Iterable[str], kind: str, actor: dict[str, Any]) -> bool:
@@ -139,38 +128,3 @@ def without_tag(name: str) -> str:
     """An image name without its tag; a registry's port is no tag."""
     base, _, tag = name.rpartition(":")
     return base if base and "/" not in tag else name
-
-
-def _name(item: Struct) -> str:
-    if isinstance(item, Node):
-        return item.description.hostname
-    if isinstance(item, Service | Network | Secret | Config | WatchedStack):
-        return item.spec.annotations.name
-    return ""
-
-
-def _watch_changes(before: WatchedStack, after: WatchedStack) -> dict[str, str]:
-    """What a deployment changed, or that there is another spec."""
-    old, new = before.status, after.status
-    changes: dict[str, str] = {}
-    if new.deployed_at_ns != old.deployed_at_ns:
-        changes |= {"commit.old": old.deployed_commit, "commit.new": new.deployed_commit}
-    if new.deploy_failures > old.deploy_failures:
-        changes["error"] = new.deploy_error
-    if new.check_error and not old.check_error:
-        changes["error"] = new.check_error
-    if after.spec != before.spec:
-        changes["url"] = after.spec.url
-    return changes
-
-
-def _node_changes(before: Node, after: Node) -> dict[str, str]:
-    changes = {}
-    for label, old, new in (
-        ("state", before.status.state, after.status.state),
-        ("availability", before.spec.availability, after.spec.availability),
-        ("role", before.role, after.role),
-    ):
-        if old != new:
-            changes[f"{label}.old"], changes[f"{label}.new"] = enum_name(old), enum_name(new)
-    return changes

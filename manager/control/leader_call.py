@@ -20,6 +20,7 @@ from covey.clock import boot_time
 from covey.errors import DeadlineError, UnavailableError
 from covey.grpc_errors import LEADER_METADATA, metadata_value, raised_by_server
 from coveypb.v1 import control_pb2, control_pb2_grpc
+from manager.caller import forwarded_user
 from manager.grpc_status import abort_like, abort_with
 from manager.store import Consensus, Leadership
 
@@ -83,7 +84,7 @@ class LeaderCall:
         if not self._reads and not self._answers.is_recent(self._channel):
             await self._probe()
         multicall: Any = self._channel.unary_unary(self._method)
-        sent = multicall(request, timeout=_CALL_SECONDS)
+        sent = multicall(request, timeout=_CALL_SECONDS, metadata=forwarded_user(context))
         failure: aio.AioRpcError | None = None
         with self._cancel_on_leader_change(sent, grace_seconds=0.0 if self._reads else _DEPOSED_SECONDS):
             try:

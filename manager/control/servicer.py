@@ -29,12 +29,13 @@ from coveypb.v1 import control_pb2, dispatcher_pb2, explanation_pb2
 from manager.ca.signing import CertificateSigner
 from manager.control import clusters, networks, nodes, secrets, services, watched_stacks
 from manager.control.backup_stream import stream_backup
-from manager.control.event_stream import stream_events
+from manager.control.history_requests import list_history, watch_history
 from manager.control.list_filters import filter_objects, list_tasks
 from manager.control.manager_status import manager_status
 from manager.control.redaction import redact
 from manager.control.service_dry_run import dry_run
 from manager.explain.service import explain_service
+from manager.history.log import HistoryLog
 from manager.images.service import ImageService
 from manager.network_checks import NetworkChecks
 from manager.stack_watch.plan import drift
@@ -70,6 +71,7 @@ class ControlServicer:
         *,
         images: ImageService | None = None,
         network_checks: NetworkChecks | None = None,
+        history: HistoryLog | None = None,
         signer: CertificateSigner | None = None,
         stop_deployment: StopDeployment = _nothing_is_deployed,
         clock: Clock = wall_clock,
@@ -87,6 +89,7 @@ class ControlServicer:
         self._logs = logs
         self._images = images or ImageService(store)
         self._network_checks = network_checks or NetworkChecks(store)
+        self._history = history or HistoryLog()
         self._stop_deployment = stop_deployment
         self._clock = clock
         self._ids = ids
@@ -348,9 +351,12 @@ class ControlServicer:
 
     # --- streams and state ---
 
-    async def Watch(self, _request: control_pb2.WatchRequest, context: Any) -> AsyncIterator[Any]:
-        async for event in stream_events(self._store, lambda: context.send_initial_metadata(())):
-            yield event
+    async def ListHistory(self, request: control_pb2.ListHistoryRequest, _context: Any) -> Any:
+        return list_history(self._store.view(), self._history, request)
+
+    async def WatchHistory(self, request: control_pb2.WatchHistoryRequest, context: Any) -> AsyncIterator[Any]:
+        async for entry in watch_history(self._history, request, lambda: context.send_initial_metadata(())):
+            yield entry
 
     async def Logs(self, request: control_pb2.LogsRequest, _context: Any) -> AsyncIterator[dispatcher_pb2.LogBatch]:
         async for batch in self._logs.logs(request):

@@ -33,7 +33,7 @@ def fence_compare(keys: Keyspace, leader: Leader) -> rpc_pb2.Compare:
 def etcd_transaction(keys: Keyspace, cipher: ValueCipher, data: bytes) -> rpc_pb2.TxnRequest:
     """The etcd transaction of an encoded store transaction, without the fence. See ``with_fence``."""
     commit = Commit.FromString(data)
-    head = Commit(request_id=commit.request_id, timestamp_ns=commit.timestamp_ns)
+    head = Commit(request_id=commit.request_id, timestamp_ns=commit.timestamp_ns, author=commit.author)
     request = rpc_pb2.TxnRequest()
     for change in commit.changes:
         kind, item = _object(change)

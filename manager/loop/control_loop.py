@@ -11,9 +11,10 @@ import logging
 
 from covey.clock import SECOND, Clock, wall_clock
 from covey.errors import DeadlineError, LaggedError, UnavailableError
-from covey.objects import Config, Secret, Struct, WatchedStack
+from covey.objects import Author, Config, Secret, Struct, WatchedStack
 from manager.loop.plan import Plan
 from manager.loop.planner import Planner
+from manager.store.author import acting_as
 from manager.store.commit import Commit
 from manager.store.store import Store
 from manager.store.watch import Watch
@@ -40,7 +41,11 @@ class ControlLoop:
         self._backoff_seconds = _FIRST_BACKOFF_SECONDS
 
     async def run(self) -> None:
-        """Runs until cancelled."""
+        """Runs until cancelled. Its changes have the loop as their author."""
+        with acting_as(Author(component=self._name)):
+            await self._run()
+
+    async def _run(self) -> None:
         while True:
             try:
                 await self._run_from_snapshot()

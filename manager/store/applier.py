@@ -25,7 +25,7 @@ def apply(view: View, index: int, proposal: Proposal) -> tuple[View, Commit] | N
         changes.append(Change(proposed.action, before, item))
     if not all(_name_is_free(after, proposed) for proposed in proposal.changes):
         return None
-    return after.at(index), Commit(index, tuple(changes), proposal.timestamp_ns)
+    return after.at(index), Commit(index, tuple(changes), proposal.timestamp_ns, proposal.author)
 
 
 def share_spec(service: Service | None, task: Task) -> Task:

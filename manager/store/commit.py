@@ -9,7 +9,7 @@ import enum
 
 import msgspec
 
-from covey.objects import Object
+from covey.objects import Author, Object
 
 
 class Action(enum.IntEnum):
@@ -37,8 +37,11 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Commit(msgspec.Struct, frozen=True):
-    """One committed transaction. ``version`` is its log index, and the ``meta.version`` of every object that it created or updated."""
+    """One committed transaction. ``version`` is its log index, and the ``meta.version`` of every object that it created or updated.
+    ``author`` made it, as far as known.
+    """
 
     version: int
     changes: tuple[Change, ...]
     timestamp_ns: int = 0
+    author: Author = Author()

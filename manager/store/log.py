@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from covey import codec
-from covey.objects import Object
+from covey.objects import Author, Object
 from coveypb.v1 import store_pb2
 from manager.store.commit import Action, Change
 from manager.store.schema import BY_FIELD, BY_KIND, Schema
@@ -33,10 +33,13 @@ class Proposal(msgspec.Struct, frozen=True):
     request_id: int
     changes: tuple[ProposedChange, ...]
     timestamp_ns: int
+    author: Author = Author()
 
 
-def encode(request_id: int, changes: Sequence[Change], timestamp_ns: int) -> bytes:
+def encode(request_id: int, changes: Sequence[Change], timestamp_ns: int, author: Author | None = None) -> bytes:
     commit = store_pb2.StoreCommit(request_id=request_id, timestamp_ns=timestamp_ns)
+    if author is not None:
+        codec.write(author, commit.author)
     for change in changes:
         wire: Any = commit.changes.add()
         wire.action = int(change.action)
@@ -55,7 +58,8 @@ def encode(request_id: int, changes: Sequence[Change], timestamp_ns: int) -> byt
 def decode(data: bytes) -> Proposal:
     """Raises google.protobuf.message.DecodeError or ValueError if this version cannot read the entry."""
     commit = store_pb2.StoreCommit.FromString(data)
-    return Proposal(commit.request_id, tuple([_change(wire) for wire in commit.changes]), commit.timestamp_ns)
+    changes = tuple([_change(wire) for wire in commit.changes])
+    return Proposal(commit.request_id, changes, commit.timestamp_ns, codec.from_wire(Author, commit.author))
 
 
 def _change(wire: Any) -> ProposedChange:

@@ -29,6 +29,7 @@ from covey.errors import (
 )
 from covey.objects import Struct
 from manager.store import applier, log, snapshot
+from manager.store.author import current_author
 from manager.store.commit import Change
 from manager.store.consensus import Consensus, Member, NotLeaderError, RefusedError, StateMachine
 from manager.store.pending import PendingTransactions, wait_done
@@ -150,7 +151,7 @@ class Store:
     async def _propose(self, changes: Sequence[Change], writes: set[Touch]) -> bool:
         """Whether the transaction took effect."""
         request_id = secrets.randbits(63) + 1
-        data = log.encode(request_id, changes, self._clock())
+        data = log.encode(request_id, changes, self._clock(), current_author())
         if len(data) > MAX_BYTES:
             raise TooLargeError(f"a transaction of {len(data)} bytes exceeds the limit of {MAX_BYTES} bytes; split it")
         pending = self._pending.begin(request_id, writes)

@@ -43,13 +43,15 @@ async def test_a_follower_forwards_writes_streams_and_errors() -> None:
     async with three_managers() as (group, _):
         _leader, [follower, other] = await leader_and_followers(group)
         async with follower.control() as stub:
-            events = stub.Watch(control_pb2.WatchRequest(), timeout=30)
+            events = stub.WatchHistory(control_pb2.WatchHistoryRequest(kinds=["service"]), timeout=30)
             await events.initial_metadata()  # arrives when the watch is established
             created = await follower.call("CreateService", service("web"))
-            seen = [await events.read()]
-            while not seen[-1].HasField("service"):
-                seen.append(await events.read())
-            assert (seen[-1].action, seen[-1].service.id) == ("create", created.id)
+            seen = await events.read()
+            assert (seen.action, seen.object_id, seen.by) == (
+                "create",
+                created.id,
+                follower.identities.require().node_id,
+            )
             events.cancel()
         found = await other.call("GetService", control_pb2.GetRequest(ref="web"))
         assert found.id == created.id
@@ -117,7 +119,7 @@ async def test_agents_and_followers_leave_a_paused_leader() -> None:
         await eventually("a session", lambda: agent.states)
         first = agent.states[-1].session_id
         async with follower.control() as stub:
-            events = stub.Watch(control_pb2.WatchRequest())
+            events = stub.WatchHistory(control_pb2.WatchHistoryRequest())
             await events.initial_metadata()
             assert leader.process is not None
             leader.process.send_signal(signal.SIGSTOP)

@@ -49,6 +49,8 @@ from engine.server import serving
 from manager.authorize import AuthorizationInterceptor
 from manager.caller import Caller
 from manager.control.servicer import ControlServicer
+from manager.history.log import HistoryLog
+from manager.history.recorder import record_history
 from manager.store import MemoryConsensus, Store
 from node.membership import ALREADY_MEMBER, NOT_MEMBER
 from tests.support.local_networks import HostNetworks, RecordedFragments, RecordedNetworks, open_local
@@ -255,7 +257,7 @@ async def running(folder: Path) -> AsyncIterator[Daemon]:
         folder / "state", folder / "run", f"/covey-test-{secrets.token_hex(4)}", images, LoopbackNetworks()
     )
     registries = RegistryService(images.repository)
-    node, store, logs = FakeNode(folder / "state"), Store(MemoryConsensus), FakeLogBroker()
+    node, store, logs, history = FakeNode(folder / "state"), Store(MemoryConsensus), FakeLogBroker(), HistoryLog()
     registry = LocalNetworks(folder / "state/networks.db", engine_id=node.engine_id, bridge="covey0")
     local = await open_local(folder, RecordedNetworks(), RecordedFragments(), registry)
     builds = BuildService(
@@ -265,7 +267,7 @@ async def running(folder: Path) -> AsyncIterator[Daemon]:
     parts = AgentParts(images, registries, containers, containers.volumes, HostNetworks(local), builds)
     manager = folder / "manager.sock"
     server = grpc.aio.server(interceptors=[AuthorizationInterceptor("", lambda peer: peer.caller, Caller.LOCAL)])
-    control_pb2_grpc.add_ControlServicer_to_server(ControlServicer(store, logs), server)
+    control_pb2_grpc.add_ControlServicer_to_server(ControlServicer(store, logs, history=history), server)
     server.add_insecure_port(f"unix:{manager}")
     await server.start()
     control = ControlClient(str(manager), call_seconds=5)
@@ -273,8 +275,11 @@ async def running(folder: Path) -> AsyncIterator[Daemon]:
     await registries.open()
     await containers.open()
     try:
-        async with serving(build_app(parts, node, control), folder / "covey.sock"):
-            yield Daemon(folder / "covey.sock", node, parts, store, logs)
+        async with asyncio.TaskGroup() as group:
+            recorder = group.create_task(record_history(store, history))
+            async with serving(build_app(parts, node, control), folder / "covey.sock"):
+                yield Daemon(folder / "covey.sock", node, parts, store, logs)
+            recorder.cancel()
     finally:
         await control.close()
         await server.stop(0)

@@ -827,76 +827,109 @@ class NodeNetworkCheck(_message.Message):
 Global___NodeNetworkCheck: _TypeAlias = NodeNetworkCheck  # noqa: Y015
 
 @_typing.final
-class WatchRequest(_message.Message):
+class HistoryPosition(_message.Message):
+    """A place in the history: after the entry with these numbers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
-
-@_typing.final
-class ClusterEvent(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ACTION_FIELD_NUMBER: _builtins.int
-    NODE_FIELD_NUMBER: _builtins.int
-    SERVICE_FIELD_NUMBER: _builtins.int
-    TASK_FIELD_NUMBER: _builtins.int
-    NETWORK_FIELD_NUMBER: _builtins.int
-    SECRET_FIELD_NUMBER: _builtins.int
-    CONFIG_FIELD_NUMBER: _builtins.int
-    CLUSTER_FIELD_NUMBER: _builtins.int
-    WATCHEDSTACK_FIELD_NUMBER: _builtins.int
-    TIMESTAMP_NS_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    """"create", "update" or "remove"."""
-    timestamp_ns: _builtins.int
-    @_builtins.property
-    def node(self) -> _objects_pb2.Node: ...
-    @_builtins.property
-    def service(self) -> _objects_pb2.Service: ...
-    @_builtins.property
-    def task(self) -> _objects_pb2.Task: ...
-    @_builtins.property
-    def network(self) -> _objects_pb2.Network: ...
-    @_builtins.property
-    def secret(self) -> _objects_pb2.Secret: ...
-    @_builtins.property
-    def config(self) -> _objects_pb2.Config: ...
-    @_builtins.property
-    def cluster(self) -> _objects_pb2.Cluster: ...
-    @_builtins.property
-    def watchedstack(self) -> _objects_pb2.WatchedStack: ...
+    VERSION_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    number: _builtins.int
     def __init__(
         self,
         *,
-        action: _builtins.str = ...,
-        node: _objects_pb2.Node | None = ...,
-        service: _objects_pb2.Service | None = ...,
-        task: _objects_pb2.Task | None = ...,
-        network: _objects_pb2.Network | None = ...,
-        secret: _objects_pb2.Secret | None = ...,
-        config: _objects_pb2.Config | None = ...,
-        cluster: _objects_pb2.Cluster | None = ...,
-        watchedstack: _objects_pb2.WatchedStack | None = ...,
-        timestamp_ns: _builtins.int = ...,
+        version: _builtins.int = ...,
+        number: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task", "watchedstack", b"watchedstack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task", "timestamp_ns", b"timestamp_ns", "watchedstack", b"watchedstack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["node", "service", "task", "network", "secret", "config", "cluster", "watchedstack"]  # noqa: Y015
-    _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ClusterEvent: _TypeAlias = ClusterEvent  # noqa: Y015
+Global___HistoryPosition: _TypeAlias = HistoryPosition  # noqa: Y015
+
+@_typing.final
+class ListHistoryRequest(_message.Message):
+    """Entries of these kinds; none are named: of all but tasks and the cluster, for which Docker has no events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KINDS_FIELD_NUMBER: _builtins.int
+    SINCE_NS_FIELD_NUMBER: _builtins.int
+    SERVICE_REF_FIELD_NUMBER: _builtins.int
+    since_ns: _builtins.int
+    service_ref: _builtins.str
+    """Only what concerns this service: an id, a name, or an unambiguous prefix of an id, also of one that was removed."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        since_ns: _builtins.int = ...,
+        service_ref: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "service_ref", b"service_ref", "since_ns", b"since_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHistoryRequest: _TypeAlias = ListHistoryRequest  # noqa: Y015
+
+@_typing.final
+class ListHistoryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[_objects_pb2.HistoryEntry]: ...
+    @_builtins.property
+    def end(self) -> Global___HistoryPosition:
+        """Where the history ends now."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[_objects_pb2.HistoryEntry] | None = ...,
+        end: Global___HistoryPosition | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHistoryResponse: _TypeAlias = ListHistoryResponse  # noqa: Y015
+
+@_typing.final
+class WatchHistoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KINDS_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def after(self) -> Global___HistoryPosition:
+        """Where to begin; absent: now."""
+
+    def __init__(
+        self,
+        *,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        after: Global___HistoryPosition | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "kinds", b"kinds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchHistoryRequest: _TypeAlias = WatchHistoryRequest  # noqa: Y015
 
 @_typing.final
 class LogsRequest(_message.Message):

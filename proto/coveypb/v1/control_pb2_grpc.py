@@ -222,10 +222,15 @@ class ControlStub:
                 request_serializer=coveypb_dot_v1_dot_control__pb2.CheckNetworksRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_control__pb2.CheckNetworksResponse.FromString,
                 _registered_method=True)
-        self.Watch = channel.unary_stream(
-                '/coveypb.v1.Control/Watch',
-                request_serializer=coveypb_dot_v1_dot_control__pb2.WatchRequest.SerializeToString,
-                response_deserializer=coveypb_dot_v1_dot_control__pb2.ClusterEvent.FromString,
+        self.ListHistory = channel.unary_unary(
+                '/coveypb.v1.Control/ListHistory',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.ListHistoryRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_control__pb2.ListHistoryResponse.FromString,
+                _registered_method=True)
+        self.WatchHistory = channel.unary_stream(
+                '/coveypb.v1.Control/WatchHistory',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.WatchHistoryRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_objects__pb2.HistoryEntry.FromString,
                 _registered_method=True)
         self.Logs = channel.unary_stream(
                 '/coveypb.v1.Control/Logs',
@@ -480,8 +485,15 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Watch(self, request, context):
-        """Changes from now on, in commit order.
+    def ListHistory(self, request, context):
+        """What the leader remembers of what happened, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchHistory(self, request, context):
+        """What happens from a place in the history on, in order, without gap or overlap, also after another manager has become the leader.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -696,10 +708,15 @@ def add_ControlServicer_to_server(servicer, server):
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.CheckNetworksRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_control__pb2.CheckNetworksResponse.SerializeToString,
             ),
-            'Watch': grpc.unary_stream_rpc_method_handler(
-                    servicer.Watch,
-                    request_deserializer=coveypb_dot_v1_dot_control__pb2.WatchRequest.FromString,
-                    response_serializer=coveypb_dot_v1_dot_control__pb2.ClusterEvent.SerializeToString,
+            'ListHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHistory,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.ListHistoryRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_control__pb2.ListHistoryResponse.SerializeToString,
+            ),
+            'WatchHistory': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchHistory,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.WatchHistoryRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_objects__pb2.HistoryEntry.SerializeToString,
             ),
             'Logs': grpc.unary_stream_rpc_method_handler(
                     servicer.Logs,
@@ -1727,7 +1744,34 @@ class Control:
             _registered_method=True)
 
     @staticmethod
-    def Watch(request,
+    def ListHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/ListHistory',
+            coveypb_dot_v1_dot_control__pb2.ListHistoryRequest.SerializeToString,
+            coveypb_dot_v1_dot_control__pb2.ListHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchHistory(request,
             target,
             options=(),
             channel_credentials=None,
@@ -1740,9 +1784,9 @@ class Control:
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/coveypb.v1.Control/Watch',
-            coveypb_dot_v1_dot_control__pb2.WatchRequest.SerializeToString,
-            coveypb_dot_v1_dot_control__pb2.ClusterEvent.FromString,
+            '/coveypb.v1.Control/WatchHistory',
+            coveypb_dot_v1_dot_control__pb2.WatchHistoryRequest.SerializeToString,
+            coveypb_dot_v1_dot_objects__pb2.HistoryEntry.FromString,
             options,
             channel_credentials,
             insecure,

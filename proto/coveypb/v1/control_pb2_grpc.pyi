@@ -86,8 +86,10 @@ class ControlStub:
     """Makes a node fetch an image from the nodes that have it. Waits, within the caller's deadline, until the node has it."""
     CheckNetworks: _grpc.UnaryUnaryMultiCallable[_control_pb2.CheckNetworksRequest, _control_pb2.CheckNetworksResponse]
     """Makes every node that is READY compare its network state with what is wanted. Nodes that do not answer in time are in the response, too."""
-    Watch: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.ClusterEvent]
-    """Changes from now on, in commit order."""
+    ListHistory: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListHistoryRequest, _control_pb2.ListHistoryResponse]
+    """What the leader remembers of what happened, oldest first."""
+    WatchHistory: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchHistoryRequest, _objects_pb2.HistoryEntry]
+    """What happens from a place in the history on, in order, without gap or overlap, also after another manager has become the leader."""
     Logs: _grpc.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _dispatcher_pb2.LogBatch]
     Status: _grpc.UnaryUnaryMultiCallable[_control_pb2.ManagerStatusRequest, _control_pb2.ManagerStatusResponse]
     """The state of the manager that is called. Never forwarded."""
@@ -147,8 +149,10 @@ class ControlAsyncStub(ControlStub):
     """Makes a node fetch an image from the nodes that have it. Waits, within the caller's deadline, until the node has it."""
     CheckNetworks: _aio.UnaryUnaryMultiCallable[_control_pb2.CheckNetworksRequest, _control_pb2.CheckNetworksResponse]  # type: ignore[assignment]
     """Makes every node that is READY compare its network state with what is wanted. Nodes that do not answer in time are in the response, too."""
-    Watch: _aio.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.ClusterEvent]  # type: ignore[assignment]
-    """Changes from now on, in commit order."""
+    ListHistory: _aio.UnaryUnaryMultiCallable[_control_pb2.ListHistoryRequest, _control_pb2.ListHistoryResponse]  # type: ignore[assignment]
+    """What the leader remembers of what happened, oldest first."""
+    WatchHistory: _aio.UnaryStreamMultiCallable[_control_pb2.WatchHistoryRequest, _objects_pb2.HistoryEntry]  # type: ignore[assignment]
+    """What happens from a place in the history on, in order, without gap or overlap, also after another manager has become the leader."""
     Logs: _aio.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _dispatcher_pb2.LogBatch]  # type: ignore[assignment]
     Status: _aio.UnaryUnaryMultiCallable[_control_pb2.ManagerStatusRequest, _control_pb2.ManagerStatusResponse]  # type: ignore[assignment]
     """The state of the manager that is called. Never forwarded."""
@@ -429,12 +433,20 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         """Makes every node that is READY compare its network state with what is wanted. Nodes that do not answer in time are in the response, too."""
 
     @_abc_1.abstractmethod
-    def Watch(
+    def ListHistory(
         self,
-        request: _control_pb2.WatchRequest,
+        request: _control_pb2.ListHistoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_control_pb2.ClusterEvent], _abc.AsyncIterator[_control_pb2.ClusterEvent]]:
-        """Changes from now on, in commit order."""
+    ) -> _typing.Union[_control_pb2.ListHistoryResponse, _abc.Awaitable[_control_pb2.ListHistoryResponse]]:
+        """What the leader remembers of what happened, oldest first."""
+
+    @_abc_1.abstractmethod
+    def WatchHistory(
+        self,
+        request: _control_pb2.WatchHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_objects_pb2.HistoryEntry], _abc.AsyncIterator[_objects_pb2.HistoryEntry]]:
+        """What happens from a place in the history on, in order, without gap or overlap, also after another manager has become the leader."""
 
     @_abc_1.abstractmethod
     def Logs(

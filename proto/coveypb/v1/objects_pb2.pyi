@@ -3092,3 +3092,118 @@ class NodeEndpoint(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeEndpoint: _TypeAlias = NodeEndpoint  # noqa: Y015
+
+@_typing.final
+class Author(_message.Message):
+    """Who made a change: a user by the API of a node, or a part of the managers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    COMPONENT_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    node_id: _builtins.str
+    component: _builtins.str
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        component: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "node_id", b"node_id", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Author: _TypeAlias = Author  # noqa: Y015
+
+@_typing.final
+class HistoryEntry(_message.Message):
+    """What happened to an object, as managers remember it for events and histories. Not stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_NS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    OBJECT_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    NODE_NAME_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The index of the transaction, and the place of the change in it: the order of all entries, the same on every manager."""
+    number: _builtins.int
+    timestamp_ns: _builtins.int
+    kind: _builtins.str
+    """"node", "service", "network", "secret", "config", "stack", "cluster" or "task"."""
+    action: _builtins.str
+    object_id: _builtins.str
+    name: _builtins.str
+    service_id: _builtins.str
+    """The service that the entry is about, and the node of a task."""
+    service_name: _builtins.str
+    node_id: _builtins.str
+    node_name: _builtins.str
+    by: _builtins.str
+    """Who did it, by name."""
+    text: _builtins.str
+    """What happened and why, as a sentence; empty for changes that nobody asks about."""
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Docker's attributes of the event."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        number: _builtins.int = ...,
+        timestamp_ns: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        action: _builtins.str = ...,
+        object_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        service_id: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        node_name: _builtins.str = ...,
+        by: _builtins.str = ...,
+        text: _builtins.str = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "attributes", b"attributes", "by", b"by", "kind", b"kind", "name", b"name", "node_id", b"node_id", "node_name", b"node_name", "number", b"number", "object_id", b"object_id", "service_id", b"service_id", "service_name", b"service_name", "text", b"text", "timestamp_ns", b"timestamp_ns", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HistoryEntry: _TypeAlias = HistoryEntry  # noqa: Y015

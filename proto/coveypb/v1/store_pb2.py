@@ -25,23 +25,23 @@ _sym_db = _symbol_database.Default()
 from coveypb.v1 import objects_pb2 as coveypb_dot_v1_dot_objects__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63oveypb/v1/store.proto\x12\ncoveypb.v1\x1a\x18\x63oveypb/v1/objects.proto\"a\n\x0bStoreCommit\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12(\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x17.coveypb.v1.StoreChange\x12\x14\n\x0ctimestamp_ns\x18\x03 \x01(\x03\"\xc4\x03\n\x0bStoreChange\x12.\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1e.coveypb.v1.StoreChange.Action\x12 \n\x04node\x18\x02 \x01(\x0b\x32\x10.coveypb.v1.NodeH\x00\x12&\n\x07service\x18\x03 \x01(\x0b\x32\x13.coveypb.v1.ServiceH\x00\x12 \n\x04task\x18\x04 \x01(\x0b\x32\x10.coveypb.v1.TaskH\x00\x12&\n\x07network\x18\x05 \x01(\x0b\x32\x13.coveypb.v1.NetworkH\x00\x12$\n\x06secret\x18\x06 \x01(\x0b\x32\x12.coveypb.v1.SecretH\x00\x12$\n\x06\x63onfig\x18\x07 \x01(\x0b\x32\x12.coveypb.v1.ConfigH\x00\x12&\n\x07\x63luster\x18\x08 \x01(\x0b\x32\x13.coveypb.v1.ClusterH\x00\x12\x30\n\x0cwatchedstack\x18\t \x01(\x0b\x32\x18.coveypb.v1.WatchedStackH\x00\"A\n\x06\x41\x63tion\x12\x11\n\rACTION_CREATE\x10\x00\x12\x11\n\rACTION_UPDATE\x10\x01\x12\x11\n\rACTION_REMOVE\x10\x02\x42\x08\n\x06object\"\x9b\x03\n\rStoreSnapshot\x12\x1f\n\x05nodes\x18\x01 \x03(\x0b\x32\x10.coveypb.v1.Node\x12%\n\x08services\x18\x02 \x03(\x0b\x32\x13.coveypb.v1.Service\x12\x1f\n\x05tasks\x18\x03 \x03(\x0b\x32\x10.coveypb.v1.Task\x12%\n\x08networks\x18\x04 \x03(\x0b\x32\x13.coveypb.v1.Network\x12#\n\x07secrets\x18\x05 \x03(\x0b\x32\x12.coveypb.v1.Secret\x12#\n\x07\x63onfigs\x18\x06 \x03(\x0b\x32\x12.coveypb.v1.Config\x12%\n\x08\x63lusters\x18\x07 \x03(\x0b\x32\x13.coveypb.v1.Cluster\x12(\n\x07members\x18\x08 \x03(\x0b\x32\x17.coveypb.v1.StoreMember\x12.\n\ntask_specs\x18\t \x03(\x0e\x32\x1a.coveypb.v1.TaskSpecSource\x12/\n\rwatchedstacks\x18\n \x03(\x0b\x32\x18.coveypb.v1.WatchedStack\"=\n\x0bStoreMember\x12\x0f\n\x07raft_id\x18\x01 \x01(\x04\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x0c\n\x04\x61\x64\x64r\x18\x03 \x01(\t*z\n\x0eTaskSpecSource\x12\x19\n\x15TASK_SPEC_SOURCE_TASK\x10\x00\x12!\n\x1dTASK_SPEC_SOURCE_SERVICE_SPEC\x10\x01\x12*\n&TASK_SPEC_SOURCE_PREVIOUS_SERVICE_SPEC\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63oveypb/v1/store.proto\x12\ncoveypb.v1\x1a\x18\x63oveypb/v1/objects.proto\"\x85\x01\n\x0bStoreCommit\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12(\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x17.coveypb.v1.StoreChange\x12\x14\n\x0ctimestamp_ns\x18\x03 \x01(\x03\x12\"\n\x06\x61uthor\x18\x04 \x01(\x0b\x32\x12.coveypb.v1.Author\"\xc4\x03\n\x0bStoreChange\x12.\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1e.coveypb.v1.StoreChange.Action\x12 \n\x04node\x18\x02 \x01(\x0b\x32\x10.coveypb.v1.NodeH\x00\x12&\n\x07service\x18\x03 \x01(\x0b\x32\x13.coveypb.v1.ServiceH\x00\x12 \n\x04task\x18\x04 \x01(\x0b\x32\x10.coveypb.v1.TaskH\x00\x12&\n\x07network\x18\x05 \x01(\x0b\x32\x13.coveypb.v1.NetworkH\x00\x12$\n\x06secret\x18\x06 \x01(\x0b\x32\x12.coveypb.v1.SecretH\x00\x12$\n\x06\x63onfig\x18\x07 \x01(\x0b\x32\x12.coveypb.v1.ConfigH\x00\x12&\n\x07\x63luster\x18\x08 \x01(\x0b\x32\x13.coveypb.v1.ClusterH\x00\x12\x30\n\x0cwatchedstack\x18\t \x01(\x0b\x32\x18.coveypb.v1.WatchedStackH\x00\"A\n\x06\x41\x63tion\x12\x11\n\rACTION_CREATE\x10\x00\x12\x11\n\rACTION_UPDATE\x10\x01\x12\x11\n\rACTION_REMOVE\x10\x02\x42\x08\n\x06object\"\x9b\x03\n\rStoreSnapshot\x12\x1f\n\x05nodes\x18\x01 \x03(\x0b\x32\x10.coveypb.v1.Node\x12%\n\x08services\x18\x02 \x03(\x0b\x32\x13.coveypb.v1.Service\x12\x1f\n\x05tasks\x18\x03 \x03(\x0b\x32\x10.coveypb.v1.Task\x12%\n\x08networks\x18\x04 \x03(\x0b\x32\x13.coveypb.v1.Network\x12#\n\x07secrets\x18\x05 \x03(\x0b\x32\x12.coveypb.v1.Secret\x12#\n\x07\x63onfigs\x18\x06 \x03(\x0b\x32\x12.coveypb.v1.Config\x12%\n\x08\x63lusters\x18\x07 \x03(\x0b\x32\x13.coveypb.v1.Cluster\x12(\n\x07members\x18\x08 \x03(\x0b\x32\x17.coveypb.v1.StoreMember\x12.\n\ntask_specs\x18\t \x03(\x0e\x32\x1a.coveypb.v1.TaskSpecSource\x12/\n\rwatchedstacks\x18\n \x03(\x0b\x32\x18.coveypb.v1.WatchedStack\"=\n\x0bStoreMember\x12\x0f\n\x07raft_id\x18\x01 \x01(\x04\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x0c\n\x04\x61\x64\x64r\x18\x03 \x01(\t*z\n\x0eTaskSpecSource\x12\x19\n\x15TASK_SPEC_SOURCE_TASK\x10\x00\x12!\n\x1dTASK_SPEC_SOURCE_SERVICE_SPEC\x10\x01\x12*\n&TASK_SPEC_SOURCE_PREVIOUS_SERVICE_SPEC\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'coveypb.v1.store_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TASKSPECSOURCE']._serialized_start=1095
-  _globals['_TASKSPECSOURCE']._serialized_end=1217
-  _globals['_STORECOMMIT']._serialized_start=64
-  _globals['_STORECOMMIT']._serialized_end=161
-  _globals['_STORECHANGE']._serialized_start=164
-  _globals['_STORECHANGE']._serialized_end=616
-  _globals['_STORECHANGE_ACTION']._serialized_start=541
-  _globals['_STORECHANGE_ACTION']._serialized_end=606
-  _globals['_STORESNAPSHOT']._serialized_start=619
-  _globals['_STORESNAPSHOT']._serialized_end=1030
-  _globals['_STOREMEMBER']._serialized_start=1032
-  _globals['_STOREMEMBER']._serialized_end=1093
+  _globals['_TASKSPECSOURCE']._serialized_start=1132
+  _globals['_TASKSPECSOURCE']._serialized_end=1254
+  _globals['_STORECOMMIT']._serialized_start=65
+  _globals['_STORECOMMIT']._serialized_end=198
+  _globals['_STORECHANGE']._serialized_start=201
+  _globals['_STORECHANGE']._serialized_end=653
+  _globals['_STORECHANGE_ACTION']._serialized_start=578
+  _globals['_STORECHANGE_ACTION']._serialized_end=643
+  _globals['_STORESNAPSHOT']._serialized_start=656
+  _globals['_STORESNAPSHOT']._serialized_end=1067
+  _globals['_STOREMEMBER']._serialized_start=1069
+  _globals['_STOREMEMBER']._serialized_end=1130
 # @@protoc_insertion_point(module_scope)

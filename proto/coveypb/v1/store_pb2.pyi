@@ -47,21 +47,25 @@ class StoreCommit(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     TIMESTAMP_NS_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """Random. The proposer recognizes its own proposal by it once it is committed."""
     timestamp_ns: _builtins.int
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoreChange]: ...
+    @_builtins.property
+    def author(self) -> _objects_pb2.Author: ...
     def __init__(
         self,
         *,
         request_id: _builtins.int = ...,
         changes: _abc.Iterable[Global___StoreChange] | None = ...,
         timestamp_ns: _builtins.int = ...,
+        author: _objects_pb2.Author | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "request_id", b"request_id", "timestamp_ns", b"timestamp_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "changes", b"changes", "request_id", b"request_id", "timestamp_ns", b"timestamp_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,7 +4,7 @@ import pytest
 
 from covey import detach_keys
 from covey.errors import InvalidArgumentError, UnsupportedError
-from covey.objects import Annotations, Node, Task, WatchedStack, WatchedStackSpec, WatchStatus, replace
+from covey.objects import Annotations, Task
 from engine import routing
 from engine.interfaces import LocalNodeState
 from engine.request_context import not_manager_message
@@ -167,29 +167,6 @@ def test_events_match_by_kind_name_and_label() -> None:
     assert event.matches({"image": ("busybox",), "type": ("container",), "container": ("abc",)}, item)
     assert not event.matches({"service": ("web",)}, item)
     assert not event.matches({"scope": ("swarm",)}, item)
-    assert event.from_cluster("update", Task(id="t"), 1) is None
-    told = event.from_cluster("create", Node(id="n"), 5)
-    assert told is not None
-    assert (told["Type"], told["scope"], told["timeNano"]) == ("node", "swarm", 5)
-
-
-def test_events_of_watched_stacks_tell_deployments_and_errors_but_no_checks() -> None:
-    named = WatchedStackSpec(annotations=Annotations(name="shop"))
-    before = WatchedStack(id="s", spec=named, status=WatchStatus(deployed_commit="a", deployed_at_ns=1))
-
-    def told(**changes: object) -> dict[str, str] | None:
-        after = replace(before, status=replace(before.status, **changes))
-        found = event.from_cluster("update", after, 5, before)
-        return None if found is None else {"Type": found["Type"], **found["Actor"]["Attributes"]}
-
-    stack = {"Type": "stack", "name": "shop"}
-    assert told(checked_at_ns=9, seen_commit="b") is None
-    assert told(deployed_commit="b", deployed_at_ns=2) == {**stack, "commit.old": "a", "commit.new": "b"}
-    assert told(deploy_error="x", deploy_failures=1) == {**stack, "error": "x"}
-    assert told(check_error="y", check_failures=1) == {**stack, "error": "y"}
-    created = event.from_cluster("create", before, 5)
-    assert created is not None
-    assert (created["Action"], created["Actor"]["Attributes"]) == ("create", {"name": "shop"})
 
 
 def test_frames_carry_stream_and_length() -> None:

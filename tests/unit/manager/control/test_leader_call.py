@@ -50,6 +50,9 @@ class AbortedError(Exception):
 class Caller:
     """The context of the follower's caller."""
 
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
     async def abort(self, code: Any, details: str, trailing_metadata: Any = ()) -> None:
         raise AbortedError(error_from_status(code.name, details, trailing_metadata))
 
