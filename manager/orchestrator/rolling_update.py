@@ -20,6 +20,8 @@ from manager.orchestrator.slots import ServiceContext, Slot, SlotKey, with_shutd
 _PAUSED = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
 _RUNNING = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
 _FAILED = (TaskState.FAILED, TaskState.REJECTED)
+_ROLLED_BACK = "update rolled back"
+_MAX_ERROR_CHARACTERS = 500
 
 
 class UpdateProgress(msgspec.Struct, frozen=True):
@@ -130,13 +132,13 @@ def _apply_failure_action(
     if len(progress.failed) <= tolerated or config.failure_action is UpdateFailureAction.CONTINUE:
         return None
     service, rolling_back = context.service, status.state is UpdateState.ROLLBACK_STARTED
-    cause = f"due to failure or early termination of task {progress.failed[0].id}"
+    cause = _failure_cause(slots, progress.failed[0])
     previous = service.previous_spec
     if config.failure_action is UpdateFailureAction.ROLLBACK and not rolling_back and previous is not None:
         rollback_status = UpdateStatus(
             state=UpdateState.ROLLBACK_STARTED,
             started_at_ns=context.now_ns,
-            message=f"update rolled back {cause}",
+            message=f"{_ROLLED_BACK} {cause}",
         )
         return replace(
             service,
@@ -149,7 +151,23 @@ def _apply_failure_action(
         )
     state = UpdateState.ROLLBACK_PAUSED if rolling_back else UpdateState.PAUSED
     action = "rollback" if rolling_back else "update"
-    return replace(service, update_status=replace(status, state=state, message=f"{action} paused {cause}"))
+    message = f"{action} paused {cause}{_reason_of_rollback(status, '; ')}"
+    return replace(service, update_status=replace(status, state=state, message=message))
+
+
+def _failure_cause(slots: Sequence[Slot], failed: Task) -> str:
+    """Which task failed, and its error: that of the task itself, or of the one that it replaced after a restart."""
+    tasks = next((slot.tasks for slot in slots if failed in slot.tasks), ())
+    errors = [task.status.error for task in tasks if task.status.state in _FAILED and task.spec == failed.spec]
+    error = failed.status.error or next((text for text in reversed(errors) if text), "")
+    what = f"due to failure or early termination of task {failed.id}"
+    return f"{what}: {error[:_MAX_ERROR_CHARACTERS]}" if error else what
+
+
+def _reason_of_rollback(status: UpdateStatus, separator: str) -> str:
+    """Why an update was rolled back by itself, behind a separator; empty if a user asked for the rollback."""
+    rolling_back = status.state is UpdateState.ROLLBACK_STARTED and status.message.startswith(_ROLLED_BACK)
+    return f"{separator}{status.message}" if rolling_back else ""
 
 
 def _free_parallelism(context: ServiceContext, progress: UpdateProgress, total: int) -> int:
@@ -182,7 +200,7 @@ def _completed_status(status: UpdateStatus, now_ns: int) -> UpdateStatus:
         status,
         state=UpdateState.ROLLBACK_COMPLETED if rolling_back else UpdateState.COMPLETED,
         completed_at_ns=now_ns,
-        message="rollback completed" if rolling_back else "update completed",
+        message=f"rollback completed{_reason_of_rollback(status, ': ')}" if rolling_back else "update completed",
     )
 
 

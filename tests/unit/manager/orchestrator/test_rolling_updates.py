@@ -43,7 +43,9 @@ def status(view) -> UpdateStatus:
 def fail_new(view, now_ns: int = NOW):
     for item in desired_tasks(view):
         if item.spec.container.image == "two" and not item.status.state.terminal:
-            view = changed(view, in_state(replace(item, node_id="n1"), TaskState.FAILED, now_ns), now_ns=now_ns)
+            failed = in_state(replace(item, node_id="n1"), TaskState.FAILED, now_ns)
+            failed = replace(failed, status=replace(failed.status, error="task: non-zero exit (1)"))
+            view = changed(view, failed, now_ns=now_ns)
     return view
 
 
@@ -110,7 +112,8 @@ def test_too_many_failures_pause_the_update() -> None:
     view = after_planning(run_all_tasks(after_planning(updated(3), ids=ids)), ids=ids)
     view = after_planning(fail_new(view), ids=ids)
     assert status(view).state is UpdateState.PAUSED
-    assert "paused due to failure or early termination of task new0001" in status(view).message
+    cause = "due to failure or early termination of task new0001: task: non-zero exit (1)"
+    assert status(view).message == f"update paused {cause}"
     assert images(view).count("one") == 2
     view = after_planning(view, now_ns=NOW + SECOND, ids=ids)
     assert (
@@ -147,7 +150,8 @@ def test_the_failure_action_rollback_restores_the_previous_spec() -> None:
         view = run_all_tasks(after_planning(view, now_ns=now, ids=ids), at_ns=now)
     assert images(view) == ["one"] * 3
     assert status(view).state is UpdateState.ROLLBACK_COMPLETED
-    assert status(view).message == "rollback completed"
+    cause = "due to failure or early termination of task new0001: task: non-zero exit (1)"
+    assert status(view).message == f"rollback completed: update rolled back {cause}"
 
 
 def test_a_rollback_that_fails_too_is_paused() -> None:
