@@ -21,6 +21,8 @@ from covey.task_predicates import should_run
 S = TaskState
 
 HISTORY_LIMIT = 20
+HEALTH_OUTPUT_LIMIT = 300
+"""Characters of a failed health check's output in the task's error."""
 
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     S.ASSIGNED: frozenset({S.ACCEPTED, S.SHUTDOWN, S.REJECTED}),
@@ -64,8 +66,8 @@ class ContainerPhase(Enum):
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """The observed container. ``waits_for`` names secrets and configs that a manager must still send before the task can be prepared,
-    ``ports`` are those that this node publishes for the task.
+    """The observed container. ``health_output`` is what its last health check said. ``waits_for`` names secrets and configs that a
+    manager must still send before the task can be prepared, ``ports`` are those that this node publishes for the task.
     """
 
     phase: ContainerPhase = ContainerPhase.ABSENT
@@ -74,6 +76,7 @@ class Observation(msgspec.Struct, frozen=True):
     oom_killed: bool = False
     error: str = ""
     health: HealthStatus = HealthStatus.NONE
+    health_output: str = ""
     waits_for: str = ""
     ports: tuple[PortConfig, ...] = ()
 
@@ -228,16 +231,23 @@ def _plan_starting(record: TaskRecord, observed: Observation, now_ns: int) -> Ta
 
 def _plan_running(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
     if observed.phase is ContainerPhase.RUNNING:
-        return Stop("unhealthy container") if observed.health is HealthStatus.UNHEALTHY else Wait()
+        return Stop(_health_failure(observed)) if observed.health is HealthStatus.UNHEALTHY else Wait()
     if observed.phase is not ContainerPhase.EXITED:
         return SetStatus(
             next_status(record, S.FAILED, now_ns, error="the container is gone: it was removed outside of Covey")
         )
     if observed.health is HealthStatus.UNHEALTHY:
-        return SetStatus(next_status(record, S.FAILED, now_ns, observed=observed, error="task: unhealthy container"))
+        error = f"task: {_health_failure(observed)}"
+        return SetStatus(next_status(record, S.FAILED, now_ns, observed=observed, error=error))
     if observed.exit_code == 0 and not observed.error:
         return SetStatus(next_status(record, S.COMPLETE, now_ns, observed=observed))
     return SetStatus(next_status(record, S.FAILED, now_ns, observed=observed, error=_exit_error(observed)))
+
+
+def _health_failure(observed: Observation) -> str:
+    """Docker's words, and the output of the check in one line."""
+    said = " ".join(observed.health_output.split())[:HEALTH_OUTPUT_LIMIT]
+    return f"unhealthy container: {said}" if said else "unhealthy container"
 
 
 def _exit_error(observed: Observation) -> str:

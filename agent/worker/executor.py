@@ -71,6 +71,7 @@ class Executor:
             oom_killed=state.oom_killed,
             error=state.error,
             health=state.health.status,
+            health_output=next((probe.output for probe in reversed(state.health.log) if probe.exit_code), ""),
             waits_for=waits_for,
             ports=published_port_configs(container.config, record.task),
         )

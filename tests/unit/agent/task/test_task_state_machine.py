@@ -83,6 +83,15 @@ def test_an_unhealthy_container_is_stopped_with_the_reason() -> None:
     ) == Stop("unhealthy container")
 
 
+def test_the_error_of_an_unhealthy_container_has_the_output_of_the_check() -> None:
+    ended = Observation(
+        phase=ContainerPhase.EXITED, exit_code=137, health=HealthStatus.UNHEALTHY, health_output="no\nanswer\n"
+    )
+    step = next_step(record(S.RUNNING), ended, 1)
+    assert isinstance(step, SetStatus)
+    assert (step.status.state, step.status.error) == (S.FAILED, "task: unhealthy container: no answer")
+
+
 def test_a_task_that_must_end_is_stopped_then_shut_down_then_released() -> None:
     assert next_step(record(S.RUNNING, S.SHUTDOWN), RUNS, 1) == Stop()
     assert (
