@@ -9,6 +9,7 @@ from cli.client import DaemonClient
 from cli.command import Decorator, option
 from cli.completion import complete
 from cli.daemon_address import daemon_address
+from cli.parse.param_types import DURATION
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,6 +80,27 @@ def detach_option(what: str = "the service") -> Callable[[F], F]:
 def dry_run_option(function: F) -> F:
     text = "Show what would change and where tasks would run, and change nothing"
     return option("--dry-run", is_flag=True, help=text)(function)
+
+
+def timeout_option(what: str = "the service to converge") -> Callable[[F], F]:
+    """``--timeout`` of a command that waits; nanoseconds, None without a limit."""
+    return option(
+        "--timeout",
+        "timeout_ns",
+        type=DURATION,
+        metavar="duration",
+        help=f"Maximum time to wait for {what} (ns|us|ms|s|m|h); without it there is none",
+    )
+
+
+def require_wait(timeout_ns: int | None, *, detach: bool) -> None:
+    """Refuse a limit of a wait that there is not.
+
+    Raises:
+        click.UsageError: both options are given.
+    """
+    if detach and timeout_ns is not None:
+        raise click.UsageError("--timeout is incompatible with --detach, which does not wait")
 
 
 def progress_option(function: F) -> F:

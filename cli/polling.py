@@ -24,3 +24,20 @@ class UnavailableTimeout:
         self._until = self._until or now + UNAVAILABLE_TIMEOUT_SECONDS
         if (isinstance(error, DaemonError) and error.status < 500) or now > self._until:
             raise error
+
+
+class Deadline:
+    """The end of a wait that the user has limited with ``--timeout``."""
+
+    def __init__(self, timeout_ns: int) -> None:
+        self._timeout_seconds = timeout_ns / 1e9
+        self._end = time.monotonic() + self._timeout_seconds
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._end
+
+    @property
+    def text(self) -> str:
+        """How long it was."""
+        return f"{self._timeout_seconds:g}s"

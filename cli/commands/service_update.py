@@ -26,6 +26,7 @@ from covey.errors import CoveyError, InvalidArgumentError
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
 @create_options
 @options.dry_run_option
+@options.timeout_option()
 def create(
     *,
     image: str,
@@ -34,9 +35,11 @@ def create(
     detach: bool,
     quiet: bool,
     dry_run: bool,
+    timeout_ns: int | None,
     **flags: Any,
 ) -> int:
     """Create a new service."""
+    options.require_wait(timeout_ns, detach=detach)
     daemon = options.client()
     images = _images(daemon, flags)
     flags["env"] = environment_variables(flags["env"], env_file)
@@ -47,18 +50,29 @@ def create(
     for warning in answer.get("Warnings") or []:
         click.echo(warning, err=True)
     click.echo(answer["ID"])
-    return 0 if detach else wait_for_services(daemon, [answer["ID"]], quiet=quiet)
+    return 0 if detach else wait_for_services(daemon, [answer["ID"]], quiet=quiet, timeout_ns=timeout_ns)
 
 
 @command()
 @options.object_argument("service", "service")
 @update_options
 @options.dry_run_option
-def update(*, service: str, detach: bool, quiet: bool, rollback: bool, dry_run: bool, **flags: Any) -> int:
+@options.timeout_option()
+def update(
+    *,
+    service: str,
+    detach: bool,
+    quiet: bool,
+    rollback: bool,
+    dry_run: bool,
+    timeout_ns: int | None,
+    **flags: Any,
+) -> int:
     """Update a service."""
+    options.require_wait(timeout_ns, detach=detach)
     daemon = options.client()
     if rollback:
-        return _roll_back(daemon, service, detach=detach, quiet=quiet, dry_run=dry_run)
+        return _roll_back(daemon, service, detach=detach, quiet=quiet, dry_run=dry_run, timeout_ns=timeout_ns)
     images = _images(daemon, flags)
     flags["env_add"] = environment_variables(flags["env_add"])
     found = daemon.get(f"/services/{path_segment(service)}")
@@ -69,7 +83,7 @@ def update(*, service: str, detach: bool, quiet: bool, rollback: bool, dry_run: 
         return _try_update(daemon, found, spec, headers=images.headers(spec))
     _update_service(daemon, found, spec, headers=images.headers(spec))
     click.echo(service)
-    return 0 if detach else wait_for_services(daemon, [found["ID"]], quiet=quiet)
+    return 0 if detach else wait_for_services(daemon, [found["ID"]], quiet=quiet, timeout_ns=timeout_ns)
 
 
 @command()
@@ -83,8 +97,10 @@ def update(*, service: str, detach: bool, quiet: bool, rollback: bool, dry_run: 
 @options.detach_option("the services")
 @options.progress_option
 @options.dry_run_option
-def scale(*, scales: tuple[str, ...], detach: bool, quiet: bool, dry_run: bool) -> int:
+@options.timeout_option("the services to converge")
+def scale(*, scales: tuple[str, ...], detach: bool, quiet: bool, dry_run: bool, timeout_ns: int | None) -> int:
     """Scale one or multiple replicated services; a job that is scaled runs again."""
+    options.require_wait(timeout_ns, detach=detach)
     daemon = options.client()
     pairs = [_parse_scale(text) for text in scales]
     failed, changed = False, []
@@ -102,7 +118,8 @@ def scale(*, scales: tuple[str, ...], detach: bool, quiet: bool, dry_run: bool) 
         else:
             changed.append(found["ID"])
             click.echo(f"{name} scaled to {replicas}")
-    code = wait_for_services(daemon, changed, quiet=quiet) if changed and not detach else 0
+    waits = bool(changed) and not detach
+    code = wait_for_services(daemon, changed, quiet=quiet, timeout_ns=timeout_ns) if waits else 0
     return code or int(failed)
 
 
@@ -120,18 +137,24 @@ def _scaled(name: str, mode: dict[str, Any], count: int) -> dict[str, Any]:
 @options.detach_option()
 @options.progress_option
 @options.dry_run_option
-def rollback(service: str, detach: bool, quiet: bool, dry_run: bool) -> int:
+@options.timeout_option()
+def rollback(*, service: str, detach: bool, quiet: bool, dry_run: bool, timeout_ns: int | None) -> int:
     """Revert changes to a service's configuration."""
-    return _roll_back(options.client(), service, detach=detach, quiet=quiet, dry_run=dry_run)
+    options.require_wait(timeout_ns, detach=detach)
+    return _roll_back(options.client(), service, detach=detach, quiet=quiet, dry_run=dry_run, timeout_ns=timeout_ns)
 
 
-def _roll_back(daemon: DaemonClient, service: str, *, detach: bool, quiet: bool, dry_run: bool) -> int:
+def _roll_back(
+    daemon: DaemonClient, service: str, *, detach: bool, quiet: bool, dry_run: bool, timeout_ns: int | None
+) -> int:
     found = daemon.get(f"/services/{path_segment(service)}")
     if dry_run:
         return _try_update(daemon, found, found["Spec"], rollback="previous")
     _update_service(daemon, found, found["Spec"], rollback="previous")
     click.echo(service)
-    return 0 if detach else wait_for_services(daemon, [found["ID"]], quiet=quiet, rollback=True)
+    if detach:
+        return 0
+    return wait_for_services(daemon, [found["ID"]], quiet=quiet, rollback=True, timeout_ns=timeout_ns)
 
 
 def _update_service(

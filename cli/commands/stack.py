@@ -46,6 +46,7 @@ EMPTY_DIFF = "Nothing would change."
 @option("--prune", is_flag=True, help="Prune services that are no longer referenced")
 @options.progress_option
 @_RESOLVE
+@options.timeout_option("the services to converge")
 @option("--with-registry-auth", is_flag=True, help="Send registry authentication details to the nodes")
 def deploy(
     *,
@@ -57,6 +58,7 @@ def deploy(
     prune: bool,
     quiet: bool,
     resolve_image: str,
+    timeout_ns: int | None,
     with_registry_auth: bool,
 ) -> int:
     """Deploy a new stack or update an existing stack."""
@@ -65,6 +67,7 @@ def deploy(
     from cli.stack.prepare import assumed_same, compared_by, stack_plan
     from cli.stack.report import report, unread_secrets
 
+    options.require_wait(timeout_ns, detach=detach)
     described = _described(validated_name(stack), files, repository)
     daemon = options.client()
     images = ServiceImages(daemon, send_credentials=with_registry_auth, resolve=resolve_image)
@@ -79,7 +82,7 @@ def deploy(
         return 0
     from cli.service.wait import wait_for_services
 
-    return wait_for_services(daemon, names, quiet=quiet)
+    return wait_for_services(daemon, names, quiet=quiet, timeout_ns=timeout_ns)
 
 
 @command()

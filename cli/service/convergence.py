@@ -21,6 +21,7 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
         error: the newest task error.
         failure: why a slot that is not started again failed; empty if none did, or while other slots of a job may still complete.
         job: whether the tasks are wanted complete rather than running.
+        old_running: slots that a task of the spec before still serves, during an update.
     """
 
     running: int
@@ -34,6 +35,7 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
     converged: bool = False
     job: bool = False
+    old_running: int = 0
 
     @property
     def done(self) -> int:
@@ -51,7 +53,9 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
         else:
             states = ", ".join(f"{count} {state}" for state, count in self.states if state != "running")
             done = [f"{self.completed} complete"] if self.completed else []
-            parts = [f"{self.running} of {self.desired} tasks running", *done, *([states] if states else [])]
+            updated = [f"{self.running} of them updated"] if self.old_running else []
+            serving = self.running + self.old_running
+            parts = [f"{serving} of {self.desired} tasks running", *updated, *done, *([states] if states else [])]
         if self.update and not self.converged:
             parts.append(self.update.replace("_", " "))
         if self.error and not self.converged:
@@ -59,45 +63,20 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
         return "; ".join(parts)
 
 
-REJECTIONS_TO_STOP = 3
-"""After so many equal rejections of one slot's tasks nobody waits any longer."""
-
-
-class RejectionCounter:
-    """Counts the rejected tasks of a service that were seen, each once, also those that the history has dropped since."""
-
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-        self._counts: dict[tuple[Any, str], int] = {}
-
-    def reason(self, tasks: Sequence[Item], *, restarts: bool) -> str:
-        """Why the service cannot start, if the tasks of a slot that does not run were rejected the same way several times; else empty.
-
-        ``restarts`` is False if a rejected task is not replaced, so that one rejection is final.
-        """
-        for task in tasks:
-            if task["Status"]["State"] == "rejected" and task["ID"] not in self._seen:
-                self._seen.add(task["ID"])
-                key = (_slot(task), str(task["Status"].get("Err") or task["Status"].get("Message") or "rejected"))
-                self._counts[key] = self._counts.get(key, 0) + 1
-        running = {_slot(task) for task in tasks if task["Status"]["State"] == "running"}
-        needed = REJECTIONS_TO_STOP if restarts else 1
-        return next(
-            (text for (slot, text), count in self._counts.items() if count >= needed and slot not in running), ""
-        )
-
-
 def _slot(task: Item) -> Any:
     return task.get("Slot") or task.get("NodeID")
 
 
-def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) -> ServiceProgress:
+def service_progress(
+    service: Item, tasks: Sequence[Item], eligible_nodes: int, old_tasks: Sequence[Item] = ()
+) -> ServiceProgress:
     """The progress of a service towards its current spec.
 
     Args:
         service: the response of /services/ID.
         tasks: all tasks of the service's current spec, whatever their desired state.
         eligible_nodes: the number of nodes that can run a task of a global service.
+        old_tasks: the tasks of earlier specs that are to run still, during an update.
     """
     if is_job(service):
         return _job_progress(service, tasks)
@@ -117,6 +96,7 @@ def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) 
         update=state if state != "completed" else "",
         message=str(status.get("Message", "")),
         error=_newest_error(tasks),
+        old_running=_old_running(current, old_tasks),
         paused=stopped,
         converged=not stopped
         and state not in ("updating", "rollback_started")
@@ -202,12 +182,21 @@ def _state_counts(tasks: Sequence[Item]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(counts.items()))
 
 
+def _old_running(current: Sequence[Item], old_tasks: Sequence[Item]) -> int:
+    """How many slots only a task of an earlier spec serves."""
+    new = {_slot(task) for task in current if task["Status"]["State"] == "running"}
+    return len({_slot(task) for task in old_tasks if task["Status"]["State"] == "running"} - new)
+
+
 def _newest_error(tasks: Sequence[Item]) -> str:
-    """The newest error of failed tasks and of tasks that cannot start yet."""
+    """The newest error of failed tasks and of tasks that cannot start yet, unless a later task of the slot runs."""
+    running = {_slot(task) for task in tasks if task["Status"]["State"] == "running"}
     failed = [
         task
         for task in tasks
-        if task["Status"].get("Err") and (task["Status"]["State"] in _FAILED or task["Status"]["State"] not in _ENDED)
+        if task["Status"].get("Err")
+        and _slot(task) not in running
+        and (task["Status"]["State"] in _FAILED or task["Status"]["State"] not in _ENDED)
     ]
     newest = max(failed, key=lambda task: str(task["Status"].get("Timestamp", "")), default=None)
     return str(newest["Status"]["Err"]) if newest else ""

@@ -1,73 +1,52 @@
 """Waits until services have converged, with a progress bar on a terminal and one line for each change elsewhere.
 
-``convergence.service_progress`` judges the state. Interrupting the wait does not stop the update.
+``convergence.service_progress`` judges the state, ``outlook`` whether it can still change. Interrupting the wait does not stop the update.
 """
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import click
+import msgspec
 
 from cli.client import DaemonClient, DaemonError, UnreachableError
-from cli.polling import INTERRUPTED, POLL_SECONDS, UnavailableTimeout
-from cli.service.convergence import RejectionCounter, ServiceProgress, service_progress
-
-
-class _Display(Protocol):
-    def show(self, name: str, progress: ServiceProgress) -> None: ...
-    def close(self) -> None: ...
-
-
-class _LineDisplay:
-    """Prints a line for each change."""
-
-    def __init__(self) -> None:
-        self._shown: dict[str, str] = {}
-
-    def show(self, name: str, progress: ServiceProgress) -> None:
-        line = f"{name}: {progress.summary}"
-        if self._shown.get(name) != line:
-            self._shown[name] = line
-            click.echo(line)
-
-    def close(self) -> None:
-        return
-
-
-class _QuietDisplay:
-    def show(self, name: str, progress: ServiceProgress) -> None:
-        del name, progress
-
-    def close(self) -> None:
-        return
+from cli.polling import INTERRUPTED, POLL_SECONDS, Deadline, UnavailableTimeout
+from cli.service.convergence import ServiceProgress, service_progress
+from cli.service.display import Display, display
+from cli.service.last_words import last_words
+from cli.service.outlook import Ending, Outlook
 
 
 def wait_for_services(
-    daemon: DaemonClient, services: Sequence[str], *, quiet: bool = False, rollback: bool = False
+    daemon: DaemonClient,
+    services: Sequence[str],
+    *,
+    quiet: bool = False,
+    rollback: bool = False,
+    timeout_ns: int | None = None,
 ) -> int:
-    """Wait for all services. Returns 0 when they have converged and jobs are complete, 130 if interrupted, and 1 if an update was paused or
-    rolled back, or if tasks are rejected again and again.
+    """Wait for all services. Returns 0 when they have converged and jobs are complete, 130 if interrupted, and 1 if one never will, or
+    has not after ``timeout_ns`` in all. The cause is then told on standard error.
 
     ``rollback`` means that a rollback was requested and is not a failure.
     """
-    display: _Display = _QuietDisplay() if quiet else _bars() if sys.stdout.isatty() else _LineDisplay()
-    code = 0
+    shown, code = display(quiet=quiet), 0
+    deadline = None if timeout_ns is None else Deadline(timeout_ns)
     try:
         settled = _settled(daemon, services) if len(services) > 1 else {}
         for name in services:
             if name in settled:
-                display.show(name, settled[name])
+                shown.show(name, settled[name])
             else:
-                code |= _wait_for_service(daemon, name, display, rollback=rollback)
+                code |= _wait_for_service(daemon, name, shown, Outlook(rollback=rollback), deadline)
     except KeyboardInterrupt:
-        display.close()
+        shown.close()
         click.echo(
             "Interrupted. The update continues in the background. See its progress with: covey service ps", err=True
         )
         return INTERRUPTED
-    display.close()
+    shown.close()
     return code
 
 
@@ -88,61 +67,77 @@ def _settled(daemon: DaemonClient, names: Sequence[str]) -> dict[str, ServicePro
     return {name: progress for name, progress in found.items() if progress.converged and not progress.update}
 
 
-def _wait_for_service(daemon: DaemonClient, name: str, display: _Display, *, rollback: bool) -> int:
-    rolled_back, patience, rejections = False, UnavailableTimeout(), RejectionCounter()
+class _Seen(msgspec.Struct, frozen=True):
+    """A service and its tasks at a moment. ``nodes`` are the ids of those that take tasks, told only if tasks were rejected."""
+
+    service: Mapping[str, Any]
+    tasks: Sequence[Mapping[str, Any]]
+    progress: ServiceProgress
+    nodes: set[str]
+
+    @property
+    def name(self) -> str:
+        return str(self.service["Spec"]["Name"])
+
+
+def _look(daemon: DaemonClient, ref: str) -> _Seen:
+    service = daemon.get(f"/services/{ref}")
+    tasks = _tasks(daemon, service)
+    progress = service_progress(service, tasks, _eligible(daemon, service), _old_tasks(daemon, service, tasks))
+    return _Seen(service, tasks, progress, _nodes(daemon, tasks))
+
+
+def _wait_for_service(
+    daemon: DaemonClient, ref: str, shown: Display, outlook: Outlook, deadline: Deadline | None
+) -> int:
+    patience, seen = UnavailableTimeout(), None
     while True:
         try:
-            service = daemon.get(f"/services/{name}")
-            tasks = _tasks(daemon, service)
-            progress = service_progress(service, tasks, _eligible(daemon, service))
+            seen = _look(daemon, ref)
         except (DaemonError, UnreachableError) as error:
             patience.check(error)
-            time.sleep(POLL_SECONDS)
-            continue
-        patience = UnavailableTimeout()
-        display.show(service["Spec"]["Name"], progress)
-        rolled_back = rolled_back or progress.update.startswith("rollback")
-        if progress.paused:
-            display.close()
-            click.echo(
-                f"service {service['Spec']['Name']}: update {progress.update.replace('_', ' ')}: {progress.message}",
-                err=True,
-            )
-            return 1
-        if progress.converged:
-            if rolled_back and not rollback:
-                display.close()
-                click.echo(f"service {service['Spec']['Name']}: rolled back: {progress.message}", err=True)
-                return 1
-            return 0
-        if progress.failure and not progress.update:
-            display.close()
-            click.echo(_failed(service["Spec"]["Name"], progress), err=True)
-            return 1
-        reason = rejections.reason(tasks, restarts=_restarts(service))
-        if reason and not progress.update:
-            display.close()
-            click.echo(_gave_up(service["Spec"]["Name"], reason), err=True)
-            return 1
+        else:
+            patience = UnavailableTimeout()
+            shown.show(seen.name, seen.progress)
+            ending = outlook.ending(seen.service, seen.tasks, seen.progress, seen.nodes, time.monotonic())
+            if ending is not None:
+                return _tell(daemon, seen, ending, shown) if ending.problem else 0
+        if deadline is not None and deadline.is_over:
+            name, last = (seen.name, seen.progress.summary) if seen else (ref, "the daemon did not answer")
+            problem = f"service {name}: has not converged within {deadline.text}: {last}"
+            return _tell(daemon, seen, Ending(problem), shown)
         time.sleep(POLL_SECONDS)
 
 
-def _restarts(service: Mapping[str, Any]) -> bool:
-    """Whether a rejected task is replaced by another."""
-    policy = (service["Spec"].get("TaskTemplate") or {}).get("RestartPolicy") or {}
-    return bool(policy.get("Condition", "any") != "none")
+def _tell(daemon: DaemonClient, seen: _Seen | None, ending: Ending, shown: Display) -> int:
+    """Print why the wait has failed, with the last words of the task that failed last. Returns the exit code."""
+    shown.close()
+    click.echo(ending.problem, err=True)
+    if seen is not None:
+        for line in last_words(daemon, seen.service, of_update=ending.of_update):
+            click.echo(line, err=True)
+        click.echo(f"See its tasks with: covey service ps {seen.name}", err=True)
+    return 1
 
 
-def _failed(name: str, progress: ServiceProgress) -> str:
-    what = "the job failed" if progress.job else "a task failed and is not started again"
-    return f"service {name}: {what}: {progress.failure}\nSee its tasks with: covey service ps {name}"
+def _old_tasks(daemon: DaemonClient, service: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """The tasks of earlier specs that are still to run, while an update goes on."""
+    if (service.get("UpdateStatus") or {}).get("State") not in ("updating", "rollback_started"):
+        return []
+    new = {task["ID"] for task in tasks}
+    listed = daemon.get("/tasks", {"filters": {"service": [service["ID"]], "desired-state": ["running"]}})
+    return [task for task in listed if task["ID"] not in new]
 
 
-def _gave_up(name: str, reason: str) -> str:
-    return (
-        f"service {name}: its tasks are rejected again and again: {reason}\n"
-        f"The service stays and goes on trying. See its tasks with: covey service ps {name}"
-    )
+def _nodes(daemon: DaemonClient, tasks: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The nodes that take tasks, asked for only when tasks were rejected."""
+    if not any(task["Status"]["State"] == "rejected" for task in tasks):
+        return set()
+    return {
+        node["ID"]
+        for node in daemon.get("/nodes")
+        if node["Status"]["State"] == "ready" and node["Spec"]["Availability"] == "active"
+    }
 
 
 def _tasks(daemon: DaemonClient, service: Mapping[str, Any]) -> list[Any]:
@@ -166,9 +161,3 @@ def _counted(service: Mapping[str, Any]) -> int:
     if "Global" not in (service["Spec"].get("Mode") or {}):
         return 0
     return int((service.get("ServiceStatus") or {}).get("DesiredTasks", 0))
-
-
-def _bars() -> _Display:
-    from cli.service.progress_bars import ProgressBars
-
-    return ProgressBars()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cli.service.convergence import RejectionCounter, service_progress
+from cli.service.convergence import service_progress
 
 
 def service(replicas: int | None = 2, update: str = "", message: str = "") -> dict[str, Any]:
@@ -73,31 +73,6 @@ def test_a_global_service_waits_for_all_eligible_nodes() -> None:
     assert not service_progress(service(None), tasks, 3).converged
 
 
-def rejected(identifier: str, slot: int, error: str) -> dict[str, Any]:
-    return {"ID": identifier, **task(slot, "rejected", "shutdown", error=error)}
-
-
-def test_equal_rejections_of_one_slot_are_counted_once_each_across_polls() -> None:
-    """A service whose image no node can get: its slot's tasks are rejected with the same words again and again."""
-    counter = RejectionCounter()
-    first, second, third = (rejected(name, 1, "No such image: x") for name in "abc")
-    assert not counter.reason([first], restarts=True)
-    assert not counter.reason([first, second], restarts=True)
-    assert not counter.reason([second, rejected("d", 2, "No such image: x"), rejected("e", 1, "other")], restarts=True)
-    assert counter.reason([third], restarts=True) == "No such image: x"
-
-
-def test_a_slot_that_runs_again_has_not_failed() -> None:
-    counter = RejectionCounter()
-    tasks = [rejected(name, 1, "busy") for name in "abc"]
-    assert not counter.reason([*tasks, {"ID": "r", **task(1, "running")}], restarts=True)
-    assert counter.reason(tasks, restarts=True) == "busy"
-
-
-def test_one_rejection_is_final_if_tasks_are_not_restarted() -> None:
-    assert RejectionCounter().reason([rejected("a", 1, "no")], restarts=False) == "no"
-
-
 def one_shot(condition: str, attempts: int = 0) -> dict[str, Any]:
     policy = {"Condition": condition, "MaxAttempts": attempts}
     return {"Spec": {"Mode": {"Replicated": {"Replicas": 2}}, "TaskTemplate": {"RestartPolicy": policy}}}
@@ -124,3 +99,22 @@ def test_slots_that_are_not_started_again_end_the_wait(
     progress = service_progress(one_shot(condition, attempts), tasks, 0)
     assert progress.converged is converged
     assert bool(progress.failure) is fails
+
+
+def test_an_error_is_over_once_a_later_task_of_the_slot_runs() -> None:
+    tasks = [
+        task(1, "failed", "shutdown", at="1", error="boom"),
+        task(1, "running", at="2"),
+        task(2, "starting", at="2"),
+    ]
+    assert service_progress(service(2), tasks, 0).error == ""
+    assert service_progress(service(2), [*tasks, task(2, "pending", error="no suitable node")], 0).error
+
+
+def test_old_tasks_that_still_serve_count_during_an_update() -> None:
+    """A start-first update: the old task of a slot runs until the new one does."""
+    old = [task(slot, "running", at="1") for slot in (1, 2)]
+    new = [task(1, "running", at="2"), task(2, "starting", at="2")]
+    progress = service_progress(service(2, update="updating"), new, 0, old)
+    assert progress.summary == "2 of 2 tasks running; 1 of them updated; 1 starting; updating"
+    assert (progress.done, progress.converged) == (1, False)
