@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from covey.cluster_settings import MAX_TASK_HISTORY
 from covey.objects import Cluster, ClusterSpec, Node, Object, Service, Task
 from covey.states import TaskState
 from covey.task_predicates import creation_order, has_ended, should_run
@@ -52,7 +53,7 @@ def tasks_to_delete(tasks: Sequence[Task], history_limit: int, service: Service 
             history.append(task)
     if service is not None and service.spec.schedule is not None:
         return deleted + _surplus_of_runs(history, history_limit, _oldest_run(service))
-    surplus = len(ordered) - len(deleted) - history_limit
+    surplus = len(ordered) - len(deleted) - max(history_limit, _allowed_attempts(service))
     return deleted + history[: max(0, surplus)]
 
 
@@ -77,6 +78,12 @@ def _surplus_of_runs(history: Sequence[Task], history_limit: int, oldest_run: in
     for tasks in by_run.values():
         surplus += tasks[: max(0, len(tasks) - max(history_limit, 1))]
     return surplus
+
+
+def _allowed_attempts(service: Service | None) -> int:
+    """How many tasks a slot may have by its restart policy, 0 without a limit. As in Swarm all of them are kept, to show what was tried."""
+    restart = service.spec.task.restart if service is not None else None
+    return min(restart.max_attempts + 1, MAX_TASK_HISTORY) if restart is not None and restart.max_attempts else 0
 
 
 def _is_history(service: Service, task: Task) -> bool:

@@ -1,7 +1,7 @@
 """Deletion of old tasks, and orphaned tasks."""
 
 from covey.clock import SECOND
-from covey.objects import Cluster, ClusterSpec, NodeStatus, replace
+from covey.objects import Cluster, ClusterSpec, NodeStatus, RestartPolicy, replace
 from covey.states import NodeState, ServiceMode, TaskState
 from manager.orchestrator.orphans import ORPHAN_AFTER_NS, plan_node
 from manager.orchestrator.reaper import plan_slot
@@ -84,3 +84,12 @@ def test_a_task_on_a_ready_node_is_never_orphaned() -> None:
 def test_a_task_of_a_removed_node_is_orphaned_at_once() -> None:
     view = view_of(WEB, old(1, TaskState.RUNNING))
     assert applied(view, plan_node(view, "n1", NOW)).tasks.get("old1").status.state is TaskState.ORPHANED
+
+
+def test_all_attempts_of_a_limited_restart_policy_are_kept() -> None:
+    """Docker 20.10 keeps five failed tasks of a service with four restarts, whatever the task history limit."""
+    tried = service(replicas=1, restart=RestartPolicy(max_attempts=4))
+    ended = [task(tried, 1, id=f"t{number}", state=TaskState.FAILED, desired=TaskState.SHUTDOWN) for number in range(7)]
+    view = view_of(CLUSTER, node("n1"), tried, *ended)
+    view = applied(view, plan_slot(view, "web", 1))
+    assert [item.id for item in view.tasks] == [f"t{number}" for number in range(2, 7)]
