@@ -20,6 +20,8 @@ from covey.errors import CoveyError, DeadlineError, first_cause
 from covey.states import NodeRole
 from manager import config as configs
 from manager import process
+from manager.autoscale.autoscaler import Autoscaler
+from manager.autoscale.prometheus import query_value
 from manager.bootstrap.raft_state import prepare_raft_state
 from manager.bootstrap.restore import RestoredBackup, read_backup
 from manager.bootstrap.startup_keys import open_keys, take_root_key
@@ -73,16 +75,19 @@ class Manager:
         self._backend = backend
         self._store = Store(backend.connect)
         broker, images, checks = LogBroker(self._store), ImageService(self._store), NetworkChecks(self._store)
+        self._autoscaler = Autoscaler(self._store, query_value)
         self._dispatcher = Dispatcher(
             self._store,
             broker,
             images=images,
             network_checks=checks,
+            task_usages=self._autoscaler.take_usages,
             recovered=config.mode in {ManagerMode.FORCE, ManagerMode.RESTORE},
         )
         broker.bind(self._dispatcher.send, self._dispatcher.is_connected)
         images.bind(self._dispatcher.send)
         checks.bind(self._dispatcher.send)
+        self._autoscaler.bind(self._dispatcher.send)
         self._image_nodes = images.directory.nodes_with
         self._history = HistoryLog()
         self._roles = RoleManager(self._store, backend)
@@ -134,7 +139,7 @@ class Manager:
                 leading = group.create_task(
                     run_while_leading(
                         self._store,
-                        also=(self._dispatcher.run, self._roles.run, self._watcher.run),
+                        also=(self._dispatcher.run, self._roles.run, self._watcher.run, self._autoscaler.run),
                         image_nodes=self._image_nodes,
                     ),
                     name="leader",

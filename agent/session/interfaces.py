@@ -1,6 +1,6 @@
 """Interfaces between the session and the worker. ``agent.worker`` implements them; tests use a recorder instead."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from agent.session.status_queue import StatusQueue
@@ -18,6 +18,13 @@ class TaskLogOptions(Struct, frozen=True, kw_only=True):
     tail: int = -1
     since_ns: int = 0
     until_ns: int = 0
+
+
+class TaskUsage(Struct, frozen=True, kw_only=True):
+    """CPU time of a task's container since its start, and its memory without what the kernel can drop at once."""
+
+    cpu_ns: int
+    memory_bytes: int
 
 
 class TaskLogEntry(Protocol):
@@ -103,6 +110,10 @@ class WorkerPort(Protocol):
     @property
     def statuses(self) -> StatusQueue:
         """The queue of statuses to report; after a restart it holds the status of every task on record."""
+        ...
+
+    async def task_usages(self, task_ids: Sequence[str]) -> Mapping[str, TaskUsage]:
+        """What those of the tasks use that run on this node."""
         ...
 
     def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[TaskLogEntry]:

@@ -14,6 +14,7 @@ from agent.session.assignment_assembler import AssignmentAssembler, AssignmentUp
 from agent.session.interfaces import ImagesPort, NetworksPort, WorkerPort
 from agent.session.log_publisher import LogPublisher
 from agent.session.network_checks import NetworkCheckQueue
+from agent.session.task_usages import TaskUsageAnswers
 from covey import codec
 from covey.clock import SECOND
 from covey.errors import DeadlineError, UnavailableError
@@ -47,6 +48,7 @@ class SessionStream:
         self._worker = worker
         self._images = images
         self._checks = NetworkCheckQueue(networks)
+        self._usages = TaskUsageAnswers(worker)
         self._statuses = worker.statuses
         self._on_state = on_state
         self._next_description = next_description
@@ -79,6 +81,7 @@ class SessionStream:
                 group.create_task(self._send_images())
                 group.create_task(self._apply_updates())
                 group.create_task(self._answer_network_checks())
+                group.create_task(self._answer_measurements())
                 self._images.set_dispatcher(stub)
                 self._worker.set_dispatcher(stub)
                 await self._receive(publisher, group)
@@ -122,6 +125,8 @@ class SessionStream:
                     self._start_fetch(message.fetch_image, group)
                 case "check_networks":
                     self._checks.add(message.check_networks)
+                case "measure_tasks":
+                    self._usages.add(message.measure_tasks)
                 case _:
                     pass  # a heartbeat acknowledgement carries nothing
 
@@ -180,6 +185,10 @@ class SessionStream:
         """Checks the host's networks when a manager asks, beside everything else, one check at a time."""
         while True:
             await self._write(dispatcher_pb2.AgentMessage(network_check_result=await self._checks.next_result()))
+
+    async def _answer_measurements(self) -> None:
+        while True:
+            await self._write(dispatcher_pb2.AgentMessage(task_usages=await self._usages.next_answer()))
 
     async def _send_statuses(self) -> None:
         while True:

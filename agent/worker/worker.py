@@ -18,8 +18,9 @@ from agent.container.api import EventQueue
 from agent.container.model import RunStatus
 from agent.endpoint.attachments import HeldAttachment
 from agent.logs.entry import LogEntry
+from agent.runtime.stats import ContainerStats
 from agent.secret.store import SecretStore
-from agent.session.interfaces import TaskLogOptions
+from agent.session.interfaces import TaskLogOptions, TaskUsage
 from agent.session.status_queue import StatusQueue
 from agent.task.state_machine import TaskRecord, initial_status
 from agent.worker.assigned_objects import AssignedObjects
@@ -157,6 +158,21 @@ class Worker:
                     await self._task_gone.wait()
         except TimeoutError:
             raise DeadlineError(f"{len(self._controllers)} tasks did not end within {DRAIN_SECONDS} s") from None
+
+    async def task_usages(self, task_ids: Sequence[str]) -> dict[str, TaskUsage]:
+        """What those of the tasks use that run here. Each costs the reading of some files of its cgroup."""
+        usages: dict[str, TaskUsage] = {}
+        for task_id in task_ids:
+            controller = self._controllers.get(task_id)
+            if controller is None or controller.record.status.state is not TaskState.RUNNING:
+                continue
+            with contextlib.suppress(NotFoundError):
+                found = await self._containers.stats(controller.record.container_id)
+                if found.read_ns:
+                    memory_bytes = max(found.memory_usage_bytes - _droppable_bytes(found), 0)
+                    usages[task_id] = TaskUsage(cpu_ns=found.cpu_total_ns, memory_bytes=memory_bytes)
+            await asyncio.sleep(0)
+        return usages
 
     def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[LogEntry]:
         """The log of a task's container; when following, waits for the container. Raises NotFoundError if there is no such task."""
@@ -345,6 +361,11 @@ class Worker:
                         await events.get()
                 except TimeoutError:
                     continue
+
+
+def _droppable_bytes(stats: ContainerStats) -> int:
+    """The file cache that is not in use, which `docker stats` does not count either."""
+    return stats.memory_stats.get("total_inactive_file", stats.memory_stats.get("inactive_file", 0))
 
 
 def _assigned_tasks(records: Sequence[TaskRecord]) -> list[AssignmentChange]:

@@ -6,10 +6,11 @@ created. A new option is a row here.
 
 import difflib
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from covey.errors import InvalidArgumentError
 from covey.service_dependencies import DEPENDS_ON_LABEL, parse_dependencies
-from covey.service_options import schedule
+from covey.service_options import autoscale, schedule
 
 PREFIX = "covey."
 
@@ -21,6 +22,7 @@ LABELS: dict[str, Callable[[str], object]] = {
     schedule.HISTORY_LABEL: schedule.parse_history,
     schedule.MISSED_LABEL: schedule.parse_missed,
     schedule.DEADLINE_LABEL: schedule.parse_deadline,
+    **{label: partial(autoscale.parse_label, label) for label in autoscale.LABELS},
 }
 """What parses the value of a label; it raises InvalidArgumentError that names the label and the accepted form."""
 

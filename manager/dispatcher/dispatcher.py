@@ -8,7 +8,7 @@ statuses are written to the store only from here. ``run`` is one of the leader's
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 from covey import codec
@@ -25,6 +25,9 @@ from manager.grpc_status import abort_not_leader, abort_with
 from manager.images.service import ImageService
 from manager.network_checks import NetworkChecks
 from manager.store import NotLeaderError, Store
+
+UsageCallback = Callable[[str, dispatcher_pb2.TaskUsages], None]
+"""Takes what tasks of a node use."""
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class LogSink(Protocol):
 
 class Dispatcher:
     """One per manager process. ``sink`` takes the log lines that agents publish, ``images`` answers about images,
-    ``network_checks`` takes what nodes found in their network state.
+    ``network_checks`` takes what nodes found in their network state, ``task_usages`` what tasks use.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Dispatcher:
         *,
         images: ImageService | None = None,
         network_checks: NetworkChecks | None = None,
+        task_usages: UsageCallback = lambda _node_id, _usages: None,
         recovered: bool = False,
     ) -> None:
         """``recovered``: this process restored the cluster or forced a new one."""
@@ -64,6 +68,7 @@ class Dispatcher:
         self._recovery_grace_ends_ns = self._clock() + RECOVERY_GRACE_SECONDS * SECOND if recovered else 0
         self._images = images or ImageService(store)
         self._network_checks = network_checks or NetworkChecks(store)
+        self._task_usages = task_usages
         self._term: DispatcherTerm | None = None
 
     async def run(self) -> None:
@@ -151,6 +156,7 @@ class Dispatcher:
             on_images=lambda report: self._images.report(node_id, report),
             on_fetch_result=lambda result: self._images.finish_fetch(node_id, result),
             on_network_check=lambda result: self._network_checks.finish(node_id, result),
+            on_task_usages=lambda usages: self._task_usages(node_id, usages),
         )
         term.add_session(session)
         self._network_checks.ask_again(node_id)

@@ -47,6 +47,7 @@ class NodeSession:
         on_images: Callable[[dispatcher_pb2.ImageReport], None],
         on_fetch_result: Callable[[dispatcher_pb2.FetchResult], None],
         on_network_check: Callable[[dispatcher_pb2.NetworkCheckResult], None],
+        on_task_usages: Callable[[dispatcher_pb2.TaskUsages], None] = lambda _usages: None,
     ) -> None:
         self.node_id = node_id
         self.session_id = session_id
@@ -58,6 +59,7 @@ class NodeSession:
         self._on_images = on_images
         self._on_fetch_result = on_fetch_result
         self._on_network_check = on_network_check
+        self._on_task_usages = on_task_usages
         self._reports: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(MAX_UNSTORED_REPORTS)
         self._outbox: deque[dispatcher_pb2.ManagerMessage] = deque()
         self._wake = asyncio.Event()
@@ -126,6 +128,8 @@ class NodeSession:
                     self._on_fetch_result(message.fetch_result)
                 case "network_check_result":
                     self._on_network_check(message.network_check_result)
+                case "task_usages":
+                    self._on_task_usages(message.task_usages)
                 case other:
                     raise InvalidArgumentError(f"an agent must not send {other} within a session")
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import labs
+from tests.support import guide_blocks, labs
 from tests.support.labs import IMAGE, LabCluster
 
 pytestmark = pytest.mark.root
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "cron.md"
-BLOCK = re.compile(
-    r"^```(?P<kind>sh|text)(?: (?P<retry>retry))?(?: exit=(?P<exit>\d))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
-)
 
 
 @pytest.fixture(scope="module")
@@ -46,30 +41,8 @@ def runs(lab: LabCluster, name: str) -> list[int]:
     return sorted({task.get("JobIteration", {}).get("Index", 0) for task in tasks})
 
 
-def shown(line: str) -> str:
-    """A line of the guide as a regular expression: columns may be wider, and … stands for any words."""
-    return r"\s+".join(re.escape(word).replace("…", ".*") for word in line.split())
-
-
 def test_every_block_of_the_guide_works_as_described(cluster: LabCluster, tmp_path: Path) -> None:
-    page = GUIDE.read_text().replace("busybox", IMAGE)
-    blocks = list(BLOCK.finditer(page))
-    assert len(blocks) * 2 == page.count("```") >= 20
-    environment = cluster.environment()
-    environment["PATH"] = f"{labs.PYTHON_BIN}:{environment['PATH']}"
-
-    def said(block: re.Match[str], wanted: list[str]) -> str:
-        done = labs.run(["sh", "-ec", block["body"]], env=environment, cwd=tmp_path, check=int(block["exit"] or 0))
-        text = done.out + done.err
-        return text if all(re.search(shown(line), text) for line in wanted) else ""
-
-    for block, after in zip(blocks, [*blocks[1:], None], strict=True):
-        if block["kind"] == "sh":
-            wanted = after["body"].splitlines() if after is not None and after["kind"] == "text" else []
-            if block["retry"]:
-                labs.wait(lambda: said(block, wanted) or not wanted, block["body"])  # noqa: B023 - called before the next
-            else:
-                assert said(block, wanted) or not wanted, block["body"]
+    guide_blocks.walk("cron.md", cluster, tmp_path)
 
 
 def test_each_time_begins_one_run_while_the_leader_is_killed(cluster: LabCluster) -> None:

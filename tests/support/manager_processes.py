@@ -17,7 +17,7 @@ import grpc
 
 from agent.identity import IdentityStore, join_cluster
 from agent.session import AgentSession
-from agent.session.interfaces import TaskLogOptions
+from agent.session.interfaces import TaskLogOptions, TaskUsage
 from agent.session.status_queue import StatusQueue
 from covey.errors import NotFoundError
 from covey.objects import NodeDescription, Platform, Resources, TaskStatus
@@ -192,6 +192,10 @@ class RecordingWorker:
 
     def report(self, task_id: str, status: TaskStatus) -> None:
         self.statuses.put(task_id, status)
+
+    async def task_usages(self, task_ids: Sequence[str]) -> dict[str, TaskUsage]:
+        """Containers are not part of these tests."""
+        return {}
 
     async def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[RecordedLine]:
         if task_id not in self.logs:

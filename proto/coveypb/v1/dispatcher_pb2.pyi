@@ -61,6 +61,7 @@ class AgentMessage(_message.Message):
     IMAGES_FIELD_NUMBER: _builtins.int
     FETCH_RESULT_FIELD_NUMBER: _builtins.int
     NETWORK_CHECK_RESULT_FIELD_NUMBER: _builtins.int
+    TASK_USAGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -75,6 +76,8 @@ class AgentMessage(_message.Message):
     def fetch_result(self) -> Global___FetchResult: ...
     @_builtins.property
     def network_check_result(self) -> Global___NetworkCheckResult: ...
+    @_builtins.property
+    def task_usages(self) -> Global___TaskUsages: ...
     def __init__(
         self,
         *,
@@ -85,16 +88,70 @@ class AgentMessage(_message.Message):
         images: Global___ImageReport | None = ...,
         fetch_result: Global___FetchResult | None = ...,
         network_check_result: Global___NetworkCheckResult | None = ...,
+        task_usages: Global___TaskUsages | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "network_check_result", b"network_check_result", "statuses", b"statuses"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "network_check_result", b"network_check_result", "statuses", b"statuses", "task_usages", b"task_usages"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "network_check_result", b"network_check_result", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "network_check_result", b"network_check_result", "statuses", b"statuses", "task_usages", b"task_usages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "description", "images", "fetch_result", "network_check_result"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "description", "images", "fetch_result", "network_check_result", "task_usages"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___AgentMessage: _TypeAlias = AgentMessage  # noqa: Y015
+
+@_typing.final
+class TaskUsages(_message.Message):
+    """The answer to MeasureTasks. Tasks that do not run are left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEASURED_NS_FIELD_NUMBER: _builtins.int
+    USAGES_FIELD_NUMBER: _builtins.int
+    measured_ns: _builtins.int
+    """Nanoseconds of a clock of the node that only goes forward."""
+    @_builtins.property
+    def usages(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskUsage]: ...
+    def __init__(
+        self,
+        *,
+        measured_ns: _builtins.int = ...,
+        usages: _abc.Iterable[Global___TaskUsage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["measured_ns", b"measured_ns", "usages", b"usages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskUsages: _TypeAlias = TaskUsages  # noqa: Y015
+
+@_typing.final
+class TaskUsage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    CPU_NS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    cpu_ns: _builtins.int
+    """CPU time since the container's start."""
+    memory_bytes: _builtins.int
+    """Without what the kernel can drop at once."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        cpu_ns: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_ns", b"cpu_ns", "memory_bytes", b"memory_bytes", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskUsage: _TypeAlias = TaskUsage  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
@@ -200,6 +257,7 @@ class ManagerMessage(_message.Message):
     HEARTBEAT_ACK_FIELD_NUMBER: _builtins.int
     FETCH_IMAGE_FIELD_NUMBER: _builtins.int
     CHECK_NETWORKS_FIELD_NUMBER: _builtins.int
+    MEASURE_TASKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def session(self) -> Global___SessionState: ...
     @_builtins.property
@@ -214,6 +272,8 @@ class ManagerMessage(_message.Message):
     def fetch_image(self) -> Global___FetchImage: ...
     @_builtins.property
     def check_networks(self) -> Global___CheckNetworks: ...
+    @_builtins.property
+    def measure_tasks(self) -> Global___MeasureTasks: ...
     def __init__(
         self,
         *,
@@ -224,16 +284,39 @@ class ManagerMessage(_message.Message):
         heartbeat_ack: Global___HeartbeatAck | None = ...,
         fetch_image: Global___FetchImage | None = ...,
         check_networks: Global___CheckNetworks | None = ...,
+        measure_tasks: Global___MeasureTasks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "check_networks", b"check_networks", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "check_networks", b"check_networks", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "measure_tasks", b"measure_tasks", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "check_networks", b"check_networks", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "check_networks", b"check_networks", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "measure_tasks", b"measure_tasks", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["session", "assignments", "status_ack", "log_subscription", "heartbeat_ack", "fetch_image", "check_networks"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["session", "assignments", "status_ack", "log_subscription", "heartbeat_ack", "fetch_image", "check_networks", "measure_tasks"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___ManagerMessage: _TypeAlias = ManagerMessage  # noqa: Y015
+
+@_typing.final
+class MeasureTasks(_message.Message):
+    """Asks what tasks of the node use; at most 512 of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_ids", b"task_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasureTasks: _TypeAlias = MeasureTasks  # noqa: Y015
 
 @_typing.final
 class HeartbeatAck(_message.Message):

@@ -14,7 +14,7 @@ import pytest
 from grpc import aio
 
 from agent.session import AgentSession
-from agent.session.interfaces import TaskLogEntry, TaskLogOptions
+from agent.session.interfaces import TaskLogEntry, TaskLogOptions, TaskUsage
 from agent.session.status_queue import StatusQueue
 from covey.errors import NodeRemovedError
 from covey.grpc_errors import LEADER_METADATA, error_metadata
@@ -118,6 +118,9 @@ class Worker:
 
     async def apply(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
         self.applied.put_nowait((complete, [change.id for change in changes]))
+
+    async def task_usages(self, task_ids: Sequence[str]) -> dict[str, TaskUsage]:
+        return {task_id: TaskUsage(cpu_ns=7, memory_bytes=9) for task_id in task_ids if task_id != "gone"}
 
     async def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[TaskLogEntry]:  # noqa: ARG002 - the protocol
         return
