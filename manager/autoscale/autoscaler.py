@@ -12,12 +12,13 @@ import msgspec
 
 from covey.clock import Clock, wall_clock
 from covey.errors import CoveyError
-from covey.objects import Autoscale, AutoscaleStatus, ResourceRequirements, Service, Task, replace
+from covey.objects import Author, Autoscale, AutoscaleStatus, ResourceRequirements, Service, Task, replace
 from covey.states import TaskState
 from coveypb.v1 import dispatcher_pb2
 from manager.autoscale.decision import Decision, LoadHistory, Measure, decide
 from manager.autoscale.usage import UsageSample, UsageSamples, usage_measures
 from manager.store import NotLeaderError, Store, Tx, View
+from manager.store.author import acting_as
 
 PERIOD_SECONDS = 5.0
 MAX_QUERIES = 8
@@ -65,14 +66,15 @@ class Autoscaler:
             self._samples.add(usage.task_id, sample)
 
     async def run(self) -> None:
-        """Decides until cancelled."""
+        """Decides until cancelled. Its changes have it as their author."""
         self._samples, self._memories = UsageSamples(), {}
-        while True:
-            try:
-                await self.decide_all()
-            except CoveyError as error:
-                log.info("autoscaling tries again: %s", error.message)
-            await asyncio.sleep(self._period_seconds)
+        with acting_as(Author(component="autoscaler")):
+            while True:
+                try:
+                    await self.decide_all()
+                except CoveyError as error:
+                    log.info("autoscaling tries again: %s", error.message)
+                await asyncio.sleep(self._period_seconds)
 
     async def decide_all(self) -> None:
         """One decision on each service, from what is known; then nodes are asked for the next."""

@@ -10,6 +10,7 @@ import msgspec
 from covey.objects import Cluster, Config, Network, Node, Secret, Service, WatchedStack
 from covey.objects.base import Struct
 from covey.states import ServiceMode, UpdateState
+from manager.history.option_entries import option_changes
 
 KINDS: dict[type[Struct], str] = {
     Node: "node",
@@ -78,7 +79,8 @@ def _service_updated(before: Service, after: Service) -> Told:
         attributes |= {"updatestate.new": _name(status.state)}
     if status is not None and status.state is not UpdateState.UNKNOWN and status.message != _message(before):
         told.append(status.message)
-    return Told(attributes, "; ".join(told))
+    options, sentences = option_changes(before, after)
+    return Told(attributes | options, "; ".join([*told, *sentences]))
 
 
 def _message(service: Service) -> str:
