@@ -60,10 +60,11 @@ def build_network_zone(
     local_aliases: Iterable[tuple[str, str]] = (),
     *,
     only: Container[bytes] | None = None,
+    tasks: Iterable[NetworkEndpoint] | None = None,
 ) -> NetworkZone:
     """Build a network's zone. `local_aliases` are (name, address) of this host's containers, which other hosts do not know.
 
-    With `only`, other names are left out.
+    With `only`, other names are left out. `tasks` are the endpoints of the services, if they are not just those that get own names.
     """
     forward: dict[bytes, dict[bytes, None]] = {}
     reverse: dict[str, bytes] = {}
@@ -75,21 +76,22 @@ def build_network_zone(
             forward.setdefault(key, {}).update(dict.fromkeys(map(_packed, addresses)))
 
     ordered = sorted(endpoints, key=lambda endpoint: endpoint.id)
+    of_services = ordered if tasks is None else sorted(tasks, key=lambda endpoint: endpoint.id)
     ready: dict[str, list[NetworkEndpoint]] = {}
     shared: dict[str, list[NetworkEndpoint]] = {}
     places: dict[bytes, dict[bytes, tuple[ServiceTarget, ...]]] = {}
-    for endpoint in ordered:
+    for endpoint in of_services:
         if endpoint.ready and endpoint.service_id:
             ready.setdefault(endpoint.service_id, []).append(endpoint)
     for service in sorted(services, key=lambda service: service.service_id):
-        tasks = [address for endpoint in ready.get(service.service_id, ()) for address in item_addresses(endpoint)]
+        reached = [address for endpoint in ready.get(service.service_id, ()) for address in item_addresses(endpoint)]
         vips = item_addresses(service)
         has_vip = service.mode is EndpointMode.VIP and bool(vips)
         each = _named_hosts(name, ready.get(service.service_id, ())) if service.ports else []
         whole = [(f"{service.name}.{name}", vips)] if has_vip else each
         for label in (service.name, *service.aliases):
-            add(label, vips if has_vip else tasks)
-            add(f"tasks.{label}", tasks)
+            add(label, vips if has_vip else reached)
+            add(f"tasks.{label}", reached)
             if label and service.ports:
                 _add_places(places, label, service_ports(service), whole)
                 _add_places(places, f"tasks.{label}", service_ports(service), each)

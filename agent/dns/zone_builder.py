@@ -66,13 +66,14 @@ class ZoneBuilder:
         """Build these names and addresses again, from everything that may answer for them."""
         services = _members(self._services_of_label, labels) | _members(self._services_of_address, addresses)
         endpoints = _members(self._endpoints_of_label, labels) | _members(self._endpoints_of_address, addresses)
-        endpoints |= _members(self._endpoints_of_service, services)
+        tasks = endpoints | _members(self._endpoints_of_service, services)
         part = build_network_zone(
             self._name,
             [self._endpoints[each] for each in endpoints],
             [self._services[each] for each in services],
             self._aliases,
             only=labels,
+            tasks=[self._endpoints[each] for each in tasks],
         )
         for label in labels:
             self._forward.pop(label, None)
