@@ -1,16 +1,17 @@
 """Specs and names of networks that the control API refuses, on an in-memory store."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from covey import codec
-from covey.errors import CoveyError, InvalidArgumentError, PermissionDeniedError, UnsupportedError
+from covey.errors import CoveyError, InvalidArgumentError, PermissionDeniedError, TooLargeError, UnsupportedError
 from covey.network_options import MTU_OPTION
-from covey.objects import IPAM, Annotations, Driver, IPAMConfig, NetworkSpec
+from covey.objects import IPAM, Annotations, Driver, IPAMConfig, Network, NetworkSpec
 from coveypb.v1 import control_pb2
 from manager.control.servicer import ControlServicer
-from manager.store import Store
+from manager.store import Store, Tx
 
 
 async def network(control: ControlServicer, name: str, **spec: Any) -> Any:
@@ -93,3 +94,15 @@ async def test_an_invalid_network_spec_is_refused(
 async def test_an_invalid_network_name_is_refused(control: ControlServicer, name: str) -> None:
     with pytest.raises(CoveyError):
         await network(control, name)
+
+
+async def test_one_more_than_4096_networks_is_refused_by_the_limit(control: ControlServicer, store: Store) -> None:
+    names = [f"n{number}" for number in range(4096)]
+    await store.batch([partial(_create, name) for name in names])
+    with pytest.raises(TooLargeError, match="has 4096 networks, which is the limit; remove one first"):
+        await network(control, "front")
+    assert len(store.view().networks) == 4096
+
+
+def _create(name: str, tx: Tx) -> None:
+    tx.create(Network(id=name, spec=NetworkSpec(annotations=Annotations(name=name))))
