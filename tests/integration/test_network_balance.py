@@ -87,7 +87,7 @@ async def test_ten_thousand_connections_are_spread_evenly_over_backends_of_two_h
 def seconds_left(net: SwitchedHosts) -> int:
     """Until conntrack of the network's sandbox forgets the connection to the VIP."""
     with closing(netns.Namespace(str(net.hosts[0].folder / "netns/networks/net1"))) as sandbox:
-        lines = sandbox.run(lambda: Path("/proc/net/nf_conntrack").read_text()).splitlines()
+        lines = sandbox.run(lambda: Path("/proc/thread-self/net/nf_conntrack").read_text()).splitlines()
     (line,) = (line for line in lines if f"dst={VIP}" in line and "ESTABLISHED" in line)
     return int(line.split()[4])
 
