@@ -95,6 +95,7 @@ NETWORK = {
 }
 NODE = {
     "demote": CommandEntry("Demote one or more nodes from manager in the swarm", f"{_C}.node:demote"),
+    "drain": CommandEntry("Move the tasks of a node to other nodes", f"{_C}.node_drain:drain"),
     "inspect": CommandEntry("Display detailed information on one or more nodes", f"{_C}.node:inspect"),
     "ls": CommandEntry("List nodes in the swarm", f"{_C}.node:ls", ("list",)),
     "promote": CommandEntry("Promote one or more nodes to manager in the swarm", f"{_C}.node:promote"),
@@ -110,9 +111,14 @@ SERVICE = {
     "logs": CommandEntry("Fetch the logs of a service or task", f"{_C}.service:logs"),
     "ls": CommandEntry("List services", f"{_C}.service:ls", ("list",)),
     "ps": CommandEntry("List the tasks of one or more services", f"{_C}.service:ps"),
+    "promote": CommandEntry("Let updates that wait after their canaries go on", f"{_C}.service_rollout:promote"),
+    "rebalance": CommandEntry("Spread the tasks of services over the nodes again", f"{_C}.service_rollout:rebalance"),
+    "restart": CommandEntry("Replace the tasks of services by new ones", f"{_C}.service_rollout:restart"),
     "rm": CommandEntry("Remove one or more services", f"{_C}.service:rm", ("remove",)),
     "rollback": CommandEntry("Revert changes to a service's configuration", f"{_C}.service_update:rollback"),
     "scale": CommandEntry("Scale one or multiple replicated services", f"{_C}.service_update:scale"),
+    "start": CommandEntry("Start stopped services", f"{_C}.service_rollout:start"),
+    "stop": CommandEntry("Stop services and keep their number of replicas", f"{_C}.service_rollout:stop"),
     "update": CommandEntry("Update a service", f"{_C}.service_update:update"),
 }
 STACK = {

@@ -200,6 +200,14 @@ class ControlClient:
         write(spec, request.spec)
         return from_wire(ServiceDryRun, await self._channel.call("GetServiceDryRun", request))
 
+    async def promote_service(self, ref: str) -> Service:
+        """Let an update that waits after its canaries go on."""
+        return await self._get("PromoteService", control_pb2.GetRequest(ref=ref), Service)
+
+    async def rebalance_service(self, ref: str) -> Service:
+        """Begin to move tasks to nodes where they are spread better."""
+        return await self._get("RebalanceService", control_pb2.GetRequest(ref=ref), Service)
+
     async def remove_service(self, ref: str) -> None:
         await self._channel.call("RemoveService", control_pb2.RemoveRequest(ref=ref))
 

@@ -61,6 +61,8 @@ ALLOWED: dict[str, frozenset[Caller]] = {
     "/coveypb.v1.Control/RemoveService": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/GetServiceExplanation": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/GetServiceDryRun": _LOCAL_OR_MANAGER,
+    "/coveypb.v1.Control/PromoteService": _LOCAL_OR_MANAGER,
+    "/coveypb.v1.Control/RebalanceService": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/ListTasks": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/GetTask": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/ListNetworks": _LOCAL_OR_MANAGER,

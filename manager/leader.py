@@ -21,6 +21,7 @@ from manager.orchestrator.orphans import OrphanPlanner
 from manager.orchestrator.reaper import ReaperPlanner
 from manager.orchestrator.service_planner import ServicePlanner
 from manager.scheduler.planner import SchedulerPlanner
+from manager.scheduler.preview import preview_placement
 from manager.scheduler.spread import ImageNodes, no_image_nodes
 from manager.store.author import acting_as
 from manager.store.consensus import Leadership
@@ -38,7 +39,7 @@ def loops(
 ) -> tuple[ControlLoop, ...]:
     """All control loops, each with a new planner. ``image_nodes`` returns the nodes that have an image."""
     return (
-        ControlLoop("services", store, ServicePlanner(ids), clock),
+        ControlLoop("services", store, ServicePlanner(ids, preview_placement), clock),
         ControlLoop("default networks", store, DefaultNetworksPlanner(ids), clock),
         ControlLoop("allocator", store, AllocatorPlanner(), clock),
         ControlLoop("scheduler", store, SchedulerPlanner(image_nodes), clock),

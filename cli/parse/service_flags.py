@@ -27,6 +27,8 @@ from cli.parse.service_choices import (
 )
 from cli.parse.service_ports import expand_ports, parse_port, port_identity, port_reference
 from covey.errors import InvalidArgumentError
+from covey.quantities import go_duration
+from covey.service_options import rollout
 
 Path = tuple[str, ...]
 CONTAINER: Path = ("TaskTemplate", "ContainerSpec")
@@ -233,6 +235,21 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("quiet", "Suppress progress output", short="-q", present=True),
     Flag(
+        "rebalance",
+        "Move tasks to returned and new nodes by itself",
+        ("Labels", rollout.REBALANCE_LABEL),
+        click.Choice(("auto", "off")),
+        '"off"',
+    ),
+    Flag(
+        "rebalance-after",
+        "How long a node must have been there before tasks move to it",
+        ("Labels", rollout.REBALANCE_AFTER_LABEL),
+        DURATION,
+        rollout.DEFAULT_REBALANCE_AFTER,
+        to_spec=go_duration,
+    ),
+    Flag(
         "read-only",
         "Mount the container's root filesystem as read only",
         (*CONTAINER, "ReadOnly"),
@@ -272,6 +289,20 @@ FLAGS: tuple[Flag, ...] = (
     *_label_flags(SCHEDULE),
     *_label_flags(AUTOSCALE),
     *_policy_flags("UpdateConfig", "update", "updated", FAILURE_ACTIONS),
+    Flag(
+        "update-canary",
+        "Number of tasks to update first, before the update waits for a promotion",
+        ("Labels", rollout.CANARY_LABEL),
+        click.IntRange(1, rollout.MAX_CANARIES),
+        to_spec=str,
+    ),
+    Flag(
+        "update-canary-monitor",
+        "How long the first tasks must run for the update to go on by itself",
+        ("Labels", rollout.CANARY_MONITOR_LABEL),
+        DURATION,
+        to_spec=go_duration,
+    ),
     Flag("user", "Username or UID (format: <name|uid>[:<group|gid>])", (*CONTAINER, "User"), short="-u"),
     Flag("with-registry-auth", "Send registry authentication details to the nodes", present=True),
     Flag("workdir", "Working directory inside the container", (*CONTAINER, "Dir"), short="-w"),

@@ -59,6 +59,8 @@ def replicas(service: Service) -> str:
     placement = service["Spec"]["TaskTemplate"].get("Placement") or {}
     if placement.get("MaxReplicas"):
         text += f" (max {placement['MaxReplicas']} per node)"
+    if (service["Spec"].get("Labels") or {}).get("covey.stopped") == "true":
+        text += " (stopped)"
     if waiting := service.get("WaitingFor"):
         text += f" ({waiting.partition(' (')[0]})"
     return text

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from cli.service.job_progress import is_job, job_progress
+from covey.service_options.rollout import STOPPED_LABEL
 
 Item = Mapping[str, Any]
 _FAILED = ("failed", "rejected", "orphaned")
@@ -57,7 +58,7 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
             serving = self.running + self.old_running
             parts = [f"{serving} of {self.desired} tasks running", *updated, *done, *([states] if states else [])]
         if self.update and not self.converged:
-            parts.append(self.update.replace("_", " "))
+            parts.append(self.message if self.message.startswith("canary: ") else self.update.replace("_", " "))
         if self.error and not self.converged:
             parts.append(self.error)
         return "; ".join(parts)
@@ -80,6 +81,8 @@ def service_progress(
     """
     if is_job(service):
         return _job_progress(service, tasks)
+    if (service["Spec"].get("Labels") or {}).get(STOPPED_LABEL) == "true":
+        return _stop_progress(tasks)
     status = service.get("UpdateStatus") or {}
     state = str(status.get("State", ""))
     current = _newest_per_slot(tasks)
@@ -103,6 +106,12 @@ def service_progress(
         and running <= desired <= running + completed
         and _no_surplus(current, desired),
     )
+
+
+def _stop_progress(tasks: Sequence[Item]) -> ServiceProgress:
+    """The progress of a stopped service: it has converged when all its tasks have ended."""
+    left = [task for task in tasks if task["Status"]["State"] not in _ENDED]
+    return ServiceProgress(running=len(left), desired=0, states=_state_counts(left), converged=not left)
 
 
 def _job_progress(service: Item, tasks: Sequence[Item]) -> ServiceProgress:

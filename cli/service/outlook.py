@@ -40,6 +40,8 @@ class Outlook:
         name = service["Spec"]["Name"]
         self._rolled_back = self._rolled_back or progress.update.startswith("rollback")
         reason = self._rejections.reason(tasks, restarts=_restarts(service), nodes=nodes)
+        if (service.get("UpdateStatus") or {}).get("AwaitsPromotion"):
+            return Ending()  # as the service's owner asked
         if progress.paused:
             return Ending(
                 f"service {name}: update {progress.update.replace('_', ' ')}: {progress.message}", of_update=True

@@ -30,6 +30,7 @@ from covey.objects.node import (
     TLSInfo,
     WireGuardDescription,
 )
+from covey.objects.rollout import RolloutOptions
 from covey.objects.secret import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
 from covey.objects.service import Service, ServiceDependency, ServiceSpec, UpdateConfig, UpdateStatus
 from covey.objects.task import (
@@ -105,6 +106,7 @@ __all__ = [
     "Resources",
     "RestartPolicy",
     "RevokedNode",
+    "RolloutOptions",
     "RootCA",
     "RootRotation",
     "ScheduleStatus",

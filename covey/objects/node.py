@@ -114,3 +114,5 @@ class Node(Struct, frozen=True, kw_only=True):
     status: NodeStatus = NodeStatus()
     manager_status: ManagerStatus | None = None
     attachments: tuple[NetworkAttachment, ...] = ()
+    drain_deadline_ns: int = 0
+    """Until when tasks of start-first services may stay on the drained node, for want of a replacement that runs elsewhere."""

@@ -4,6 +4,7 @@ from covey.objects.autoscale import Autoscale, AutoscaleStatus
 from covey.objects.base import Annotations, Meta, Struct
 from covey.objects.endpoint import Endpoint, EndpointSpec
 from covey.objects.job_schedule import JobSchedule, JobStatus, ScheduleStatus
+from covey.objects.rollout import RolloutOptions
 from covey.objects.task import TaskSpec
 from covey.states import DependencyCondition, ServiceMode, UpdateFailureAction, UpdateOrder, UpdateState
 
@@ -33,7 +34,8 @@ class ServiceDependency(Struct, frozen=True, kw_only=True):
 class ServiceSpec(Struct, frozen=True, kw_only=True):
     """``replicas`` applies to REPLICATED, ``max_concurrent`` and ``total_completions`` to jobs. ``service_networks`` says that the
     task's networks were given for the service, as clients of API 1.24 do; they are shown where they were given.
-    ``depends_on`` is what the label `covey.depends-on` says; ``schedule`` and ``autoscale`` come from labels too.
+    ``depends_on`` is what the label `covey.depends-on` says; ``schedule`` and ``autoscale`` come from labels
+    too, and ``rollout``.
     """
 
     annotations: Annotations = Annotations()
@@ -49,13 +51,21 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     depends_on: tuple[ServiceDependency, ...] = ()
     schedule: JobSchedule | None = None
     autoscale: Autoscale | None = None
+    rollout: RolloutOptions = RolloutOptions()
 
 
 class UpdateStatus(Struct, frozen=True, kw_only=True):
+    """``rebalancing``: tasks move to other nodes and keep their spec. ``awaits_promotion``: paused after the canaries. ``promoted``: all
+    other tasks may follow the canaries.
+    """
+
     state: UpdateState = UpdateState.UNKNOWN
     started_at_ns: int = 0
     completed_at_ns: int = 0
     message: str = ""
+    rebalancing: bool = False
+    awaits_promotion: bool = False
+    promoted: bool = False
 
 
 class Service(Struct, frozen=True, kw_only=True):

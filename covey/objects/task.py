@@ -206,5 +206,7 @@ class Task(Struct, frozen=True, kw_only=True):
     """The run of the job that the task belongs to; None in tasks of other services."""
     generic_resources: Resources | None = None
     """The generic resources of its node that the scheduler gave to the task, and nothing else; None if its spec wants none."""
+    moving: bool = False
+    """Whether the task runs only until its replacement on another node does."""
     end_reason: str = ""
     """Why a task that is told to end may not stay on its node: its agent reports it REJECTED with this error, not SHUTDOWN."""

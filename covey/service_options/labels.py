@@ -10,7 +10,7 @@ from functools import partial
 
 from covey.errors import InvalidArgumentError
 from covey.service_dependencies import DEPENDS_ON_LABEL, parse_dependencies
-from covey.service_options import autoscale, schedule
+from covey.service_options import autoscale, rollout, schedule
 
 PREFIX = "covey."
 
@@ -23,6 +23,11 @@ LABELS: dict[str, Callable[[str], object]] = {
     schedule.MISSED_LABEL: schedule.parse_missed,
     schedule.DEADLINE_LABEL: schedule.parse_deadline,
     **{label: partial(autoscale.parse_label, label) for label in autoscale.LABELS},
+    rollout.STOPPED_LABEL: rollout.parse_stopped,
+    rollout.REBALANCE_LABEL: rollout.parse_rebalance,
+    rollout.REBALANCE_AFTER_LABEL: rollout.parse_rebalance_after,
+    rollout.CANARY_LABEL: rollout.parse_canaries,
+    rollout.CANARY_MONITOR_LABEL: rollout.parse_canary_monitor,
 }
 """What parses the value of a label; it raises InvalidArgumentError that names the label and the accepted form."""
 

@@ -86,6 +86,14 @@ async def update(context: RequestContext) -> web.Response:
     return json_response({"Warnings": warnings or None})
 
 
+async def promote(context: RequestContext) -> web.Response:
+    return json_response(service_json.write(await context.services.cluster.promote_service(context.ref)))
+
+
+async def rebalance(context: RequestContext) -> web.Response:
+    return json_response(service_json.write(await context.services.cluster.rebalance_service(context.ref)))
+
+
 def registry_auth(context: RequestContext) -> str:
     """The credentials for the pulls of a service's tasks, as the client encoded them. They are stored and never shown."""
     value = context.request.headers.get(AUTH_HEADER, "")
@@ -142,4 +150,6 @@ ROUTES = [
     Route("GET", "/services/{ref}/explain", explain),
     Route("DELETE", "/services/{ref}", remove),
     Route("POST", "/services/{ref}/update", update),
+    Route("POST", "/services/{ref}/promote", promote),
+    Route("POST", "/services/{ref}/rebalance", rebalance),
 ]

@@ -154,7 +154,7 @@ SERVICE_SPEC = FieldTable(
             write=lambda _: {},
         ),  # clients see them beside the spec, which so stays as they sent it
         Custom(
-            fields=("schedule", "autoscale"), read=lambda _: {}, write=lambda _: {}
+            fields=("schedule", "autoscale", "rollout"), read=lambda _: {}, write=lambda _: {}
         ),  # the managers read them from labels
     ),
 )
@@ -255,4 +255,5 @@ def _write_update_status(status: UpdateStatus) -> dict[str, Any] | None:
             CompletedAt=rfc3339(status.completed_at_ns) if status.completed_at_ns else None,
         ),
         "Message": status.message,
+        **omit_empty(AwaitsPromotion=status.awaits_promotion, Rebalancing=status.rebalancing),
     }

@@ -5,24 +5,37 @@ Invariant: a demotion never costs the group its quorum; the refusal gives the nu
 
 from collections.abc import Sequence
 
+from covey.drain_timeout import drain_timeout_ns
 from covey.errors import PreconditionError
 from covey.objects import Node, NodeSpec, replace
-from covey.states import NodeRole, NodeState
+from covey.states import NodeAvailability, NodeRole, NodeState
 from manager.control.name_validation import require_labels
 from manager.control.version_check import require_current_spec
 from manager.revocation import revoke
 from manager.store import Member, Tx
 
 
-def update_node(tx: Tx, ref: str, version: int, spec: NodeSpec, members: Sequence[Member]) -> str:
-    """Replaces the spec. The role manager changes the role later."""
+def update_node(tx: Tx, ref: str, version: int, spec: NodeSpec, members: Sequence[Member], *, now_ns: int) -> str:
+    """Replaces the spec. The role manager changes the role later. A drain, or another timeout of one, begins now."""
     node = tx.nodes.find(ref)
     require_current_spec(node, version)
     require_labels(spec.annotations)
     if node.spec.desired_role is NodeRole.MANAGER and spec.desired_role is NodeRole.WORKER:
         require_demotable(tx, node, members)
-    tx.update(replace(node, spec=spec, version_before_spec=node.meta.version))
+    deadline_ns = _drain_deadline_ns(node, spec, now_ns)
+    tx.update(replace(node, spec=spec, version_before_spec=node.meta.version, drain_deadline_ns=deadline_ns))
     return node.id
+
+
+def _drain_deadline_ns(node: Node, spec: NodeSpec, now_ns: int) -> int:
+    """Until when a drain waits for replacements; 0 for a node that is not drained."""
+    timeout_ns = drain_timeout_ns(spec.annotations.labels)
+    if spec.availability is not NodeAvailability.DRAIN:
+        return 0
+    before = node.spec
+    if before.availability is NodeAvailability.DRAIN and timeout_ns == drain_timeout_ns(before.annotations.labels):
+        return node.drain_deadline_ns
+    return now_ns + timeout_ns
 
 
 def require_demotable(tx: Tx, node: Node, members: Sequence[Member]) -> None:

@@ -18,6 +18,7 @@ from covey.objects import (
     replace,
 )
 from covey.service_options.labels import check_labels
+from covey.service_options.rollout import rollout_options
 from covey.states import ServiceMode
 from manager import constraints
 from manager.control.attachment_validation import require_fixed_addresses, resolved_networks
@@ -51,6 +52,7 @@ def resolve_service(view: View, spec: ServiceSpec, service_id: str = "") -> Serv
         depends_on=resolved_dependencies(view, spec),
         schedule=resolved_schedule(spec),
         autoscale=resolved_autoscale(spec),
+        rollout=rollout_options(spec.annotations.labels, is_job=spec.mode.is_job, is_global=spec.mode.is_global),
     )
     require_valid_ports(view, resolved)
     require_free_ports(view, resolved, service_id)

@@ -27,7 +27,7 @@ from covey.objects import (
 )
 from coveypb.v1 import control_pb2, dispatcher_pb2, explanation_pb2
 from manager.ca.signing import CertificateSigner
-from manager.control import clusters, networks, nodes, secrets, services, watched_stacks
+from manager.control import clusters, networks, nodes, rollouts, secrets, services, watched_stacks
 from manager.control.backup_stream import stream_backup
 from manager.control.history_requests import list_history, watch_history
 from manager.control.list_filters import filter_objects, list_tasks
@@ -142,7 +142,8 @@ class ControlServicer:
         spec = codec.from_wire(NodeSpec, request.spec)
         members = self._store.consensus.members()
         return await self._write(
-            lambda tx: nodes.update_node(tx, request.ref, request.version, spec, members), lambda view: view.nodes
+            lambda tx: nodes.update_node(tx, request.ref, request.version, spec, members, now_ns=self._clock()),
+            lambda view: view.nodes,
         )
 
     async def RemoveNode(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
@@ -224,6 +225,14 @@ class ControlServicer:
         answer = explanation_pb2.ServiceDryRun()
         codec.write(found, answer)
         return answer
+
+    async def PromoteService(self, request: control_pb2.GetRequest, _context: Any) -> Any:
+        return await self._write(lambda tx: rollouts.promote_service(tx, request.ref), lambda view: view.services)
+
+    async def RebalanceService(self, request: control_pb2.GetRequest, _context: Any) -> Any:
+        return await self._write(
+            lambda tx: rollouts.rebalance_service(tx, request.ref, self._clock()), lambda view: view.services
+        )
 
     async def ListTasks(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListTasksResponse:
         found = list_tasks(self._store.view(), request)

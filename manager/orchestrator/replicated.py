@@ -13,7 +13,7 @@ from covey.objects import Task, replace
 from covey.states import TaskState
 from manager.loop import Step
 from manager.orchestrator.slot_reconciler import is_finished, new_task_for_slot
-from manager.orchestrator.slots import ServiceContext, Slot, SlotKey
+from manager.orchestrator.slots import ServiceContext, Slot, SlotKey, with_shutdown
 
 
 class ScaleDecision(msgspec.Struct, frozen=True):
@@ -41,6 +41,12 @@ def scale_replicated(context: ServiceContext, slots: Mapping[SlotKey, Slot]) -> 
         task = new_task_for_slot(context, slots.get(number, Slot(number)))
         creates.append(Step(creates=(task,), preconditions=(context.service,)))
     return ScaleDecision(tuple(filled), tuple(creates))
+
+
+def stop_all(slots: Mapping[SlotKey, Slot]) -> ScaleDecision:
+    """Ends all tasks of a stopped service, which keeps its number of replicas."""
+    active = [slot.active for slot in slots.values() if slot.active]
+    return ScaleDecision((), tuple([Step(updates=tuple([with_shutdown(task) for task in tasks])) for tasks in active]))
 
 
 def remove_slot(slot: Slot) -> Step:

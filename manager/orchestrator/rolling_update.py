@@ -14,8 +14,10 @@ from covey.objects import Service, Task, UpdateStatus, replace
 from covey.states import TaskState, UpdateFailureAction, UpdateState
 from manager.loop import EMPTY, Plan, Step
 from manager.loop.plan import earliest
-from manager.orchestrator.slot_reconciler import active_update_config, is_start_first, new_task_for_slot
+from manager.orchestrator import canaries, rebalance
+from manager.orchestrator.slot_reconciler import new_task_for_slot
 from manager.orchestrator.slots import ServiceContext, Slot, SlotKey, with_shutdown
+from manager.orchestrator.update_policy import active_update_config, is_start_first, is_testing_canaries
 
 _PAUSED = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
 _RUNNING = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
@@ -46,29 +48,86 @@ def plan_update(
     """
     status = context.service.update_status or UpdateStatus()
     dirty = [slot for slot in unsettled if is_dirty(context, slot)]
-    if status.state in _PAUSED or (status.state not in _RUNNING and not dirty):
+    if status.state in _PAUSED and not status.awaits_promotion:
         return EMPTY
-    if status.state not in _RUNNING:
+    if status.state not in _RUNNING and not status.awaits_promotion:
+        if not dirty:
+            return _begin_rebalance(context, slots, status, busy)
         status = UpdateStatus(state=UpdateState.UPDATING, started_at_ns=context.now_ns, message="update in progress")
     progress = _measure_progress(context, slots, dirty, status)
     failed = _apply_failure_action(context, slots, status, progress)
     if failed is not None:
         return _plan([], context.service, failed)
-    if context.waiting_for and status.state is UpdateState.UPDATING:
-        status = replace(status, message=f"update in progress: {context.waiting_for}")
-    elif status.state is UpdateState.UPDATING:
-        status = replace(status, message="update in progress")
+    if status.rebalancing:
+        return _continue_rebalance(context, slots, busy, status, progress)
+    testing = is_testing_canaries(context, status) and canaries.are_needed(context, dirty)
+    test = canaries.judge(context, slots, status) if testing else canaries.ALL
+    status = _with_progress(context, replace(status, promoted=True) if test.promoted else status, test.message)
+    if test.awaits_promotion:
+        return _plan([], context.service, replace(context.service, update_status=canaries.paused(status)))
     candidates = [slot for slot in _update_order(progress.dirty) if slot.key not in busy]
     held = sum(slot.key in busy and not _is_running(slot) for slot in progress.dirty)
-    free = max(0, _free_parallelism(context, progress, len(slots)) - held)
+    free = max(0, min(test.free, _free_parallelism(context, progress, len(slots)) - held))
     steps = [_replace_task(context, slot) for slot in candidates[:free]]
     finished = not dirty and not progress.starting and not busy
     if finished and not progress.settled_at_ns:
-        return _plan(
-            [], context.service, replace(context.service, update_status=_completed_status(status, context.now_ns))
-        )
+        return _completed(context, status)
     wake_at_ns = earliest(progress.next_slot_at_ns if dirty else 0, progress.settled_at_ns if finished else 0)
-    return _plan(steps, context.service, replace(context.service, update_status=status), wake_at_ns)
+    after = replace(context.service, update_status=status)
+    return _plan(steps, context.service, after, earliest(wake_at_ns, test.wake_at_ns))
+
+
+def _with_progress(context: ServiceContext, status: UpdateStatus, message: str) -> UpdateStatus:
+    """The status of an update that goes on; the message of a rollback stays."""
+    if status.state is UpdateState.ROLLBACK_STARTED:
+        return status
+    return replace(
+        status,
+        state=UpdateState.UPDATING,
+        awaits_promotion=False,
+        message=f"update in progress: {context.waiting_for}" if context.waiting_for else message,
+    )
+
+
+def _begin_rebalance(
+    context: ServiceContext, slots: Sequence[Slot], status: UpdateStatus, busy: Collection[SlotKey]
+) -> Plan:
+    """Begins a rebalance that the service's policy asks for."""
+    if busy or not rebalance.wants_rebalance(context, status):
+        return EMPTY
+    move = rebalance.next_move(context, slots, status)
+    if move.slot is None:
+        return Plan((), move.look_again_at_ns)
+    return _plan([], context.service, replace(context.service, update_status=rebalance.begun(context.now_ns)))
+
+
+def _continue_rebalance(
+    context: ServiceContext,
+    slots: Sequence[Slot],
+    busy: Collection[SlotKey],
+    status: UpdateStatus,
+    progress: UpdateProgress,
+) -> Plan:
+    """The next move within the update policy, or the end. Slots that lack a running task count as being updated."""
+    move = rebalance.NextMove() if busy else rebalance.next_move(context, slots, status)
+    if move.slot is not None:
+        unready = sum(not _is_ready(slot) for slot in slots)
+        most = (active_update_config(context).parallelism or len(slots)) - unready - progress.delaying
+        steps = [_replace_task(context, move.slot)] if most > 0 and not context.waiting_for else []
+        return Plan(tuple(steps), progress.next_slot_at_ns)
+    if busy or progress.starting or any(len(slot.active) > 1 for slot in slots):
+        return Plan((), progress.next_slot_at_ns)
+    return Plan((), progress.settled_at_ns) if progress.settled_at_ns else _completed(context, status)
+
+
+def _is_ready(slot: Slot) -> bool:
+    """Whether the slot has its task, which runs, and no other."""
+    return len(slot.active) == 1 and slot.active[0].status.state is TaskState.RUNNING
+
+
+def _completed(context: ServiceContext, status: UpdateStatus) -> Plan:
+    done = replace(context.service, update_status=_completed_status(status, context.now_ns))
+    return _plan([], context.service, done)
 
 
 def is_dirty(context: ServiceContext, slot: Slot) -> bool:
@@ -128,13 +187,17 @@ def _apply_failure_action(
 ) -> Service | None:
     """The service after its failure action, if too many updated slots failed; otherwise None."""
     config = active_update_config(context)
-    tolerated = config.max_failure_ratio * len(slots)
+    testing = is_testing_canaries(context, status)
+    tolerated = config.max_failure_ratio * min(
+        len(slots), context.service.spec.rollout.canaries if testing else len(slots)
+    )
     if len(progress.failed) <= tolerated or config.failure_action is UpdateFailureAction.CONTINUE:
         return None
     service, rolling_back = context.service, status.state is UpdateState.ROLLBACK_STARTED
     cause = _failure_cause(slots, progress.failed[0])
     previous = service.previous_spec
-    if config.failure_action is UpdateFailureAction.ROLLBACK and not rolling_back and previous is not None:
+    may_roll_back = not rolling_back and not status.rebalancing and previous is not None
+    if config.failure_action is UpdateFailureAction.ROLLBACK and may_roll_back and previous is not None:
         rollback_status = UpdateStatus(
             state=UpdateState.ROLLBACK_STARTED,
             started_at_ns=context.now_ns,
@@ -150,9 +213,9 @@ def _apply_failure_action(
             update_status=rollback_status,
         )
     state = UpdateState.ROLLBACK_PAUSED if rolling_back else UpdateState.PAUSED
-    action = "rollback" if rolling_back else "update"
+    action = "rollback" if rolling_back else "rebalance" if status.rebalancing else "update"
     message = f"{action} paused {cause}{_reason_of_rollback(status, '; ')}"
-    return replace(service, update_status=replace(status, state=state, message=message))
+    return replace(service, update_status=replace(status, state=state, message=message, awaits_promotion=False))
 
 
 def _failure_cause(slots: Sequence[Slot], failed: Task) -> str:
@@ -187,20 +250,29 @@ def _is_running(slot: Slot) -> bool:
 
 
 def _replace_task(context: ServiceContext, slot: Slot) -> Step:
+    """The step that has a new task take the place of the slot's. A task of the current spec moves to another node."""
     old = slot.active
-    if is_start_first(context):
-        return Step(creates=(new_task_for_slot(context, slot),), preconditions=(context.service,))
-    ended = tuple([with_shutdown(task) for task in old])
-    return Step(updates=ended, creates=(new_task_for_slot(context, slot, old),), preconditions=(context.service,))
+    if not is_start_first(context):
+        ended = tuple([with_shutdown(task) for task in old])
+        return Step(updates=ended, creates=(new_task_for_slot(context, slot, old),), preconditions=(context.service,))
+    moved = [replace(task, moving=True) for task in old if context.up_to_date(task)]
+    useless = tuple([task for task in old[1:] if task.status.state is not TaskState.RUNNING])
+    return Step(
+        updates=(*moved, *[with_shutdown(task) for task in useless]),
+        creates=(new_task_for_slot(context, slot, useless),),
+        preconditions=(context.service,),
+    )
 
 
 def _completed_status(status: UpdateStatus, now_ns: int) -> UpdateStatus:
     rolling_back = status.state is UpdateState.ROLLBACK_STARTED
+    action = "rollback" if rolling_back else "rebalance" if status.rebalancing else "update"
     return replace(
         status,
         state=UpdateState.ROLLBACK_COMPLETED if rolling_back else UpdateState.COMPLETED,
         completed_at_ns=now_ns,
-        message=f"rollback completed{_reason_of_rollback(status, ': ')}" if rolling_back else "update completed",
+        awaits_promotion=False,
+        message=f"{action} completed{_reason_of_rollback(status, ': ')}",
     )
 
 

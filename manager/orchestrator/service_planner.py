@@ -23,11 +23,19 @@ from manager.orchestrator import (
 )
 from manager.orchestrator.dependency_index import DependencyIndex
 from manager.orchestrator.settled_slots import SettledSlots
-from manager.orchestrator.slots import ServiceContext, group_into_slots
+from manager.orchestrator.slots import PlacementPreview, ServiceContext, group_into_slots, no_preview
 from manager.store.view import View
 
 
-def plan_service(view: View, service_id: str, now_ns: int, new_id: IdSource, dependants: Collection[str] = ()) -> Plan:
+def plan_service(
+    view: View,
+    service_id: str,
+    now_ns: int,
+    new_id: IdSource,
+    dependants: Collection[str] = (),
+    *,
+    preview: PlacementPreview = no_preview,
+) -> Plan:
     """Everything that a service needs now: scaling, reconciliation of its slots and the next steps of its update.
 
     Args:
@@ -36,6 +44,7 @@ def plan_service(view: View, service_id: str, now_ns: int, new_id: IdSource, dep
         now_ns: the time.
         new_id: makes the ids of tasks.
         dependants: the ids of services, existing or removed, that depend on it.
+        preview: where the scheduler would place a task.
     """
     service, tasks = view.services.get(service_id), view.tasks.by_service(service_id)
     if service is None:
@@ -43,7 +52,7 @@ def plan_service(view: View, service_id: str, now_ns: int, new_id: IdSource, dep
         if removed and _ends_later(view, removed[0].service_annotations.name, dependants):
             return EMPTY  # the end of the last dependant's task makes the service dirty
         return Plan(tuple([Step(updates=(task,)) for task in removed]))
-    context = ServiceContext(view, service, now_ns, new_id)
+    context = ServiceContext(view, service, now_ns, new_id, preview=preview)
     context = replace(context, waiting_for=dependencies.unmet_dependency(context))
     if service.spec.schedule is not None:
         plan = scheduled_job.plan_scheduled_job(context, tasks)
@@ -62,7 +71,10 @@ def _plan_replicas(context: ServiceContext, tasks: Iterable[Task], dependants: C
     service = context.service
     slots = group_into_slots(service, tasks)
     by_count = service.spec.mode is ServiceMode.REPLICATED
-    scaled = replicated.scale_replicated(context, slots) if by_count else global_.scale_global(context, slots)
+    if service.spec.rollout.stopped:
+        scaled = replicated.stop_all(slots)
+    else:
+        scaled = replicated.scale_replicated(context, slots) if by_count else global_.scale_global(context, slots)
     if any(step.updates for step in scaled.steps) and _ends_later(
         context.view, service.spec.annotations.name, dependants
     ):
@@ -82,9 +94,10 @@ def _ends_later(view: View, name: str, dependants: Collection[str]) -> bool:
 class ServicePlanner(KeyedPlanner[str]):
     """Planner of services, keyed by service id."""
 
-    def __init__(self, new_id: IdSource) -> None:
+    def __init__(self, new_id: IdSource, preview: PlacementPreview = no_preview) -> None:
         super().__init__()
         self._new_id = new_id
+        self._preview = preview
         self._changed_nodes: dict[str, None] = {}
         self._dependencies = DependencyIndex()
         self._planned_ns = 0
@@ -125,8 +138,7 @@ class ServicePlanner(KeyedPlanner[str]):
                 for task in view.tasks.by_node(node_id):
                     if task.service_id:
                         self._dirty |= dict.fromkeys((task.service_id, *self._dependencies.related(task)))
-            global_services = [service for service in view.services if service.spec.mode.is_global]
-            self._dirty |= dict.fromkeys(service.id for service in global_services)
+            self._dirty |= dict.fromkeys(service.id for service in view.services if _uses_new_nodes(service))
             self._changed_nodes.clear()
         return super().plan(view, now_ns)
 
@@ -134,7 +146,13 @@ class ServicePlanner(KeyedPlanner[str]):
         dependants = self._dependencies.dependants_of_id(key)
         if view.services.get(key) is None and not view.tasks.by_service(key):
             self._dependencies.forget(key)
-        return plan_service(view, key, now_ns, self._new_id, dependants)
+        return plan_service(view, key, now_ns, self._new_id, dependants, preview=self._preview)
+
+
+def _uses_new_nodes(service: Service) -> bool:
+    """Whether tasks may come to a node that had none of the service's."""
+    rebalancing = service.update_status is not None and service.update_status.rebalancing
+    return service.spec.mode.is_global or service.spec.rollout.rebalance or rebalancing
 
 
 def _task_change_matters(before: Object | None, after: Object | None) -> bool:

@@ -35,6 +35,7 @@ class SettledSlots:
             and task.spec_version == service.spec_version
             and task.status.state is TaskState.RUNNING
             and task.desired_state is TaskState.RUNNING
+            and not task.moving
             and (task.endpoint is None or task.endpoint.spec == (service.spec.endpoint or _NO_ENDPOINT))
             and self._takes_tasks(task.node_id)
         )

@@ -1,21 +1,45 @@
 """Reconciliation of one slot: replaces dead, lost or misplaced tasks, ends surplus tasks and starts waiting successors.
 
 Invariant: a slot gets at most one step per pass, and has at most one live task, except for the old and the new task of a start-first
-update. Called by the service planner for replicated and global services and for the unfinished slots of jobs.
+update or move. Called by the service planner for replicated and global services and for the unfinished slots of jobs.
 """
 
 from __future__ import annotations
 
-from covey.objects import Task, UpdateConfig, replace
-from covey.states import TaskState, UpdateOrder, UpdateState
+from covey.objects import Task, replace
+from covey.states import TaskState
 from covey.task_predicates import should_run, waits_for_dependencies
 from manager.loop import EMPTY, Plan, Step
-from manager.orchestrator import restart
+from manager.loop.plan import earliest
+from manager.orchestrator import departures, restart
 from manager.orchestrator.slots import ServiceContext, Slot, with_shutdown
+from manager.orchestrator.update_policy import is_start_first, is_testing_canaries
 
 
 def reconcile_slot(context: ServiceContext, slot: Slot) -> Plan:
     """The slot's next step apart from scaling and updates; an empty plan if it needs none."""
+    leaving = departures.leaving_tasks(context, slot)
+    return _replace_leaving(context, slot, leaving) if leaving else _reconcile(context, slot)
+
+
+def _replace_leaving(context: ServiceContext, slot: Slot, leaving: tuple[Task, ...]) -> Plan:
+    """Has a replacement run elsewhere before the tasks that leave their nodes are told to end."""
+    rest = departures.without(slot, leaving)
+    if departures.is_replaced(context, rest, leaving):
+        return _single_step(Step(updates=tuple([with_shutdown(task) for task in leaving])))
+    given_up = departures.abandoned_move(context, rest, leaving)
+    if given_up:
+        return _single_step(Step(updates=given_up))
+    if not rest.active:
+        return _single_step(Step(creates=(_successor(context, slot, leaving[0]),), preconditions=(context.service,)))
+    wake_at_ns = departures.next_check_ns(context, rest, leaving)
+    if any(task.status.state.terminal and restart.decide_restart(task) is None for task in rest.active):
+        return Plan((), wake_at_ns)  # no further attempt is granted: the old task stays until the drain's deadline
+    plan = _reconcile(context, rest)
+    return Plan(plan.steps, earliest(plan.wake_at_ns, wake_at_ns))
+
+
+def _reconcile(context: ServiceContext, slot: Slot) -> Plan:
     active = slot.active
     dead = [task for task in active if task.status.state.terminal]
     if dead:
@@ -46,21 +70,6 @@ def stays_ended(task: Task) -> bool:
     return not removed and restart.ended_by_itself(task) and restart.decide_restart(task) is None
 
 
-def is_start_first(context: ServiceContext) -> bool:
-    """Whether updates start the new task before they end the old one."""
-    return active_update_config(context).order is UpdateOrder.START_FIRST
-
-
-def active_update_config(context: ServiceContext) -> UpdateConfig:
-    """The update settings in force: those for rollbacks during a rollback."""
-    service = context.service
-    rolling_back = service.update_status is not None and service.update_status.state in {
-        UpdateState.ROLLBACK_STARTED,
-        UpdateState.ROLLBACK_PAUSED,
-    }
-    return (service.spec.rollback if rolling_back else service.spec.update) or UpdateConfig()
-
-
 def new_task_for_slot(context: ServiceContext, slot: Slot, ending: tuple[Task, ...] = ()) -> Task:
     """A new task for the slot. It waits in READY while a predecessor may still run; ``ending`` are predecessors that this plan ends.
 
@@ -73,6 +82,19 @@ def new_task_for_slot(context: ServiceContext, slot: Slot, ending: tuple[Task, .
     return context.new_task(slot.key, desired=TaskState.READY if must_wait else context.running_state)
 
 
+def _successor(context: ServiceContext, slot: Slot, old: Task, ending: tuple[Task, ...] = ()) -> Task:
+    """A new task in the place of ``old``. While only canaries may be updated it keeps the spec of the old one."""
+    task = new_task_for_slot(context, slot, ending)
+    if context.up_to_date(old) or not is_testing_canaries(context, context.service.update_status):
+        return task
+    return replace(task, spec=old.spec, spec_version=old.spec_version)
+
+
+def _inherits(context: ServiceContext, task: Task, old: Task) -> bool:
+    """Whether the attempts of the old task count for the new one: both have the same spec."""
+    return context.up_to_date(old) or task.spec is old.spec
+
+
 def _replace_dead(context: ServiceContext, slot: Slot, dead: Task) -> Step:
     end = with_shutdown(dead)
     if _has_replacement(context, slot, dead):
@@ -80,9 +102,9 @@ def _replace_dead(context: ServiceContext, slot: Slot, dead: Task) -> Step:
     granted = restart.decide_restart(dead)
     if granted is None:
         return Step(updates=(end,), preconditions=(context.service,))
-    task = new_task_for_slot(context, slot)
+    task = _successor(context, slot, dead)
     due_ns = context.now_ns + granted.delay_ns if granted.delay_ns else 0
-    if context.up_to_date(dead):
+    if _inherits(context, task, dead):
         task = replace(task, restarts=granted.restarts, restart_window_started_ns=granted.window_began_ns)
     if due_ns:
         task = replace(task, start_after_ns=due_ns, desired_state=min(task.desired_state, TaskState.READY))
@@ -93,8 +115,8 @@ def _replace_stranded(context: ServiceContext, slot: Slot, stranded: Task) -> St
     end = with_shutdown(stranded, context.end_reason(stranded))
     if isinstance(slot.key, str) or _has_replacement(context, slot, stranded):
         return Step(updates=(end,))  # a global task runs on its own node only
-    task = new_task_for_slot(context, slot, (stranded,))
-    if context.up_to_date(stranded):
+    task = _successor(context, slot, stranded, (stranded,))
+    if _inherits(context, task, stranded):
         task = replace(task, restarts=stranded.restarts, restart_window_started_ns=stranded.restart_window_started_ns)
     return Step(updates=(end,), creates=(task,), preconditions=(context.service,))
 

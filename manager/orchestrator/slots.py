@@ -7,7 +7,7 @@ Pure; used by every module of the orchestrator.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -52,6 +52,15 @@ class Slot(msgspec.Struct, frozen=True):
         return tuple([task for task in self.tasks if should_run(task)])
 
 
+PlacementPreview = Callable[[View, int], Callable[[Task], str | None]]
+"""For a view and a time: which node a placed task would be given if it were placed now."""
+
+
+def no_preview(_view: View, _now_ns: int) -> Callable[[Task], str | None]:
+    """A preview for clusters in which no task is better placed elsewhere."""
+    return lambda _task: None
+
+
 class ServiceContext(msgspec.Struct, frozen=True):
     """The input of every decision about one service."""
 
@@ -61,6 +70,7 @@ class ServiceContext(msgspec.Struct, frozen=True):
     new_id: IdSource
     waiting_for: str = ""
     """The dependency that new tasks wait for, as a sentence; empty if they may start."""
+    preview: PlacementPreview = no_preview
 
     def up_to_date(self, task: Task) -> bool:
         """Whether the task matches the service's current spec. Names and labels of the service do not count, and of its

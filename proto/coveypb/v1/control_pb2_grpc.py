@@ -107,6 +107,16 @@ class ControlStub:
                 request_serializer=coveypb_dot_v1_dot_explanation__pb2.ServiceDryRunRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_explanation__pb2.ServiceDryRun.FromString,
                 _registered_method=True)
+        self.PromoteService = channel.unary_unary(
+                '/coveypb.v1.Control/PromoteService',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.GetRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_objects__pb2.Service.FromString,
+                _registered_method=True)
+        self.RebalanceService = channel.unary_unary(
+                '/coveypb.v1.Control/RebalanceService',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.GetRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_objects__pb2.Service.FromString,
+                _registered_method=True)
         self.ListTasks = channel.unary_unary(
                 '/coveypb.v1.Control/ListTasks',
                 request_serializer=coveypb_dot_v1_dot_control__pb2.ListRequest.SerializeToString,
@@ -334,6 +344,20 @@ class ControlServicer:
 
     def GetServiceDryRun(self, request, context):
         """Validates a change of a service and says what it would lead to. Nothing is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteService(self, request, context):
+        """Lets an update that waits after its canaries go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RebalanceService(self, request, context):
+        """Moves tasks to nodes where they are spread better, under the update policy.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -592,6 +616,16 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.GetServiceDryRun,
                     request_deserializer=coveypb_dot_v1_dot_explanation__pb2.ServiceDryRunRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_explanation__pb2.ServiceDryRun.SerializeToString,
+            ),
+            'PromoteService': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteService,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.GetRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_objects__pb2.Service.SerializeToString,
+            ),
+            'RebalanceService': grpc.unary_unary_rpc_method_handler(
+                    servicer.RebalanceService,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.GetRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_objects__pb2.Service.SerializeToString,
             ),
             'ListTasks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTasks,
@@ -1112,6 +1146,60 @@ class Control:
             '/coveypb.v1.Control/GetServiceDryRun',
             coveypb_dot_v1_dot_explanation__pb2.ServiceDryRunRequest.SerializeToString,
             coveypb_dot_v1_dot_explanation__pb2.ServiceDryRun.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteService(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/PromoteService',
+            coveypb_dot_v1_dot_control__pb2.GetRequest.SerializeToString,
+            coveypb_dot_v1_dot_objects__pb2.Service.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RebalanceService(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/RebalanceService',
+            coveypb_dot_v1_dot_control__pb2.GetRequest.SerializeToString,
+            coveypb_dot_v1_dot_objects__pb2.Service.FromString,
             options,
             channel_credentials,
             insecure,

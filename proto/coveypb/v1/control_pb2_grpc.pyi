@@ -55,6 +55,10 @@ class ControlStub:
     """Why a service has not all its tasks."""
     GetServiceDryRun: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.ServiceDryRunRequest, _explanation_pb2.ServiceDryRun]
     """Validates a change of a service and says what it would lead to. Nothing is stored."""
+    PromoteService: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Service]
+    """Lets an update that waits after its canaries go on."""
+    RebalanceService: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Service]
+    """Moves tasks to nodes where they are spread better, under the update policy."""
     ListTasks: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListTasksResponse]
     GetTask: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Task]
     ListNetworks: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListNetworksResponse]
@@ -118,6 +122,10 @@ class ControlAsyncStub(ControlStub):
     """Why a service has not all its tasks."""
     GetServiceDryRun: _aio.UnaryUnaryMultiCallable[_explanation_pb2.ServiceDryRunRequest, _explanation_pb2.ServiceDryRun]  # type: ignore[assignment]
     """Validates a change of a service and says what it would lead to. Nothing is stored."""
+    PromoteService: _aio.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Service]  # type: ignore[assignment]
+    """Lets an update that waits after its canaries go on."""
+    RebalanceService: _aio.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Service]  # type: ignore[assignment]
+    """Moves tasks to nodes where they are spread better, under the update policy."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListTasksResponse]  # type: ignore[assignment]
     GetTask: _aio.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Task]  # type: ignore[assignment]
     ListNetworks: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListNetworksResponse]  # type: ignore[assignment]
@@ -262,6 +270,22 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_explanation_pb2.ServiceDryRun, _abc.Awaitable[_explanation_pb2.ServiceDryRun]]:
         """Validates a change of a service and says what it would lead to. Nothing is stored."""
+
+    @_abc_1.abstractmethod
+    def PromoteService(
+        self,
+        request: _control_pb2.GetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_objects_pb2.Service, _abc.Awaitable[_objects_pb2.Service]]:
+        """Lets an update that waits after its canaries go on."""
+
+    @_abc_1.abstractmethod
+    def RebalanceService(
+        self,
+        request: _control_pb2.GetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_objects_pb2.Service, _abc.Awaitable[_objects_pb2.Service]]:
+        """Moves tasks to nodes where they are spread better, under the update policy."""
 
     @_abc_1.abstractmethod
     def ListTasks(

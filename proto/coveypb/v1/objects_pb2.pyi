@@ -768,9 +768,12 @@ class Node(_message.Message):
     MANAGER_STATUS_FIELD_NUMBER: _builtins.int
     VERSION_BEFORE_SPEC_FIELD_NUMBER: _builtins.int
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
+    DRAIN_DEADLINE_NS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     role: Global___NodeRole.ValueType
     version_before_spec: _builtins.int
+    drain_deadline_ns: _builtins.int
+    """Until when tasks of start-first services may stay on a node that is drained."""
     @_builtins.property
     def meta(self) -> Global___Meta: ...
     @_builtins.property
@@ -797,10 +800,11 @@ class Node(_message.Message):
         manager_status: Global___ManagerStatus | None = ...,
         version_before_spec: _builtins.int = ...,
         attachments: _abc.Iterable[Global___NetworkAttachment] | None = ...,
+        drain_deadline_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "manager_status", b"manager_status", "meta", b"meta", "spec", b"spec", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "description", b"description", "id", b"id", "manager_status", b"manager_status", "meta", b"meta", "role", b"role", "spec", b"spec", "status", b"status", "version_before_spec", b"version_before_spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "description", b"description", "drain_deadline_ns", b"drain_deadline_ns", "id", b"id", "manager_status", b"manager_status", "meta", b"meta", "role", b"role", "spec", b"spec", "status", b"status", "version_before_spec", b"version_before_spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1665,6 +1669,7 @@ class ServiceSpec(_message.Message):
     DEPENDS_ON_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
     AUTOSCALE_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
     mode: Global___ServiceMode.ValueType
     replicas: _builtins.int
     max_concurrent: _builtins.int
@@ -1686,6 +1691,8 @@ class ServiceSpec(_message.Message):
     def schedule(self) -> Global___JobSchedule: ...
     @_builtins.property
     def autoscale(self) -> Global___Autoscale: ...
+    @_builtins.property
+    def rollout(self) -> Global___RolloutOptions: ...
     def __init__(
         self,
         *,
@@ -1702,14 +1709,48 @@ class ServiceSpec(_message.Message):
         depends_on: _abc.Iterable[Global___ServiceDependency] | None = ...,
         schedule: Global___JobSchedule | None = ...,
         autoscale: Global___Autoscale | None = ...,
+        rollout: Global___RolloutOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "autoscale", b"autoscale", "endpoint", b"endpoint", "rollback", b"rollback", "schedule", b"schedule", "task", b"task", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "autoscale", b"autoscale", "endpoint", b"endpoint", "rollback", b"rollback", "rollout", b"rollout", "schedule", b"schedule", "task", b"task", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "autoscale", b"autoscale", "depends_on", b"depends_on", "endpoint", b"endpoint", "max_concurrent", b"max_concurrent", "mode", b"mode", "replicas", b"replicas", "rollback", b"rollback", "schedule", b"schedule", "service_networks", b"service_networks", "task", b"task", "total_completions", b"total_completions", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "autoscale", b"autoscale", "depends_on", b"depends_on", "endpoint", b"endpoint", "max_concurrent", b"max_concurrent", "mode", b"mode", "replicas", b"replicas", "rollback", b"rollback", "rollout", b"rollout", "schedule", b"schedule", "service_networks", b"service_networks", "task", b"task", "total_completions", b"total_completions", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServiceSpec: _TypeAlias = ServiceSpec  # noqa: Y015
+
+@_typing.final
+class RolloutOptions(_message.Message):
+    """What labels of the service say about how its tasks are run and moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STOPPED_FIELD_NUMBER: _builtins.int
+    REBALANCE_FIELD_NUMBER: _builtins.int
+    REBALANCE_AFTER_NS_FIELD_NUMBER: _builtins.int
+    CANARIES_FIELD_NUMBER: _builtins.int
+    CANARY_MONITOR_NS_FIELD_NUMBER: _builtins.int
+    stopped: _builtins.bool
+    rebalance: _builtins.bool
+    rebalance_after_ns: _builtins.int
+    canaries: _builtins.int
+    canary_monitor_ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        stopped: _builtins.bool = ...,
+        rebalance: _builtins.bool = ...,
+        rebalance_after_ns: _builtins.int = ...,
+        canaries: _builtins.int = ...,
+        canary_monitor_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canaries", b"canaries", "canary_monitor_ns", b"canary_monitor_ns", "rebalance", b"rebalance", "rebalance_after_ns", b"rebalance_after_ns", "stopped", b"stopped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutOptions: _TypeAlias = RolloutOptions  # noqa: Y015
 
 @_typing.final
 class VirtualIP(_message.Message):
@@ -1772,10 +1813,18 @@ class UpdateStatus(_message.Message):
     STARTED_AT_NS_FIELD_NUMBER: _builtins.int
     COMPLETED_AT_NS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    REBALANCING_FIELD_NUMBER: _builtins.int
+    AWAITS_PROMOTION_FIELD_NUMBER: _builtins.int
+    PROMOTED_FIELD_NUMBER: _builtins.int
     state: Global___UpdateState.ValueType
     started_at_ns: _builtins.int
     completed_at_ns: _builtins.int
     message: _builtins.str
+    rebalancing: _builtins.bool
+    """The tasks keep their spec and move to other nodes."""
+    awaits_promotion: _builtins.bool
+    """Paused after the canaries, until someone promotes the update."""
+    promoted: _builtins.bool
     def __init__(
         self,
         *,
@@ -1783,10 +1832,13 @@ class UpdateStatus(_message.Message):
         started_at_ns: _builtins.int = ...,
         completed_at_ns: _builtins.int = ...,
         message: _builtins.str = ...,
+        rebalancing: _builtins.bool = ...,
+        awaits_promotion: _builtins.bool = ...,
+        promoted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_at_ns", b"completed_at_ns", "message", b"message", "started_at_ns", b"started_at_ns", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaits_promotion", b"awaits_promotion", "completed_at_ns", b"completed_at_ns", "message", b"message", "promoted", b"promoted", "rebalancing", b"rebalancing", "started_at_ns", b"started_at_ns", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2114,6 +2166,7 @@ class Task(_message.Message):
     JOB_ITERATION_FIELD_NUMBER: _builtins.int
     GENERIC_RESOURCES_FIELD_NUMBER: _builtins.int
     END_REASON_FIELD_NUMBER: _builtins.int
+    MOVING_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     spec_version: _builtins.int
     service_id: _builtins.str
@@ -2129,6 +2182,8 @@ class Task(_message.Message):
     """The run of the job that the task belongs to; set in tasks of jobs only."""
     end_reason: _builtins.str
     """Why a task that is told to end may not stay on its node; its agent reports it as rejected with this error."""
+    moving: _builtins.bool
+    """The task runs until its replacement on another node does."""
     @_builtins.property
     def meta(self) -> Global___Meta: ...
     @_builtins.property
@@ -2175,10 +2230,11 @@ class Task(_message.Message):
         job_iteration: _builtins.int | None = ...,
         generic_resources: Global___Resources | None = ...,
         end_reason: _builtins.str = ...,
+        moving: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration", "annotations", b"annotations", "endpoint", b"endpoint", "generic_resources", b"generic_resources", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "service_annotations", b"service_annotations", "spec", b"spec", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration", "annotations", b"annotations", "attached_container_id", b"attached_container_id", "desired_state", b"desired_state", "end_reason", b"end_reason", "endpoint", b"endpoint", "generic_resources", b"generic_resources", "id", b"id", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "networks", b"networks", "node_id", b"node_id", "restart_window_started_ns", b"restart_window_started_ns", "restarts", b"restarts", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "start_after_ns", b"start_after_ns", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration", "annotations", b"annotations", "attached_container_id", b"attached_container_id", "desired_state", b"desired_state", "end_reason", b"end_reason", "endpoint", b"endpoint", "generic_resources", b"generic_resources", "id", b"id", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "moving", b"moving", "networks", b"networks", "node_id", b"node_id", "restart_window_started_ns", b"restart_window_started_ns", "restarts", b"restarts", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "start_after_ns", b"start_after_ns", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__job_iteration: _TypeAlias = _typing.Literal["job_iteration"]  # noqa: Y015
     _WhichOneofArgType__job_iteration: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration"]  # noqa: Y015

@@ -34,7 +34,7 @@ def members(*names: str, down: tuple[str, ...] = ()) -> tuple[Member, ...]:
 
 async def demote(store: Store, name: str, group: tuple[Member, ...]) -> None:
     node = store.view().nodes.find(name)
-    await store.update(lambda tx: nodes.update_node(tx, name, node.meta.version, NodeSpec(), group))
+    await store.update(lambda tx: nodes.update_node(tx, name, node.meta.version, NodeSpec(), group, now_ns=0))
 
 
 async def test_a_status_change_does_not_make_a_node_update_stale_but_a_new_spec_does(store: Store) -> None:
@@ -43,9 +43,9 @@ async def test_a_status_change_does_not_make_a_node_update_stale_but_a_new_spec_
     read = store.view().nodes.find("n")
     await store.update(lambda tx: tx.update(replace(read, status=NodeStatus(state=NodeState.DOWN))))
     drained = NodeSpec(availability=NodeAvailability.DRAIN)
-    await store.update(lambda tx: nodes.update_node(tx, "n", read.meta.version, drained, ()))
+    await store.update(lambda tx: nodes.update_node(tx, "n", read.meta.version, drained, (), now_ns=0))
     with pytest.raises(StaleVersionError):
-        await store.update(lambda tx: nodes.update_node(tx, "n", read.meta.version, NodeSpec(), ()))
+        await store.update(lambda tx: nodes.update_node(tx, "n", read.meta.version, NodeSpec(), (), now_ns=0))
     assert store.view().nodes.find("n").spec == drained
 
 
