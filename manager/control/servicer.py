@@ -95,6 +95,8 @@ class ControlServicer:
         self._ids = ids
         self._demotion_seconds = demotion_seconds
         self._release_seconds = release_seconds
+        self._explaining = asyncio.Lock()
+        """Held while a thread explains or rehearses: several at once would take the processor from the leader's work."""
 
     # --- cluster ---
 
@@ -212,16 +214,18 @@ class ControlServicer:
     async def GetServiceExplanation(self, request: control_pb2.GetRequest, _context: Any) -> Any:
         view, now_ns = self._store.view(), self._clock()
         service = view.services.find(request.ref)
-        found = await asyncio.to_thread(explain_service, view, service, now_ns)
+        async with self._explaining:
+            found = await asyncio.to_thread(explain_service, view, service, now_ns)
         answer = explanation_pb2.ServiceExplanation()
         codec.write(found, answer)
         return answer
 
     async def GetServiceDryRun(self, request: explanation_pb2.ServiceDryRunRequest, _context: Any) -> Any:
         with_image = self._images.directory.nodes_with(request.spec.task.container.image)
-        found = await asyncio.to_thread(
-            dry_run, self._store.view(), request, self._clock(), self._ids, lambda _image: with_image
-        )
+        async with self._explaining:
+            found = await asyncio.to_thread(
+                dry_run, self._store.view(), request, self._clock(), self._ids, lambda _image: with_image
+            )
         answer = explanation_pb2.ServiceDryRun()
         codec.write(found, answer)
         return answer

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import count
 
 from covey.explanation import NodeTasks, ServiceDryRun
-from covey.objects import Service, Task
+from covey.objects import Service, Task, replace
 from covey.states import TaskState
 from covey.task_predicates import should_run
 from manager.explain.rehearsal import rehearse
@@ -30,13 +31,18 @@ def rehearse_change(
         return f"{_HYPOTHETICAL}{next(numbers):06d}"
 
     before = view.services.get(service.id)
-    after = rehearse(with_changes(view, (service,), now_ns), service.id, now_ns, ids, image_nodes)
+    rehearsed = rehearse(with_changes(view, (service,), now_ns), service.id, now_ns, ids, image_nodes)
+    after = rehearsed.view
+    explanation = explain_service(after, after.services.get(service.id) or service, now_ns)
+    notes = [*explanation.notes, *_displaced(view, after, service.id)]
+    if not rehearsed.settled:
+        notes.append("the rehearsal ended before all of its tasks had started")
     found = after.services.get(service.id) or service
     return ServiceDryRun(
         before=before.spec if before is not None else None,
         after=service.spec,
         nodes=tuple(_node_tasks(view, after, ServiceContext(after, found, now_ns, ids))),
-        explanation=explain_service(after, found, now_ns),
+        explanation=replace(explanation, notes=tuple(notes)),
     )
 
 
@@ -53,6 +59,17 @@ def _node_tasks(before: View, after: View, context: ServiceContext) -> list[Node
         )
         for key, name in sorted(names.items(), key=lambda item: (item[1], item[0]))
     ]
+
+
+def _displaced(before: View, after: View, service_id: str) -> Iterable[str]:
+    """The tasks of other services that would end for the service."""
+    ended: Counter[str] = Counter()
+    for task in before.tasks:
+        now = after.tasks.get(task.id)
+        if task.service_id != service_id and should_run(task) and (now is None or not should_run(now)):
+            ended[task.service_annotations.name] += 1
+    for name, number in sorted(ended.items()):
+        yield f"{number} task{'' if number == 1 else 's'} of service {name} would end for it"
 
 
 def _is_placed(task: Task) -> bool:

@@ -9,7 +9,7 @@ from covey.explanation import MAX_NAMES, FilterRefusal, WaitingTasks
 from covey.objects import Task
 from manager.explain.suggestions import nearest_nodes, suggestions
 from manager.scheduler.filter import WaitingTask, node_name
-from manager.scheduler.filters import Refusal, explain, refusals
+from manager.scheduler.filters import NO_NODE, Refusal, explain, refusals
 from manager.scheduler.node_load import NodeLoad, NodeLoadIndex
 from manager.scheduler.request import PlacementRequest
 from manager.store.view import View
@@ -43,6 +43,9 @@ def explain_placement(view: View, index: NodeLoadIndex, tasks: Sequence[Task], n
 def _explain_group(
     waiting: WaitingTask, members: Sequence[Task], loads: Sequence[NodeLoad], now_ns: int, *, with_changes: bool
 ) -> WaitingTasks:
+    told = waiting.task.status.error
+    if told and not told.startswith(NO_NODE):
+        return waiting_tasks("placement", members, told)  # such as for tasks that end for it
     refused = refusals(waiting.request, loads)
     if sum(len(item.nodes) for item in refused) < len(loads):
         return waiting_tasks("placement", members, "a node can take the task; the scheduler has not placed it yet")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from covey.clock import MILLISECOND
+from covey.clock import MILLISECOND, SECOND
 from covey.explanation import MAX_NAMES, ServiceExplanation, WaitingTasks
 from covey.objects import Service, Task, TaskStatus, replace
 from covey.quantities import go_duration
@@ -40,7 +40,7 @@ def explain_service(view: View, service: Service, now_ns: int) -> ServiceExplana
         desired=_desired(service, live),
         running=sum(task.status.state is TaskState.RUNNING for task in live),
         waiting=tuple(_merged(waiting)),
-        notes=tuple(_notes(service)),
+        notes=tuple(_notes(service, now_ns)),
     )
 
 
@@ -130,10 +130,14 @@ def _explain_nodes(view: View, service: Service, index: NodeLoadIndex, now_ns: i
     return [replace(found, cause="nodes", count=0, tasks=())] if found.refusals else []
 
 
-def _notes(service: Service) -> Iterable[str]:
+def _notes(service: Service, now_ns: int) -> Iterable[str]:
     status = service.update_status
     if status is not None and status.state in _STOPPED_UPDATES:
         yield status.message
+    schedule = service.schedule_status
+    if schedule is not None and schedule.next_run_ns > now_ns:
+        rest_ns = schedule.next_run_ns - now_ns
+        yield f"its next scheduled run is due in {go_duration(rest_ns - rest_ns % SECOND)}"
     if service.spec.mode is ServiceMode.REPLICATED and not service.spec.replicas:
         yield "the service is scaled to 0 replicas"
 

@@ -19,6 +19,7 @@ from manager.scheduler.node_filters.resources import ResourceFilter
 from manager.scheduler.node_load import NodeLoad
 from manager.scheduler.request import PlacementRequest
 
+NO_NODE = "no suitable node"
 _AVAILABLE = AvailabilityFilter()
 
 FILTERS: tuple[Filter, ...] = (
@@ -81,7 +82,7 @@ def refusals(request: PlacementRequest, loads: Iterable[NodeLoad]) -> list[Refus
 def explain(request: PlacementRequest, loads: Iterable[NodeLoad]) -> str:
     """Human-readable reason why none of the nodes can take a task, in Docker's form."""
     parts = [str(refusal) for refusal in refusals(request, loads)]
-    return f"no suitable node ({'; '.join(parts)})" if parts else "no suitable node (the cluster has none)"
+    return f"{NO_NODE} ({'; '.join(parts) or 'the cluster has none'})"
 
 
 def _refusal(request: PlacementRequest, of: Filter, nodes: Sequence[NodeLoad]) -> Refusal:
