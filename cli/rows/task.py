@@ -19,6 +19,8 @@ HEADERS = {
 }
 TABLE = "{{.ID}}\t{{.Name}}\t{{.Image}}\t{{.Node}}\t{{.DesiredState}}\t{{.CurrentState}}\t{{.Error}}\t{{.Ports}}"
 ERROR_LENGTH = 30
+_WAITING = ("new", "pending")
+"""States in which the error says what the task waits for, which is shown whole."""
 Task = Mapping[str, Any]
 
 
@@ -51,7 +53,7 @@ def rows(
         full = name(task, service)
         status = task["Status"]
         error = status.get("Err", "")
-        if trunc and error:
+        if trunc and error and status.get("State") not in _WAITING:
             error = truncate(error, ERROR_LENGTH)
         since = ago(parse_time(status.get("Timestamp", "")), now_ns)
         node = task.get("NodeID", "")
