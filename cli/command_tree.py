@@ -22,12 +22,18 @@ CONFIG = {
     "inspect": CommandEntry("Display detailed information on one or more configs", f"{_C}.secret:inspect_config"),
     "ls": CommandEntry("List configs", f"{_C}.secret:ls_config", ("list",)),
     "rm": CommandEntry("Remove one or more configs", f"{_C}.secret:rm_config", ("remove",)),
+    "update": CommandEntry(
+        "Give a config new content and update the services that use it", f"{_C}.secret:update_config"
+    ),
 }
 SECRET = {
     "create": CommandEntry("Create a secret from a file or STDIN", f"{_C}.secret:create_secret"),
     "inspect": CommandEntry("Display detailed information on one or more secrets", f"{_C}.secret:inspect_secret"),
     "ls": CommandEntry("List secrets", f"{_C}.secret:ls_secret", ("list",)),
     "rm": CommandEntry("Remove one or more secrets", f"{_C}.secret:rm_secret", ("remove",)),
+    "update": CommandEntry(
+        "Give a secret new content and update the services that use it", f"{_C}.secret:update_secret"
+    ),
 }
 CONTAINER = {
     "attach": CommandEntry(
@@ -105,6 +111,7 @@ NODE = {
 }
 SERVICE = {
     "create": CommandEntry("Create a new service", f"{_C}.service_update:create"),
+    "exec": CommandEntry("Execute a command in a running task of a service", f"{_C}.exec:service_exec"),
     "explain": CommandEntry("Explain why tasks of services wait", f"{_C}.service_explain:explain"),
     "history": CommandEntry("Show what happened to a service and its tasks", f"{_C}.service_history:history"),
     "inspect": CommandEntry("Display detailed information on one or more services", f"{_C}.service:inspect"),

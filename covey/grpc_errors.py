@@ -57,6 +57,17 @@ def error_metadata(error: BaseException) -> tuple[tuple[str, str], ...]:
     return ((ERROR_METADATA, kind.__name__),) if kind is not None else ()
 
 
+def error_kind(error: BaseException) -> str:
+    """The kind of an error, as it is sent; empty for one without a meaning to the caller."""
+    kind = _known_class(error)
+    return kind.__name__ if kind is not None else ""
+
+
+def error_from_kind(kind: str, message: str) -> errors.CoveyError:
+    """The error of a kind that was sent; CoveyError for an unknown one."""
+    return _KINDS.get(kind, errors.CoveyError)(message)
+
+
 def metadata_value(metadata: Metadata | None, key: str) -> str | None:
     """The value of a key in a call's trailing metadata, None when absent."""
     for name, value in metadata or ():

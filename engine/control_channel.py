@@ -76,6 +76,11 @@ class ControlChannel:
         finally:
             call.cancel()
 
+    async def duplex(self, method: str) -> Any:
+        """An open call with parts in both directions, which the caller cancels at its end."""
+        stub = await self._connect(asyncio.get_running_loop().time() + self._call_seconds)
+        return getattr(stub, method)()
+
     async def _connect(self, deadline: float) -> Any:
         """The stub, once the manager's socket answers. A call that fails before that was certainly not sent."""
         if self._channel is None:

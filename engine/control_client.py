@@ -227,6 +227,10 @@ class ControlClient:
     async def task(self, ref: str) -> Task:
         return await self._get("GetTask", control_pb2.GetRequest(ref=ref), Task)
 
+    async def call_task(self) -> Any:
+        """An open call of a task; see ``engine.remote_containers``."""
+        return await self._channel.duplex("CallTask")
+
     async def networks(self) -> list[Network]:
         return _items(Network, (await self._channel.call("ListNetworks", control_pb2.ListRequest())).networks)
 
@@ -257,6 +261,11 @@ class ControlClient:
         write(spec, request.spec)
         return await self._get("UpdateSecret", request, Secret)
 
+    async def rotate_secret(self, ref: str, data: bytes) -> tuple[Secret, tuple[str, ...]]:
+        """Store new data under the name. Returns the new version, and the ids of the services that are rolled to it."""
+        answer = await self._channel.call("RotateSecret", control_pb2.RotateSecretRequest(ref=ref, data=data))
+        return from_wire(Secret, answer.secret), tuple(answer.service_ids)
+
     async def remove_secret(self, ref: str) -> None:
         await self._channel.call("RemoveSecret", control_pb2.RemoveRequest(ref=ref))
 
@@ -275,6 +284,11 @@ class ControlClient:
         request = control_pb2.UpdateConfigRequest(ref=ref, version=version)
         write(spec, request.spec)
         return await self._get("UpdateConfig", request, Config)
+
+    async def rotate_config(self, ref: str, data: bytes) -> tuple[Config, tuple[str, ...]]:
+        """Store new data under the name. Returns the new version, and the ids of the services that are rolled to it."""
+        answer = await self._channel.call("RotateConfig", control_pb2.RotateConfigRequest(ref=ref, data=data))
+        return from_wire(Config, answer.config), tuple(answer.service_ids)
 
     async def remove_config(self, ref: str) -> None:
         await self._channel.call("RemoveConfig", control_pb2.RemoveRequest(ref=ref))

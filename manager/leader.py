@@ -19,6 +19,7 @@ from manager.ca.root_rotation import RootRotationPlanner
 from manager.loop import ControlLoop
 from manager.orchestrator.orphans import OrphanPlanner
 from manager.orchestrator.reaper import ReaperPlanner
+from manager.orchestrator.secret_versions import SecretVersionPlanner
 from manager.orchestrator.service_planner import ServicePlanner
 from manager.scheduler.planner import SchedulerPlanner
 from manager.scheduler.preview import preview_placement
@@ -45,6 +46,7 @@ def loops(
         ControlLoop("scheduler", store, SchedulerPlanner(image_nodes), clock),
         ControlLoop("orphans", store, OrphanPlanner(), clock),
         ControlLoop("reaper", store, ReaperPlanner(), clock),
+        ControlLoop("secret versions", store, SecretVersionPlanner(), clock),
         ControlLoop("root rotation", store, RootRotationPlanner(), clock),
     )
 

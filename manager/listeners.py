@@ -24,7 +24,7 @@ from manager.store import Consensus, Store
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_send_message_length", 64 << 20),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -122,6 +122,11 @@ class Listeners:
         self._local = authorized_server(Caller.LOCAL, self._dialer, _MAX_LOCAL)
         control_pb2_grpc.add_ControlServicer_to_server(services.control, self._local)
         ca_pb2_grpc.add_CertificateRenewalServicer_to_server(services.ca, self._local)
+
+    @property
+    def dial(self) -> Callable[[str], aio.Channel]:
+        """Channels to other managers, which this object owns."""
+        return self._dialer
 
     async def start(self) -> None:
         """Raises UnavailableError if a port is in use."""

@@ -52,6 +52,7 @@ from manager.stack_watch.watcher import StackWatcher
 from manager.storage_errors import StorageError
 from manager.store import Store
 from manager.store.consensus import RemovedError
+from manager.task_calls import TaskCalls
 
 _READY_SECONDS = 30.0
 _GRACE_SECONDS = 1.0
@@ -76,12 +77,14 @@ class Manager:
         self._store = Store(backend.connect)
         broker, images, checks = LogBroker(self._store), ImageService(self._store), NetworkChecks(self._store)
         self._autoscaler = Autoscaler(self._store, query_value)
+        calls = TaskCalls(self._store, f"{config.advertise_addr}:{config.mtls_port}")
         self._dispatcher = Dispatcher(
             self._store,
             broker,
             images=images,
             network_checks=checks,
             task_usages=self._autoscaler.take_usages,
+            task_calls=calls,
             recovered=config.mode in {ManagerMode.FORCE, ManagerMode.RESTORE},
         )
         broker.bind(self._dispatcher.send, self._dispatcher.is_connected)
@@ -101,6 +104,7 @@ class Manager:
                 images=images,
                 network_checks=checks,
                 history=self._history,
+                task_calls=calls,
                 signer=signer,
                 stop_deployment=watcher.stop,
             ),
@@ -109,6 +113,7 @@ class Manager:
             store_key=backend.key_service(self._is_manager),
         )
         self._listeners = Listeners(config, identity, self._store, self._store.consensus, services)
+        calls.bind(self._dispatcher.send, self._listeners.dial)
         self._is_current = config.mode is not ManagerMode.JOIN
 
     def _is_manager(self, node_id: str) -> bool:

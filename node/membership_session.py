@@ -12,6 +12,7 @@ import msgspec
 from agent.agent import Agent
 from agent.image.peer.sharing import SharingAddress
 from agent.session import AgentSession
+from agent.task_call.server import TaskCallServer
 from covey import codec
 from covey.clock import wall_clock
 from covey.errors import first_cause
@@ -131,6 +132,7 @@ class MembershipSession:
             self._agent.sharing,
             self._agent.describe_host,
             networks=self._agent.networks,
+            task_calls=TaskCallServer(self._state.identities, self._agent.containers),
             addr=advertise_addr,
             on_state=self._handle_state,
             on_refused=self.set_error,

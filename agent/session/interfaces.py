@@ -96,6 +96,14 @@ class NetworksPort(Protocol):
         ...
 
 
+class TaskCallsPort(Protocol):
+    """Calls of this node's tasks, as the session uses them: `agent.task_call.server.TaskCallServer`."""
+
+    async def serve(self, request: dispatcher_pb2.OpenTaskCall) -> None:
+        """Serves one call to its end. Never raises but for cancellation."""
+        ...
+
+
 class WorkerPort(Protocol):
     """The worker, as the session uses it."""
 

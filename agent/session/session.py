@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from grpc import aio
 
 from agent.identity import IdentityStore
-from agent.session.interfaces import ImagesPort, NetworksPort, WorkerPort
+from agent.session.interfaces import ImagesPort, NetworksPort, TaskCallsPort, WorkerPort
 from agent.session.stream import SessionStream
 from agent.session.tls_check import is_untrusted
 from covey.errors import CoveyError, InvalidArgumentError, NodeRemovedError, PreconditionError, first_cause
@@ -53,6 +53,7 @@ class AgentSession:
         describe: Callable[[], NodeDescription],
         *,
         networks: NetworksPort,
+        task_calls: TaskCallsPort | None = None,
         addr: str = "",
         on_state: StateCallback | None = None,
         on_refused: Callable[[str], None] | None = None,
@@ -72,6 +73,7 @@ class AgentSession:
         self._worker = worker
         self._images = images
         self._networks = networks
+        self._task_calls = task_calls
         self._describe = describe
         self._addr = addr
         self._on_state = on_state
@@ -128,7 +130,12 @@ class AgentSession:
     async def _run_stream(self, addr: str, group: asyncio.TaskGroup) -> tuple[str, bool]:
         """Runs one stream to its end. Returns the leader's address if the manager named it, and whether a session was established."""
         stream = SessionStream(
-            self._worker, self._images, self._networks, self._handle_state, self._wait_for_new_description
+            self._worker,
+            self._images,
+            self._networks,
+            self._handle_state,
+            self._wait_for_new_description,
+            on_task_call=lambda request: self._start_task_call(request, group),
         )
         if not addr:
             log.warning("no manager address is known; waiting for one")
@@ -181,6 +188,11 @@ class AgentSession:
         if isinstance(error, PreconditionError) and self._on_rejected is not None:
             self._on_rejected()
         return metadata_value(metadata, LEADER_METADATA) or ""
+
+    def _start_task_call(self, request: dispatcher_pb2.OpenTaskCall, group: asyncio.TaskGroup) -> None:
+        """Serves a call beside the sessions: it goes on when this one ends."""
+        if self._task_calls is not None:
+            group.create_task(self._task_calls.serve(request), name=f"task call {request.call_id}")
 
     def _start_tls_check(self, addr: str, group: asyncio.TaskGroup) -> None:
         """Finds out whether the connection failed for an untrusted root; one check at a time, beside the next attempt to connect."""

@@ -22,6 +22,7 @@ from covey.objects import NodeDescription
 from coveypb.v1 import dispatcher_pb2, dispatcher_pb2_grpc
 
 StateCallback = Callable[[dispatcher_pb2.SessionState], None]
+TaskCallCallback = Callable[[dispatcher_pb2.OpenTaskCall], None]
 
 MAX_QUEUED_UPDATES = 16
 _HELLO_SECONDS = 5.0
@@ -31,6 +32,10 @@ _SILENCE_TIMEOUT_PERIODS = 2.5
 _DEFAULT_PERIOD_SECONDS = 1.0
 _IMAGE_REPORT_SECONDS = 0.2
 MAX_OPERATOR_FETCHES = 16
+
+
+def _refuse_task_call(_request: dispatcher_pb2.OpenTaskCall) -> None:
+    """Where no tasks are called: the caller is told after its deadline."""
 
 
 class SessionStream:
@@ -43,6 +48,8 @@ class SessionStream:
         networks: NetworksPort,
         on_state: StateCallback,
         next_description: Callable[[], Awaitable[NodeDescription]],
+        *,
+        on_task_call: TaskCallCallback = _refuse_task_call,
     ) -> None:
         self.established = False
         self._worker = worker
@@ -52,6 +59,7 @@ class SessionStream:
         self._statuses = worker.statuses
         self._on_state = on_state
         self._next_description = next_description
+        self._on_task_call = on_task_call
         self._assembler = AssignmentAssembler()
         self._updates: asyncio.Queue[AssignmentUpdate] = asyncio.Queue(MAX_QUEUED_UPDATES)
         self._period_seconds = _DEFAULT_PERIOD_SECONDS
@@ -127,6 +135,8 @@ class SessionStream:
                     self._checks.add(message.check_networks)
                 case "measure_tasks":
                     self._usages.add(message.measure_tasks)
+                case "open_task_call":
+                    self._on_task_call(message.open_task_call)
                 case _:
                     pass  # a heartbeat acknowledgement carries nothing
 

@@ -41,6 +41,39 @@ def _create(kind: str) -> Any:
     return create
 
 
+def _update(kind: str) -> Any:
+    @command("update")
+    @options.object_argument("name", kind, metavar=kind.upper())
+    @click.argument("file", metavar="file|-")
+    @option("-d", "--detach", is_flag=True, help="Do not wait until the services use the new version")
+    @option("-q", "--quiet", is_flag=True, help="Suppress progress output")
+    def update(name: str, file: str, detach: bool, quiet: bool) -> int:
+        from cli.service.wait import wait_for_services
+
+        daemon, body = options.client(), {"Data": base64.b64encode(_read(file, kind)).decode()}
+        rotated = daemon.post(f"/{kind}s/{path_segment(name)}/rotate", body=body)
+        click.echo(rotated["ID"])
+        services = rotated["Services"]
+        if detach or not services:
+            return 0
+        code = wait_for_services(
+            daemon, [daemon.get(f"/services/{item}")["Spec"]["Name"] for item in services], quiet=quiet
+        )
+        if code == 1:
+            click.echo(
+                f"{kind} {name}: not all services use version {rotated['Version']}; the version before is kept",
+                err=True,
+            )
+        return code
+
+    update.help = (
+        f"Give a {kind} new content and update the services that use it.\n\n"
+        "The content is that of a file or STDIN. Services are updated under their update configuration. The version before is kept "
+        "until nothing uses it."
+    )
+    return update
+
+
 def _read(file: str, kind: str) -> bytes:
     if file == "-":
         return sys.stdin.buffer.read(MAX_BYTES)
@@ -78,11 +111,13 @@ def _ls(kind: str, row: Callable[..., Any], headers: dict[str, str], table: str)
         from cli.format.sorting import natural_sort_key
 
         found = options.client().get(f"/{kind}s", {"filters": options.parse_filters(filters)})
+        rotated = any("Rotation" in item for item in found)  # otherwise the table is Docker's
+        shown = rows.with_versions(table) if rotated else table
         listed = [
             row(item, output.now_ns())
             for item in sorted(found, key=lambda item: natural_sort_key(item["Spec"]["Name"]))
         ]
-        output.print_rows(listed, headers, table, form, quiet=quiet)
+        output.print_rows(listed, headers, shown, form, quiet=quiet)
 
     ls.help = f"List {kind}s."
     return ls
@@ -101,6 +136,7 @@ def _rm(kind: str) -> Any:
 
 create_secret, create_config = _create("secret"), _create("config")
 inspect_secret, inspect_config = _inspect("secret"), _inspect("config")
+update_secret, update_config = _update("secret"), _update("config")
 ls_secret = _ls("secret", rows.secret_row, rows.HEADERS, rows.SECRET_TABLE)
 ls_config = _ls("config", rows.config_row, rows.CONFIG_HEADERS, rows.CONFIG_TABLE)
 rm_secret, rm_config = _rm("secret"), _rm("config")

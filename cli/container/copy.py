@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from cli.client import DaemonClient, DaemonError, path_segment
+from cli.client import DaemonClient, DaemonError
+from cli.container.container_path import container_path
 from cli.container.copy_paths import (
     STREAM,
     Endpoint,
@@ -34,6 +35,7 @@ class Transfer:
 
     def __init__(self, daemon: DaemonClient, *, archive: bool, follow_link: bool, quiet: bool) -> None:
         self._daemon = daemon
+        self._paths: dict[str, str] = {}
         self._archive, self._follow_link, self._quiet = archive, follow_link, quiet
 
     def from_container(self, source: Endpoint, target: str) -> None:
@@ -43,7 +45,7 @@ class Transfer:
             found = self._stat(source.container, path)
             if found and found["mode"] & SYMLINK:
                 path = link_target(path, found["linkTarget"])
-        with self._daemon.open("GET", _path(source.container), {"path": path}) as response:
+        with self._daemon.open("GET", self._path(source.container), {"path": path}) as response:
             found = _decode(response.headers.get(STAT_HEADER, ""))
             chunks = self._daemon.body(response)
             if target == STREAM:
@@ -90,7 +92,7 @@ class Transfer:
                 yield part
 
         query = {"path": directory, "noOverwriteDirNonDir": "true", "copyUIDGID": "true" if self._archive else ""}
-        with self._daemon.open("PUT", _path(target.container), query, stream=counted()):
+        with self._daemon.open("PUT", self._path(target.container), query, stream=counted()):
             self._done(count, f"{target.container}:{target.path}")
 
     def _target(self, target: Endpoint) -> tuple[str, PathState]:
@@ -108,13 +110,18 @@ class Transfer:
     def _stat(self, container: str, path: str) -> dict[str, Any] | None:
         """What is at a path in a container; None if nothing is."""
         try:
-            with self._daemon.open("HEAD", _path(container), {"path": path}) as response:
+            with self._daemon.open("HEAD", self._path(container), {"path": path}) as response:
                 return _decode(response.headers.get(STAT_HEADER, ""))
         except DaemonError as error:
             if error.status != 404:
                 raise
-        self._daemon.get(f"/containers/{path_segment(container)}/json")  # a missing container has its own message
         return None
+
+    def _path(self, container: str) -> str:
+        """The archive endpoint of a container of the host or of a task. Raises DaemonError if there is neither."""
+        if container not in self._paths:
+            self._paths[container] = f"{container_path(self._daemon, container)}/archive"
+        return self._paths[container]
 
     def _check_source(self, source: str) -> bool:
         """Whether the source is a directory."""
@@ -138,10 +145,6 @@ def absolute(path: str) -> str:
     if os.path.basename(path) == ".":  # noqa: PTH119
         return f"{result}/."
     return f"{result}/" if path.endswith("/") and result != "/" else result
-
-
-def _path(container: str) -> str:
-    return f"/containers/{path_segment(container)}/archive"
 
 
 def _decode(text: str) -> dict[str, Any]:

@@ -16,6 +16,8 @@ class Secret(Struct, frozen=True, kw_only=True):
     id: str
     meta: Meta = Meta()
     spec: SecretSpec = SecretSpec()
+    earlier_versions: int = 0
+    """How many versions with this name came before."""
 
 
 class ConfigSpec(Struct, frozen=True, kw_only=True):
@@ -28,3 +30,5 @@ class Config(Struct, frozen=True, kw_only=True):
     id: str
     meta: Meta = Meta()
     spec: ConfigSpec = ConfigSpec()
+    earlier_versions: int = 0
+    """How many versions with this name came before."""

@@ -19,14 +19,14 @@ TAR = "application/x-tar"
 async def stat(context: RequestContext) -> web.Response:
     found = await context.services.agent.containers.stat_path(context.ref, context.query("path"))
     response = empty_response()
-    response.headers[STAT_HEADER] = _encode(found)
+    response.headers[STAT_HEADER] = encode_stat(found)
     return response
 
 
 async def read(context: RequestContext) -> web.StreamResponse:
     containers, socket_fd = context.services.agent.containers, lent_socket(context)
     async with containers.read_path(context.ref, context.query("path"), socket_fd=socket_fd) as (found, archive):
-        return await _send(context, TAR, archive, {STAT_HEADER: _encode(found)})
+        return await _send(context, TAR, archive, {STAT_HEADER: encode_stat(found)})
 
 
 async def write(context: RequestContext) -> web.Response:
@@ -62,7 +62,8 @@ async def _send(
     return response
 
 
-def _encode(found: PathStat) -> str:
+def encode_stat(found: PathStat) -> str:
+    """What is at a path, as the header of an archive says it."""
     document = {
         "name": found.name,
         "size": found.size,

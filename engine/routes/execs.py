@@ -4,10 +4,12 @@ from typing import Any
 
 from aiohttp import web
 
-from agent.container.model import ExecConfig, ExecState, RunStatus
+from agent.container.model import ExecConfig, ExecState
 from covey import detach_keys
 from covey.errors import ConflictError, CoveyError, InvalidArgumentError, NotFoundError
 from engine import attach_relay
+from engine.caller import user_of
+from engine.exec_host import ExecHost, LocalExecs, exec_host
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routes.container_streams import terminal_size
 from engine.routes.task_location import with_location
@@ -18,10 +20,9 @@ from engine.translate.json_fields import JsonFields
 
 
 async def create(context: RequestContext) -> web.Response:
-    containers = context.services.agent.containers
     config = read_config(await context.json())
     try:
-        exec_id = await containers.exec_create(context.ref, config)
+        exec_id = await LocalExecs(context.services.agent.containers, context.ref).create(config)
     except NotFoundError as error:
         raise await with_location(error, context) from None
     return json_response({"Id": exec_id}, 201)
@@ -31,28 +32,27 @@ async def start(context: RequestContext) -> web.StreamResponse:
     fields = JsonFields(await context.json(optional=True))
     detached, _, size = fields.flag("Detach"), fields.flag("Tty"), _size(fields.raw("ConsoleSize"))
     fields.refuse_unsupported()
-    containers = context.services.agent.containers
-    state = containers.exec_inspect(context.ref)
-    config = state.config
-    container = containers.get(state.container_id)
-    if container.state.status is RunStatus.PAUSED:
-        raise ConflictError(f"Container {container.id} is paused, unpause the container before exec")
-    if not container.state.running:
-        raise ConflictError(f"container {container.id} is not running")
+    host = _host(context)
+    status = await host.status()
+    state = status.state
+    if status.paused:
+        raise ConflictError(f"Container {state.container_id} is paused, unpause the container before exec")
+    if not status.running:
+        raise ConflictError(f"container {state.container_id} is not running")
     if detached:
-        await containers.exec_start(state.id, detach=True)
+        await host.start(detach=True)
         return empty_response()
-    return await _start_attached(context, state, size if config.tty else None)
+    return await _start_attached(context, host, state, size if state.config.tty else None)
 
 
 async def _start_attached(
-    context: RequestContext, state: ExecState, size: tuple[int, int] | None
+    context: RequestContext, host: ExecHost, state: ExecState, size: tuple[int, int] | None
 ) -> web.StreamResponse:
     """Take over the connection before the process starts, as clients expect. If it does not start, the error goes to the stream."""
-    config, containers = state.config, context.services.agent.containers
+    config = state.config
     client, response = hijack(context, RAW if config.tty else content_type(context.version, multiplexed=True))
     try:
-        stream = await containers.exec_start(state.id, size=size)
+        stream = await host.start(size=size)
     except CoveyError as error:
         message = f"{error.message}\r\n".encode()
         await client.write(message if config.tty else frame(STDERR, message))
@@ -74,18 +74,22 @@ async def _start_attached(
         stderr=config.attach_stderr,
     )
     if detached:
-        containers.note_detach(state.container_id, state.id)
+        host.note_detach(state)
     return response
 
 
 async def resize(context: RequestContext) -> web.Response:
     height, width = terminal_size(context)
-    await context.services.agent.containers.exec_resize(context.ref, height, width)
+    await _host(context).resize(height, width)
     return empty_response()
 
 
 async def inspect(context: RequestContext) -> web.Response:
-    return json_response(container_json.exec_inspect(context.services.agent.containers.exec_inspect(context.ref)))
+    return json_response(container_json.exec_inspect((await _host(context).status()).state))
+
+
+def _host(context: RequestContext) -> ExecHost:
+    return exec_host(context.services, user_of(context.request), context.ref)
 
 
 def read_config(body: Any) -> ExecConfig:

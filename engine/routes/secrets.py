@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from covey.secret_versions import version_of
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import filters
@@ -37,6 +38,12 @@ async def update_secret(context: RequestContext) -> web.Response:
     return empty_response()
 
 
+async def rotate_secret(context: RequestContext) -> web.Response:
+    data = secret_json.read_rotation(await context.json(), "secret")
+    rotated, services = await context.services.cluster.rotate_secret(context.ref, data)
+    return json_response({"ID": rotated.id, "Version": version_of(rotated), "Services": services}, 201)
+
+
 async def remove_secret(context: RequestContext) -> web.Response:
     await context.services.cluster.remove_secret(context.ref)
     return empty_response(204)
@@ -69,6 +76,12 @@ async def update_config(context: RequestContext) -> web.Response:
     return empty_response()
 
 
+async def rotate_config(context: RequestContext) -> web.Response:
+    data = secret_json.read_rotation(await context.json(), "config")
+    rotated, services = await context.services.cluster.rotate_config(context.ref, data)
+    return json_response({"ID": rotated.id, "Version": version_of(rotated), "Services": services}, 201)
+
+
 async def remove_config(context: RequestContext) -> web.Response:
     await context.services.cluster.remove_config(context.ref)
     return empty_response(204)
@@ -80,9 +93,11 @@ ROUTES = [
     Route("GET", "/secrets/{ref}", inspect_secret),
     Route("DELETE", "/secrets/{ref}", remove_secret),
     Route("POST", "/secrets/{ref}/update", update_secret),
+    Route("POST", "/secrets/{ref}/rotate", rotate_secret),
     Route("GET", "/configs", list_configs),
     Route("POST", "/configs/create", create_config),
     Route("GET", "/configs/{ref}", inspect_config),
     Route("DELETE", "/configs/{ref}", remove_config),
     Route("POST", "/configs/{ref}/update", update_config),
+    Route("POST", "/configs/{ref}/rotate", rotate_config),
 ]

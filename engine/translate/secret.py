@@ -11,6 +11,7 @@ from typing import Any
 from covey.errors import InvalidArgumentError
 from covey.objects import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
 from covey.objects.base import Meta
+from covey.secret_versions import base_name, is_earlier, version_of
 from engine.translate.base import ANNOTATIONS, DRIVER
 from engine.translate.field_table import Codec, FieldTable, Inline, Row, nested
 from engine.translate.json_fields import JsonFields
@@ -47,14 +48,15 @@ def _first_wrong_byte(text: str) -> int:
     return min(wrong, complete)
 
 
-_SECRET_DATA = Codec(_data_codec("secret", MAX_SECRET_BYTES).read, lambda _: None)
+SECRET_DATA = Codec(_data_codec("secret", MAX_SECRET_BYTES).read, lambda _: None)
+CONFIG_DATA = _data_codec("config", MAX_CONFIG_BYTES)
 
 SECRET_SPEC = FieldTable(
     SecretSpec,
     (
         Inline(field="annotations", table=ANNOTATIONS),
         Row(key="Templating", field="templating", codec=nested(DRIVER)),
-        Row(key="Data", field="data", codec=_SECRET_DATA),
+        Row(key="Data", field="data", codec=SECRET_DATA),
     ),
 )
 
@@ -63,7 +65,7 @@ CONFIG_SPEC = FieldTable(
     (
         Inline(field="annotations", table=ANNOTATIONS),
         Row(key="Templating", field="templating", codec=nested(DRIVER)),
-        Row(key="Data", field="data", codec=_data_codec("config", MAX_CONFIG_BYTES), always=True),
+        Row(key="Data", field="data", codec=CONFIG_DATA, always=True),
     ),
 )
 
@@ -77,7 +79,7 @@ def read_config(body: Any) -> ConfigSpec:
 
 
 def write_secret(secret: Secret) -> dict[str, Any]:
-    return {**_head(secret.id, secret.meta), "Spec": write_secret_spec(secret.spec)}
+    return {**_head(secret.id, secret.meta), "Spec": write_secret_spec(secret.spec), **_version(secret)}
 
 
 def write_secret_spec(spec: SecretSpec) -> dict[str, Any]:
@@ -86,11 +88,27 @@ def write_secret_spec(spec: SecretSpec) -> dict[str, Any]:
 
 
 def write_config(config: Config) -> dict[str, Any]:
-    return {**_head(config.id, config.meta), "Spec": write_config_spec(config.spec)}
+    return {**_head(config.id, config.meta), "Spec": write_config_spec(config.spec), **_version(config)}
 
 
 def write_config_spec(spec: ConfigSpec) -> dict[str, Any]:
     return CONFIG_SPEC.write(spec)
+
+
+def read_rotation(body: Any, kind: str) -> bytes:
+    """The new data of a secret or config, from the body of its rotation."""
+    fields = JsonFields(body)
+    data: bytes = (SECRET_DATA if kind == "secret" else CONFIG_DATA).read(fields, "Data", None)
+    fields.refuse_unsupported()
+    return data
+
+
+def _version(item: Secret | Config) -> dict[str, Any]:
+    """Which content this is, and of what name. Docker has no such field, so it is there only after a rotation."""
+    name = item.spec.annotations.name
+    if not item.earlier_versions and not is_earlier(name):
+        return {}
+    return {"Rotation": {"Name": base_name(name), "Version": version_of(item), "Current": not is_earlier(name)}}
 
 
 def _head(object_id: str, meta: Meta) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from covey.objects import (
     replace,
 )
 from covey.payload_template import check_references
+from covey.secret_versions import base_name
 from covey.states import MountType
 from manager.control.process_validation import require_process_settings
 from manager.store import View
@@ -135,7 +136,7 @@ def _resolved_secret(view: View, reference: SecretReference) -> SecretReference:
     secret = view.secrets.get(reference.secret_id) or view.secrets.by_name(reference.secret_id or reference.secret_name)
     if secret is None:
         raise InvalidArgumentError(f"secret not found: {reference.secret_name or reference.secret_id}")
-    name = secret.spec.annotations.name
+    name = base_name(secret.spec.annotations.name)
     return SecretReference(secret_id=secret.id, secret_name=name, file=_file(reference.file, name))
 
 
@@ -143,7 +144,7 @@ def _resolved_config(view: View, reference: ConfigReference) -> ConfigReference:
     config = view.configs.get(reference.config_id) or view.configs.by_name(reference.config_id or reference.config_name)
     if config is None:
         raise InvalidArgumentError(f"config not found: {reference.config_name or reference.config_id}")
-    name = config.spec.annotations.name
+    name = base_name(config.spec.annotations.name)
     return ConfigReference(config_id=config.id, config_name=name, file=_file(reference.file, name))
 
 

@@ -33,6 +33,7 @@ _LOCAL_METHODS = frozenset(
     {
         "/coveypb.v1.Control/Status",
         "/coveypb.v1.Control/Backup",
+        "/coveypb.v1.Control/CallTask",
         "/coveypb.v1.CertificateAuthority/GetRootCertificate",
     }
 )

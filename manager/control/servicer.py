@@ -1,7 +1,7 @@
 """The gRPC service Control: runs each request as a pure function in a transaction of the store.
 
 Invariant: a method validates in the transaction that writes, so a request has all of its effect or none. The authorization interceptor
-turns errors into statuses. Only Status and Backup run on followers; the forwarder sends all other calls to the leader.
+turns errors into statuses. Only Status, Backup and CallTask run on followers; the forwarder sends all other calls to the leader.
 """
 
 # ruff: noqa: N802 - gRPC names its methods so
@@ -27,7 +27,16 @@ from covey.objects import (
 )
 from coveypb.v1 import control_pb2, dispatcher_pb2, explanation_pb2
 from manager.ca.signing import CertificateSigner
-from manager.control import clusters, networks, nodes, rollouts, secrets, services, watched_stacks
+from manager.control import (
+    clusters,
+    networks,
+    nodes,
+    rollouts,
+    secret_rotation,
+    secrets,
+    services,
+    watched_stacks,
+)
 from manager.control.backup_stream import stream_backup
 from manager.control.history_requests import list_history, watch_history
 from manager.control.list_filters import filter_objects, list_tasks
@@ -40,6 +49,7 @@ from manager.images.service import ImageService
 from manager.network_checks import NetworkChecks
 from manager.stack_watch.plan import drift
 from manager.store import NotLeaderError, Store, Table, Tx
+from manager.task_calls import TaskCalls
 
 _POLL_SECONDS = 0.05
 _FETCH_SECONDS = 3600.0
@@ -72,6 +82,7 @@ class ControlServicer:
         images: ImageService | None = None,
         network_checks: NetworkChecks | None = None,
         history: HistoryLog | None = None,
+        task_calls: TaskCalls | None = None,
         signer: CertificateSigner | None = None,
         stop_deployment: StopDeployment = _nothing_is_deployed,
         clock: Clock = wall_clock,
@@ -88,6 +99,7 @@ class ControlServicer:
         self._signer = signer or CertificateSigner()
         self._logs = logs
         self._images = images or ImageService(store)
+        self._task_calls = task_calls or TaskCalls(store, "")
         self._network_checks = network_checks or NetworkChecks(store)
         self._history = history or HistoryLog()
         self._stop_deployment = stop_deployment
@@ -245,6 +257,13 @@ class ControlServicer:
     async def GetTask(self, request: control_pb2.GetRequest, _context: Any) -> Any:
         return self._wire(self._store.view().tasks.find(request.ref))
 
+    async def CallTask(self, requests: AsyncIterator[dispatcher_pb2.TaskCallPart], context: Any) -> None:
+        await self._task_calls.call(requests, context)
+
+    async def OpenTaskCall(self, request: control_pb2.OpenTaskCallRequest, _context: Any) -> Any:
+        self._task_calls.open(request.node_id, request.call)
+        return control_pb2.OpenTaskCallResponse()
+
     # --- networks ---
 
     async def ListNetworks(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListNetworksResponse:
@@ -294,6 +313,13 @@ class ControlServicer:
             lambda tx: secrets.update_secret(tx, request.ref, request.version, spec), lambda view: view.secrets
         )
 
+    async def RotateSecret(self, request: control_pb2.RotateSecretRequest, _context: Any) -> Any:
+        object_id, services = await self._store.update(
+            lambda tx: secret_rotation.rotate_secret(tx, request.ref, request.data, self._ids, self._clock())
+        )
+        secret = self._wire(self._store.view().secrets.find(object_id))
+        return control_pb2.RotateSecretResponse(secret=secret, service_ids=services)
+
     async def RemoveSecret(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
         return await self._remove(lambda tx: secrets.remove_secret(tx, request.ref))
 
@@ -313,6 +339,13 @@ class ControlServicer:
         return await self._write(
             lambda tx: secrets.update_config(tx, request.ref, request.version, spec), lambda view: view.configs
         )
+
+    async def RotateConfig(self, request: control_pb2.RotateConfigRequest, _context: Any) -> Any:
+        object_id, services = await self._store.update(
+            lambda tx: secret_rotation.rotate_config(tx, request.ref, request.data, self._ids, self._clock())
+        )
+        config = self._wire(self._store.view().configs.find(object_id))
+        return control_pb2.RotateConfigResponse(config=config, service_ids=services)
 
     async def RemoveConfig(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
         return await self._remove(lambda tx: secrets.remove_config(tx, request.ref))

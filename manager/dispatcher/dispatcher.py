@@ -25,6 +25,7 @@ from manager.grpc_status import abort_not_leader, abort_with
 from manager.images.service import ImageService
 from manager.network_checks import NetworkChecks
 from manager.store import NotLeaderError, Store
+from manager.task_calls import TaskCalls
 
 UsageCallback = Callable[[str, dispatcher_pb2.TaskUsages], None]
 """Takes what tasks of a node use."""
@@ -47,7 +48,8 @@ class LogSink(Protocol):
 
 class Dispatcher:
     """One per manager process. ``sink`` takes the log lines that agents publish, ``images`` answers about images,
-    ``network_checks`` takes what nodes found in their network state, ``task_usages`` what tasks use.
+    ``network_checks`` takes what nodes found in their network state, ``task_usages`` what tasks use, ``task_calls`` the nodes' ends of
+    calls of tasks.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Dispatcher:
         images: ImageService | None = None,
         network_checks: NetworkChecks | None = None,
         task_usages: UsageCallback = lambda _node_id, _usages: None,
+        task_calls: TaskCalls | None = None,
         recovered: bool = False,
     ) -> None:
         """``recovered``: this process restored the cluster or forced a new one."""
@@ -67,6 +70,7 @@ class Dispatcher:
         self._clock = clock or monotonic_wall_clock()
         self._recovery_grace_ends_ns = self._clock() + RECOVERY_GRACE_SECONDS * SECOND if recovered else 0
         self._images = images or ImageService(store)
+        self._task_calls = task_calls or TaskCalls(store, "")
         self._network_checks = network_checks or NetworkChecks(store)
         self._task_usages = task_usages
         self._term: DispatcherTerm | None = None
@@ -135,6 +139,9 @@ class Dispatcher:
     async def AttachNetwork(self, request: dispatcher_pb2.AttachNetworkRequest, context: Any) -> Any:
         await self._require_term(context)
         return await attachments.attach(self._store, self._clock, peer_of(context).node_id, request)
+
+    async def ServeTaskCall(self, requests: AsyncIterator[dispatcher_pb2.TaskCallPart], context: Any) -> None:
+        await self._task_calls.serve(peer_of(context).node_id, requests, context)
 
     async def _require_term(self, context: Any) -> None:
         """Ends the call with the leader's address if this manager does not lead."""

@@ -127,6 +127,16 @@ class ControlStub:
                 request_serializer=coveypb_dot_v1_dot_control__pb2.GetRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_objects__pb2.Task.FromString,
                 _registered_method=True)
+        self.CallTask = channel.stream_stream(
+                '/coveypb.v1.Control/CallTask',
+                request_serializer=coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.FromString,
+                _registered_method=True)
+        self.OpenTaskCall = channel.unary_unary(
+                '/coveypb.v1.Control/OpenTaskCall',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.OpenTaskCallRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_control__pb2.OpenTaskCallResponse.FromString,
+                _registered_method=True)
         self.ListNetworks = channel.unary_unary(
                 '/coveypb.v1.Control/ListNetworks',
                 request_serializer=coveypb_dot_v1_dot_control__pb2.ListRequest.SerializeToString,
@@ -172,6 +182,11 @@ class ControlStub:
                 request_serializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.FromString,
                 _registered_method=True)
+        self.RotateSecret = channel.unary_unary(
+                '/coveypb.v1.Control/RotateSecret',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.RotateSecretRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_control__pb2.RotateSecretResponse.FromString,
+                _registered_method=True)
         self.ListConfigs = channel.unary_unary(
                 '/coveypb.v1.Control/ListConfigs',
                 request_serializer=coveypb_dot_v1_dot_control__pb2.ListRequest.SerializeToString,
@@ -196,6 +211,11 @@ class ControlStub:
                 '/coveypb.v1.Control/RemoveConfig',
                 request_serializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.FromString,
+                _registered_method=True)
+        self.RotateConfig = channel.unary_unary(
+                '/coveypb.v1.Control/RotateConfig',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.RotateConfigRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_control__pb2.RotateConfigResponse.FromString,
                 _registered_method=True)
         self.ListWatchedStacks = channel.unary_unary(
                 '/coveypb.v1.Control/ListWatchedStacks',
@@ -375,6 +395,21 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CallTask(self, request_iterator, context):
+        """Runs a command in a task's container, or copies its files, on whatever node it is. The manager that is called relays the call to the
+        task's node, which connects to this manager. Never forwarded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenTaskCall(self, request, context):
+        """Has the leader ask a task's node to take a call from the manager at `addr`. Between managers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListNetworks(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -430,6 +465,13 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RotateSecret(self, request, context):
+        """Stores new data under the name, and rolls the services that use the secret to it, in one transaction.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListConfigs(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -456,6 +498,13 @@ class ControlServicer:
 
     def RemoveConfig(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateConfig(self, request, context):
+        """Stores new data under the name, and rolls the services that use the config to it, in one transaction.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -637,6 +686,16 @@ def add_ControlServicer_to_server(servicer, server):
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.GetRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_objects__pb2.Task.SerializeToString,
             ),
+            'CallTask': grpc.stream_stream_rpc_method_handler(
+                    servicer.CallTask,
+                    request_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.FromString,
+                    response_serializer=coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.SerializeToString,
+            ),
+            'OpenTaskCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenTaskCall,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.OpenTaskCallRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_control__pb2.OpenTaskCallResponse.SerializeToString,
+            ),
             'ListNetworks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNetworks,
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.ListRequest.FromString,
@@ -682,6 +741,11 @@ def add_ControlServicer_to_server(servicer, server):
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.SerializeToString,
             ),
+            'RotateSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateSecret,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.RotateSecretRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_control__pb2.RotateSecretResponse.SerializeToString,
+            ),
             'ListConfigs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListConfigs,
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.ListRequest.FromString,
@@ -706,6 +770,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.RemoveConfig,
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.SerializeToString,
+            ),
+            'RotateConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateConfig,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.RotateConfigRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_control__pb2.RotateConfigResponse.SerializeToString,
             ),
             'ListWatchedStacks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWatchedStacks,
@@ -1265,6 +1334,60 @@ class Control:
             _registered_method=True)
 
     @staticmethod
+    def CallTask(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/coveypb.v1.Control/CallTask',
+            coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.SerializeToString,
+            coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenTaskCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/OpenTaskCall',
+            coveypb_dot_v1_dot_control__pb2.OpenTaskCallRequest.SerializeToString,
+            coveypb_dot_v1_dot_control__pb2.OpenTaskCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListNetworks(request,
             target,
             options=(),
@@ -1508,6 +1631,33 @@ class Control:
             _registered_method=True)
 
     @staticmethod
+    def RotateSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/RotateSecret',
+            coveypb_dot_v1_dot_control__pb2.RotateSecretRequest.SerializeToString,
+            coveypb_dot_v1_dot_control__pb2.RotateSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListConfigs(request,
             target,
             options=(),
@@ -1632,6 +1782,33 @@ class Control:
             '/coveypb.v1.Control/RemoveConfig',
             coveypb_dot_v1_dot_control__pb2.RemoveRequest.SerializeToString,
             coveypb_dot_v1_dot_control__pb2.RemoveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/RotateConfig',
+            coveypb_dot_v1_dot_control__pb2.RotateConfigRequest.SerializeToString,
+            coveypb_dot_v1_dot_control__pb2.RotateConfigResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,12 @@ class ControlStub:
     """Moves tasks to nodes where they are spread better, under the update policy."""
     ListTasks: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListTasksResponse]
     GetTask: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Task]
+    CallTask: _grpc.StreamStreamMultiCallable[_dispatcher_pb2.TaskCallPart, _dispatcher_pb2.TaskCallPart]
+    """Runs a command in a task's container, or copies its files, on whatever node it is. The manager that is called relays the call to the
+    task's node, which connects to this manager. Never forwarded.
+    """
+    OpenTaskCall: _grpc.UnaryUnaryMultiCallable[_control_pb2.OpenTaskCallRequest, _control_pb2.OpenTaskCallResponse]
+    """Has the leader ask a task's node to take a call from the manager at `addr`. Between managers."""
     ListNetworks: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListNetworksResponse]
     GetNetwork: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Network]
     CreateNetwork: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateNetworkRequest, _objects_pb2.Network]
@@ -71,11 +77,15 @@ class ControlStub:
     CreateSecret: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateSecretRequest, _objects_pb2.Secret]
     UpdateSecret: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdateSecretRequest, _objects_pb2.Secret]
     RemoveSecret: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]
+    RotateSecret: _grpc.UnaryUnaryMultiCallable[_control_pb2.RotateSecretRequest, _control_pb2.RotateSecretResponse]
+    """Stores new data under the name, and rolls the services that use the secret to it, in one transaction."""
     ListConfigs: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListConfigsResponse]
     GetConfig: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Config]
     CreateConfig: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateConfigRequest, _objects_pb2.Config]
     UpdateConfig: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdateConfigRequest, _objects_pb2.Config]
     RemoveConfig: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]
+    RotateConfig: _grpc.UnaryUnaryMultiCallable[_control_pb2.RotateConfigRequest, _control_pb2.RotateConfigResponse]
+    """Stores new data under the name, and rolls the services that use the config to it, in one transaction."""
     ListWatchedStacks: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListWatchedStacksResponse]
     """Without credentials in URLs. Filters by ids and names apply."""
     WatchStack: _grpc.UnaryUnaryMultiCallable[_control_pb2.WatchStackRequest, _objects_pb2.WatchedStack]
@@ -128,6 +138,12 @@ class ControlAsyncStub(ControlStub):
     """Moves tasks to nodes where they are spread better, under the update policy."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListTasksResponse]  # type: ignore[assignment]
     GetTask: _aio.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Task]  # type: ignore[assignment]
+    CallTask: _aio.StreamStreamMultiCallable[_dispatcher_pb2.TaskCallPart, _dispatcher_pb2.TaskCallPart]  # type: ignore[assignment]
+    """Runs a command in a task's container, or copies its files, on whatever node it is. The manager that is called relays the call to the
+    task's node, which connects to this manager. Never forwarded.
+    """
+    OpenTaskCall: _aio.UnaryUnaryMultiCallable[_control_pb2.OpenTaskCallRequest, _control_pb2.OpenTaskCallResponse]  # type: ignore[assignment]
+    """Has the leader ask a task's node to take a call from the manager at `addr`. Between managers."""
     ListNetworks: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListNetworksResponse]  # type: ignore[assignment]
     GetNetwork: _aio.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Network]  # type: ignore[assignment]
     CreateNetwork: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateNetworkRequest, _objects_pb2.Network]  # type: ignore[assignment]
@@ -138,11 +154,15 @@ class ControlAsyncStub(ControlStub):
     CreateSecret: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateSecretRequest, _objects_pb2.Secret]  # type: ignore[assignment]
     UpdateSecret: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdateSecretRequest, _objects_pb2.Secret]  # type: ignore[assignment]
     RemoveSecret: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]  # type: ignore[assignment]
+    RotateSecret: _aio.UnaryUnaryMultiCallable[_control_pb2.RotateSecretRequest, _control_pb2.RotateSecretResponse]  # type: ignore[assignment]
+    """Stores new data under the name, and rolls the services that use the secret to it, in one transaction."""
     ListConfigs: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListConfigsResponse]  # type: ignore[assignment]
     GetConfig: _aio.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Config]  # type: ignore[assignment]
     CreateConfig: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateConfigRequest, _objects_pb2.Config]  # type: ignore[assignment]
     UpdateConfig: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdateConfigRequest, _objects_pb2.Config]  # type: ignore[assignment]
     RemoveConfig: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]  # type: ignore[assignment]
+    RotateConfig: _aio.UnaryUnaryMultiCallable[_control_pb2.RotateConfigRequest, _control_pb2.RotateConfigResponse]  # type: ignore[assignment]
+    """Stores new data under the name, and rolls the services that use the config to it, in one transaction."""
     ListWatchedStacks: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListWatchedStacksResponse]  # type: ignore[assignment]
     """Without credentials in URLs. Filters by ids and names apply."""
     WatchStack: _aio.UnaryUnaryMultiCallable[_control_pb2.WatchStackRequest, _objects_pb2.WatchedStack]  # type: ignore[assignment]
@@ -302,6 +322,24 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_objects_pb2.Task, _abc.Awaitable[_objects_pb2.Task]]: ...
 
     @_abc_1.abstractmethod
+    def CallTask(
+        self,
+        request_iterator: _MaybeAsyncIterator[_dispatcher_pb2.TaskCallPart],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_dispatcher_pb2.TaskCallPart], _abc.AsyncIterator[_dispatcher_pb2.TaskCallPart]]:
+        """Runs a command in a task's container, or copies its files, on whatever node it is. The manager that is called relays the call to the
+        task's node, which connects to this manager. Never forwarded.
+        """
+
+    @_abc_1.abstractmethod
+    def OpenTaskCall(
+        self,
+        request: _control_pb2.OpenTaskCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.OpenTaskCallResponse, _abc.Awaitable[_control_pb2.OpenTaskCallResponse]]:
+        """Has the leader ask a task's node to take a call from the manager at `addr`. Between managers."""
+
+    @_abc_1.abstractmethod
     def ListNetworks(
         self,
         request: _control_pb2.ListRequest,
@@ -366,6 +404,14 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_control_pb2.RemoveResponse, _abc.Awaitable[_control_pb2.RemoveResponse]]: ...
 
     @_abc_1.abstractmethod
+    def RotateSecret(
+        self,
+        request: _control_pb2.RotateSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RotateSecretResponse, _abc.Awaitable[_control_pb2.RotateSecretResponse]]:
+        """Stores new data under the name, and rolls the services that use the secret to it, in one transaction."""
+
+    @_abc_1.abstractmethod
     def ListConfigs(
         self,
         request: _control_pb2.ListRequest,
@@ -399,6 +445,14 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.RemoveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.RemoveResponse, _abc.Awaitable[_control_pb2.RemoveResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RotateConfig(
+        self,
+        request: _control_pb2.RotateConfigRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RotateConfigResponse, _abc.Awaitable[_control_pb2.RotateConfigResponse]]:
+        """Stores new data under the name, and rolls the services that use the config to it, in one transaction."""
 
     @_abc_1.abstractmethod
     def ListWatchedStacks(

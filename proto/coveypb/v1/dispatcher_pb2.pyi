@@ -258,6 +258,7 @@ class ManagerMessage(_message.Message):
     FETCH_IMAGE_FIELD_NUMBER: _builtins.int
     CHECK_NETWORKS_FIELD_NUMBER: _builtins.int
     MEASURE_TASKS_FIELD_NUMBER: _builtins.int
+    OPEN_TASK_CALL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def session(self) -> Global___SessionState: ...
     @_builtins.property
@@ -274,6 +275,8 @@ class ManagerMessage(_message.Message):
     def check_networks(self) -> Global___CheckNetworks: ...
     @_builtins.property
     def measure_tasks(self) -> Global___MeasureTasks: ...
+    @_builtins.property
+    def open_task_call(self) -> Global___OpenTaskCall: ...
     def __init__(
         self,
         *,
@@ -285,12 +288,13 @@ class ManagerMessage(_message.Message):
         fetch_image: Global___FetchImage | None = ...,
         check_networks: Global___CheckNetworks | None = ...,
         measure_tasks: Global___MeasureTasks | None = ...,
+        open_task_call: Global___OpenTaskCall | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "check_networks", b"check_networks", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "measure_tasks", b"measure_tasks", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "check_networks", b"check_networks", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "measure_tasks", b"measure_tasks", "message", b"message", "open_task_call", b"open_task_call", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "check_networks", b"check_networks", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "measure_tasks", b"measure_tasks", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "check_networks", b"check_networks", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "measure_tasks", b"measure_tasks", "message", b"message", "open_task_call", b"open_task_call", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["session", "assignments", "status_ack", "log_subscription", "heartbeat_ack", "fetch_image", "check_networks", "measure_tasks"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["session", "assignments", "status_ack", "log_subscription", "heartbeat_ack", "fetch_image", "check_networks", "measure_tasks", "open_task_call"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -754,6 +758,93 @@ class AttachNetworkResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttachNetworkResponse: _TypeAlias = AttachNetworkResponse  # noqa: Y015
+
+@_typing.final
+class OpenTaskCall(_message.Message):
+    """--- calls of tasks: exec and copies ---
+
+    Asks a node to take a call for one of its tasks from the manager at `addr`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    ADDR_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    task_id: _builtins.str
+    addr: _builtins.str
+    """HOST:PORT of the manager that relays the call."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        addr: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "call_id", b"call_id", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenTaskCall: _TypeAlias = OpenTaskCall  # noqa: Y015
+
+@_typing.final
+class TaskCallPart(_message.Message):
+    """A part of a call, in either direction. The first from the caller has `request`, the first from the node `result`; data follows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    ERROR_KIND_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """Task that is called, in the caller's first part; id of the call, in the node's first part."""
+    call_id: _builtins.str
+    request: _builtins.bytes
+    """JSON of what is asked for."""
+    result: _builtins.bytes
+    """JSON of the answer."""
+    data: _builtins.bytes
+    """At most 256 KiB of input, output or a tar."""
+    stream: _builtins.int
+    """Of output: 1 stdout, 2 stderr."""
+    end: _builtins.bool
+    """No more data follows in this direction."""
+    error_kind: _builtins.str
+    """What failed on the node: the kind of the error, and its message."""
+    error: _builtins.str
+    done: _builtins.bool
+    """The node's last part. A call that ends without it was lost."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        request: _builtins.bytes = ...,
+        result: _builtins.bytes = ...,
+        data: _builtins.bytes = ...,
+        stream: _builtins.int = ...,
+        end: _builtins.bool = ...,
+        error_kind: _builtins.str = ...,
+        error: _builtins.str = ...,
+        done: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "data", b"data", "done", b"done", "end", b"end", "error", b"error", "error_kind", b"error_kind", "request", b"request", "result", b"result", "stream", b"stream", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskCallPart: _TypeAlias = TaskCallPart  # noqa: Y015
 
 @_typing.final
 class ImageReport(_message.Message):

@@ -59,6 +59,11 @@ class DispatcherStub:
                 request_serializer=coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkResponse.FromString,
                 _registered_method=True)
+        self.ServeTaskCall = channel.stream_stream(
+                '/coveypb.v1.Dispatcher/ServeTaskCall',
+                request_serializer=coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.FromString,
+                _registered_method=True)
 
 
 class DispatcherServicer:
@@ -99,6 +104,13 @@ class DispatcherServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ServeTaskCall(self, request_iterator, context):
+        """Takes the call of a task that an OpenTaskCall announced, from any manager. The first part of the node has `call_id` alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DispatcherServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -126,6 +138,11 @@ def add_DispatcherServicer_to_server(servicer, server):
                     servicer.AttachNetwork,
                     request_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkResponse.SerializeToString,
+            ),
+            'ServeTaskCall': grpc.stream_stream_rpc_method_handler(
+                    servicer.ServeTaskCall,
+                    request_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.FromString,
+                    response_serializer=coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -263,6 +280,33 @@ class Dispatcher:
             '/coveypb.v1.Dispatcher/AttachNetwork',
             coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkRequest.SerializeToString,
             coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ServeTaskCall(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/coveypb.v1.Dispatcher/ServeTaskCall',
+            coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.SerializeToString,
+            coveypb_dot_v1_dot_dispatcher__pb2.TaskCallPart.FromString,
             options,
             channel_credentials,
             insecure,

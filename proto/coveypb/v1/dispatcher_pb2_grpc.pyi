@@ -45,6 +45,8 @@ class DispatcherStub:
     """Attaches a single container of the calling node to an attachable network. Returns once an address is allocated; the network follows
     as an assignment. The node ends the attachment by reporting a terminal status of the task.
     """
+    ServeTaskCall: _grpc.StreamStreamMultiCallable[_dispatcher_pb2.TaskCallPart, _dispatcher_pb2.TaskCallPart]
+    """Takes the call of a task that an OpenTaskCall announced, from any manager. The first part of the node has `call_id` alone."""
 
 @_typing.type_check_only
 class DispatcherAsyncStub(DispatcherStub):
@@ -60,6 +62,8 @@ class DispatcherAsyncStub(DispatcherStub):
     """Attaches a single container of the calling node to an attachable network. Returns once an address is allocated; the network follows
     as an assignment. The node ends the attachment by reporting a terminal status of the task.
     """
+    ServeTaskCall: _aio.StreamStreamMultiCallable[_dispatcher_pb2.TaskCallPart, _dispatcher_pb2.TaskCallPart]  # type: ignore[assignment]
+    """Takes the call of a task that an OpenTaskCall announced, from any manager. The first part of the node has `call_id` alone."""
 
 class DispatcherServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -102,5 +106,13 @@ class DispatcherServicer(metaclass=_abc_1.ABCMeta):
         """Attaches a single container of the calling node to an attachable network. Returns once an address is allocated; the network follows
         as an assignment. The node ends the attachment by reporting a terminal status of the task.
         """
+
+    @_abc_1.abstractmethod
+    def ServeTaskCall(
+        self,
+        request_iterator: _MaybeAsyncIterator[_dispatcher_pb2.TaskCallPart],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_dispatcher_pb2.TaskCallPart], _abc.AsyncIterator[_dispatcher_pb2.TaskCallPart]]:
+        """Takes the call of a task that an OpenTaskCall announced, from any manager. The first part of the node has `call_id` alone."""
 
 def add_DispatcherServicer_to_server(servicer: DispatcherServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

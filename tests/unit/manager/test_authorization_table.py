@@ -18,6 +18,8 @@ METHODS = sorted(
     for method in service.methods
 )
 BACKUP = "/coveypb.v1.Control/Backup"
+OF_THE_DAEMON = {BACKUP, "/coveypb.v1.Control/CallTask"}
+BETWEEN_MANAGERS = {"/coveypb.v1.Control/OpenTaskCall"}
 
 
 def believed(peer: Peer) -> Caller:
@@ -34,8 +36,10 @@ def test_a_worker_may_call_only_methods_for_nodes(method: str) -> None:
     allowed = ALLOWED[method]
     assert (Caller.WORKER in allowed) == (service in {"Dispatcher", "CertificateRenewal"})
     assert (Caller.ANONYMOUS in allowed) == (service == "CertificateAuthority")
-    assert (Caller.LOCAL in allowed) == (service in {"Control", "CertificateRenewal"})
-    assert (Caller.MANAGER in allowed) == (method != BACKUP)
+    assert (Caller.LOCAL in allowed) == (
+        service in {"Control", "CertificateRenewal"} and method not in BETWEEN_MANAGERS
+    )
+    assert (Caller.MANAGER in allowed) == (method not in OF_THE_DAEMON)
 
 
 def test_only_the_local_daemon_may_call_backup() -> None:
