@@ -79,7 +79,7 @@ class Autoscaler:
     async def decide_all(self) -> None:
         """One decision on each service, from what is known; then nodes are asked for the next."""
         view = self._store.view()
-        services = [service for service in view.services if service.spec.autoscale is not None]
+        services = [service for service in view.services if _is_scaled(service)]
         self._memories = {key: self._memories[key] for service in services if (key := service.id) in self._memories}
         running = {service.id: _running_tasks(view, service) for service in services}
         self._samples.keep([task.id for tasks in running.values() for task in tasks])
@@ -170,6 +170,11 @@ def _running_tasks(view: View, service: Service) -> list[Task]:
         for task in tasks
         if task.status.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING and task.node_id
     ]
+
+
+def _is_scaled(service: Service) -> bool:
+    """Whether the load decides on the service's replicas; a stopped service keeps those that it had."""
+    return service.spec.autoscale is not None and not service.spec.rollout.stopped
 
 
 def _counts_usage(service: Service) -> bool:

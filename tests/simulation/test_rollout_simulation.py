@@ -197,3 +197,13 @@ def test_a_stopped_service_ends_its_tasks_and_starts_with_all_replicas(seed: int
     made.change(replace(made.view.services.get("web"), spec=web.spec))
     made.run(20)
     assert len(made.serving()) == web.spec.replicas
+
+
+def test_a_restart_has_nothing_to_test_and_waits_for_no_promotion() -> None:
+    made = world(1, replicas=6, rollout=RolloutOptions(canaries=1))
+    web = made.view.services.get("web")
+    spec = replace(web.spec, task=replace(web.spec.task, force_update=1))
+    made.change(replace(web, spec=spec, spec_version=web.meta.version + 1, previous_spec=web.spec))
+    made.run(60)
+    assert made.status.state is UpdateState.COMPLETED
+    assert all(task.spec.force_update for task in made.view.tasks if task.status.state is TaskState.RUNNING)
