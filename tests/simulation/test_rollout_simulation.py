@@ -7,7 +7,7 @@ import random
 import pytest
 
 from covey.clock import MINUTE, SECOND
-from covey.objects import RolloutOptions, UpdateConfig, replace
+from covey.objects import Placement, RolloutOptions, UpdateConfig, replace
 from covey.states import NodeAvailability, NodeState, TaskState, UpdateFailureAction, UpdateOrder, UpdateState
 from manager.orchestrator.rebalance import begun
 from tests.simulation.simulator.rollout_world import RolloutWorld
@@ -27,8 +27,12 @@ def world(seed: int, *, nodes: int = 4, order: UpdateOrder | None = None, **chan
         monitor_ns=SECOND,
         failure_action=changes.pop("failure_action", UpdateFailureAction.PAUSE),
     )
-    web = service(replicas=replicas, update=update, rollback=replace(update, delay_ns=0), **changes)
-    made = RolloutWorld(seed, *[node(f"n{number}") for number in range(nodes)], web)
+    zones = changes.pop("zones", ("",) * nodes)
+    placement = Placement(preferences=("node.labels.zone",)) if any(zones) else None
+    web = service(
+        replicas=replicas, update=update, rollback=replace(update, delay_ns=0), placement=placement, **changes
+    )
+    made = RolloutWorld(seed, *[node(f"n{number}", labels={"zone": zone}) for number, zone in enumerate(zones)], web)
     made.run(20)
     assert len(made.serving()) == replicas
     most_down = 0 if update.order is UpdateOrder.START_FIRST else update.parallelism
@@ -98,6 +102,26 @@ def test_a_rebalance_evens_out_the_service_and_ends(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_a_rebalance_moves_no_more_tasks_at_a_time_than_an_update_replaces(seed: int) -> None:
+    made = world(seed, nodes=3, replicas=12, parallelism=1)
+    lose_and_return(made, "n1")
+    made.change(replace(made.view.services.get("web"), update_status=begun(made.now_ns)))
+    made.run(120)
+    assert set(made.counts().values()) == {4}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_service_that_is_spread_well_is_left_alone(seed: int) -> None:
+    made = world(seed, replicas=6, zones=("east", "east", "east", "west"))
+    before = {task.id for task in made.view.tasks}
+    made.change(replace(made.view.services.get("web"), update_status=begun(made.now_ns)))
+    made.run(60)
+    assert made.status.state is UpdateState.COMPLETED
+    assert {task.id for task in made.view.tasks} == before
+    assert made.counts()["n3"] == 3, "half of the tasks in each zone"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_an_automatic_rebalance_does_not_oscillate(seed: int) -> None:
     made = world(seed, rollout=RolloutOptions(rebalance=True, rebalance_after_ns=10 * SECOND))
     for name in ("n1", "n2", "n1"):
@@ -114,7 +138,8 @@ def test_a_rebalance_whose_new_tasks_fail_pauses_and_takes_nothing_more_away(see
     made = world(seed, replicas=8, parallelism=1, failure_action=UpdateFailureAction.ROLLBACK)
     lose_and_return(made, "n1")
     made.crashing.add("one")
-    made.change(replace(made.view.services.get("web"), update_status=begun(made.now_ns)))
+    web = made.view.services.get("web")
+    made.change(replace(web, previous_spec=web.spec, update_status=begun(made.now_ns)))
     made.run(60)
     assert made.status.state is UpdateState.PAUSED
     assert "rebalance paused due to failure" in made.status.message
