@@ -268,6 +268,45 @@ def test_a_connection_outlives_the_daemons_of_its_nodes(lab: LabCluster) -> None
     )
 
 
+LATE_CLIENT = """
+import socket, sys
+asking = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in sys.argv[2:]]
+for one, address in zip(asking, sys.argv[2:]):
+    one.settimeout(15)
+    one.connect((address, int(sys.argv[1])))
+    one.send(b"wait 4")
+print(*(one.getsockname()[1] for one in asking), flush=True)
+for one in asking:
+    print(one.recv(4096).decode().split()[1], flush=True)
+"""
+
+
+def test_the_late_reply_of_a_leaving_task_reaches_a_connected_client(lab: LabCluster) -> None:
+    """Its flow has moved by then, on the task's own node and on another. Seen as: the container's reply was masqueraded on its own node."""
+    name = unique("late")
+    mounts = [word for mount in MOUNTS for word in ("--mount", mount)]
+    lab.service(name, "--constraint", f"node.hostname=={lab[3].name}", "-p", "8097:80/udp", "--stop-signal", "SIGUSR1",
+                "--stop-grace-period", "20s", *mounts,
+                command=("sh", "-c", "trap '' USR1; exec /usr/bin/python3 /echo.py 80"))  # fmt: skip
+    lab.running(name, 1)
+    entries = (lab[1], lab[3])
+    for host in entries:
+        wait(lambda host=host: not outside(lab, "udp", host.address, 8097).startswith("error"), "an answer")
+    command = ["ip", "netns", "exec", lab.lab.switch, sys.executable, "-c", LATE_CLIENT, "8097"]
+    with subprocess.Popen([*command, *(host.address for host in entries)], stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        ports = client.stdout.readline().split()
+        lab.docker("service", "scale", "-d", f"{name}=0")
+        for host, port in zip(entries, ports, strict=True):
+            flow = f"sport={port} dport=8097 "
+            wait(
+                lambda host=host, flow=flow: flow not in lab.inside(host, "cat", "/proc/net/nf_conntrack").out, "a move"
+            )
+        answers = client.communicate(timeout=30)[0].split()
+    assert answers == [OUTSIDE[4]] * len(entries)
+    lab.docker("service", "rm", name)
+
+
 def failures_of_an_update(lab: LabCluster, name: str) -> list[str]:
     """Replace all tasks of a service while a client asks all the time. Returns the requests that failed."""
     command = ["ip", "netns", "exec", lab.lab.switch, sys.executable, str(Path(load_client.__file__)), "8096"]

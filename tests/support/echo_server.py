@@ -1,7 +1,7 @@
 """Server in a container of a test: tells each client, by TCP and UDP and in both address families, who it looks like from inside.
 
 Runs by itself, with the standard library only: `python3 echo_server.py PORT [until-stdin-closes]`. Answers `HOSTNAME ADDRESS PORT`; a TCP client may ask
-again on its connection, and a request of `N bytes` is answered with that many.
+again on its connection, and a request of `N bytes` is answered with that many. A datagram `wait N` is answered after N seconds.
 """
 
 import socket
@@ -44,7 +44,11 @@ def _serve_udp(family: int, address: str, port: int) -> None:
         server.bind((address, port))
         while True:
             request, peer = server.recvfrom(4096)
-            server.sendto(_answer(request, peer), peer)
+            words = request.split()
+            if len(words) == 2 and words[0] == b"wait":
+                threading.Timer(float(words[1]), server.sendto, (_answer(request, peer), peer)).start()
+            else:
+                server.sendto(_answer(request, peer), peer)
 
 
 def main() -> None:

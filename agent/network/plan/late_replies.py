@@ -40,10 +40,11 @@ def sets() -> dict[str, NftSet]:
 
 
 def chains(*, leaving: Sequence[str] = ()) -> dict[str, NftChain]:
-    """After all translation: for packets that are forwarded, and for those that this host takes itself. `leaving` are other rules of the
-    table for what leaves, which cost less in this chain than in one of their own.
+    """For packets that are forwarded, and for those that this host takes itself. Before masquerade, which would give the reply of a
+    container on this host another source first. `leaving` are other rules of the table for what leaves, which cost less in this chain
+    than in one of their own.
     """
-    hook = "type filter hook {} priority 110; policy accept;"
+    hook = "type filter hook {} priority 90; policy accept;"
     look = "ct state new meta l4proto udp jump late"
     return {
         "late-postrouting": NftChain(hook=hook.format("postrouting"), rules=(*leaving, look)),
