@@ -32,7 +32,7 @@ def explain_service(view: View, service: Service, now_ns: int) -> ServiceExplana
     for slot in slots.values():
         waiting += [_explain_task(view, slot, task, now_ns) for task in slot.active if _waits_otherwise(task)]
         waiting += _explain_end(view, slot)
-    if service.spec.mode.is_global and not live:
+    if service.spec.mode.is_global and not live and not service.spec.rollout.stopped:
         waiting += _explain_nodes(view, service, index, now_ns)
     return ServiceExplanation(
         service_id=service.id,
@@ -138,6 +138,8 @@ def _notes(service: Service, now_ns: int) -> Iterable[str]:
     if schedule is not None and schedule.next_run_ns > now_ns:
         rest_ns = schedule.next_run_ns - now_ns
         yield f"its next scheduled run is due in {go_duration(rest_ns - rest_ns % SECOND)}"
+    if service.spec.rollout.stopped:
+        yield f"the service is stopped; start it with: covey service start {service.spec.annotations.name}"
     if service.spec.mode is ServiceMode.REPLICATED and not service.spec.replicas:
         yield "the service is scaled to 0 replicas"
 

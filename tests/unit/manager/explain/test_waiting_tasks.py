@@ -14,6 +14,7 @@ from covey.objects import (
     UpdateStatus,
     replace,
 )
+from covey.objects.rollout import RolloutOptions
 from covey.states import NodeAvailability, NodeState, PublishMode, ServiceMode, TaskState, UpdateState
 from manager.explain.service import explain_service
 from tests.support.planning import NOW, node, service, task, view_of
@@ -146,6 +147,13 @@ def test_a_running_service_waits_for_nothing() -> None:
     web = service()
     found = explain_service(view_of(web, node("n1"), task(web, 1)), web, NOW)
     assert (found.waiting, found.notes, found.running, found.desired) == ((), (), 1, 1)
+
+
+def test_a_stopped_service_says_how_it_is_started() -> None:
+    web = service()
+    stopped = replace(web, spec=replace(web.spec, rollout=RolloutOptions(stopped=True)))
+    found = explain_service(view_of(stopped, node("n1")), stopped, NOW)
+    assert found.notes == ("the service is stopped; start it with: covey service start web",)
 
 
 def test_what_else_tasks_wait_for_is_named() -> None:
