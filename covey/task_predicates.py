@@ -32,6 +32,11 @@ def has_ended(task: Task) -> bool:
     return task.status.state.terminal or (not should_run(task) and task.status.state < TaskState.ASSIGNED)
 
 
+def priority_of(task: Task) -> int:
+    """The priority of the task's service; 0 is the usual one."""
+    return task.spec.placement.priority if task.spec.placement is not None else 0
+
+
 def creation_order(task: Task) -> tuple[int, str]:
     """Sort key that orders tasks from the oldest to the newest."""
     return task.meta.created_at_ns, task.id

@@ -29,6 +29,10 @@ from cli.parse.service_ports import expand_ports, parse_port, port_identity, por
 from covey.errors import InvalidArgumentError
 from covey.quantities import go_duration
 from covey.service_options import rollout
+from covey.service_options.affinity import AFFINITY_LABEL as AFFINITY
+from covey.service_options.affinity import ANTI_AFFINITY_LABEL as ANTI_AFFINITY
+from covey.service_options.max_skew import MAX_SKEW_LABEL
+from covey.service_options.priority import PRIORITY_LABEL
 
 Path = tuple[str, ...]
 CONTAINER: Path = ("TaskTemplate", "ContainerSpec")
@@ -170,6 +174,8 @@ def _label_flags(rows: tuple[tuple[str, str, str], ...]) -> tuple[Flag, ...]:
 
 
 FLAGS: tuple[Flag, ...] = (
+    Flag("affinity", "Run near tasks of services (SERVICE|label:KEY=VALUE[@SCOPE][,preferred])", ("Labels", AFFINITY)),
+    Flag("anti-affinity", "Run away from tasks of services (as --affinity)", ("Labels", ANTI_AFFINITY)),
     Flag("args", "Arguments of the service's command", metavar="command", commands=("update",)),
     Flag("cap-add", "Add Linux capabilities", multiple=True),
     Flag("cap-drop", "Drop Linux capabilities", multiple=True),
@@ -217,6 +223,7 @@ FLAGS: tuple[Flag, ...] = (
         "Number of job tasks to run concurrently (default equal to --replicas)",
         type=COUNT,
     ),
+    Flag("max-skew", "At most N more tasks in one zone than in another (N[@LABEL])", ("Labels", MAX_SKEW_LABEL)),
     Flag(
         "mode",
         'Service mode ("replicated", "global", "replicated-job", "global-job")',
@@ -233,6 +240,7 @@ FLAGS: tuple[Flag, ...] = (
         (*CONTAINER, "OomScoreAdj"),
         click.IntRange(-1000, 1000),
     ),
+    Flag("priority", "Whose tasks come first when the cluster is full (-1000 to 1000)", ("Labels", PRIORITY_LABEL)),
     Flag("quiet", "Suppress progress output", short="-q", present=True),
     Flag(
         "rebalance",

@@ -34,12 +34,14 @@ from covey.objects.rollout import RolloutOptions
 from covey.objects.secret import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
 from covey.objects.service import Service, ServiceDependency, ServiceSpec, UpdateConfig, UpdateStatus
 from covey.objects.task import (
+    Affinity,
     ConfigReference,
     ContainerSpec,
     ContainerStatus,
     DNSConfig,
     FileTarget,
     HealthConfig,
+    MaxSkew,
     Mount,
     NetworkAttachmentConfig,
     Placement,
@@ -61,6 +63,7 @@ __all__ = [
     "MAX_CONFIG_BYTES",
     "MAX_SECRET_BYTES",
     "OBJECT_TYPES",
+    "Affinity",
     "Annotations",
     "Author",
     "Autoscale",
@@ -87,6 +90,7 @@ __all__ = [
     "JobSchedule",
     "JobStatus",
     "ManagerStatus",
+    "MaxSkew",
     "Meta",
     "Mount",
     "Network",

@@ -127,13 +127,40 @@ class RestartPolicy(Struct, frozen=True, kw_only=True):
     window_ns: int | None = None
 
 
+class Affinity(Struct, frozen=True, kw_only=True):
+    """A wish to be near tasks of other services, or away from them if ``apart``.
+
+    The services are the one named ``service``, or those whose label ``label`` has the value ``value``. ``scope`` says how near: empty
+    for the same node, otherwise the same value of a label such as ``node.labels.zone``. One that is ``preferred`` refuses no node.
+    """
+
+    service: str = ""
+    label: str = ""
+    value: str = ""
+    scope: str = ""
+    preferred: bool = False
+    apart: bool = False
+
+
+class MaxSkew(Struct, frozen=True, kw_only=True):
+    """At most ``limit`` more tasks of the service on nodes with one value of the label ``scope`` than on those with another."""
+
+    limit: int = 1
+    scope: str = ""
+
+
 class Placement(Struct, frozen=True, kw_only=True):
-    """``preferences`` are the labels to spread over, such as ``node.labels.zone``. ``max_replicas`` is per node; 0 means no limit."""
+    """``preferences`` are the labels to spread over, such as ``node.labels.zone``. ``max_replicas`` is per node; 0 means no limit.
+    ``affinities``, ``max_skews`` and ``priority`` are what the service's labels with the prefix `covey.` say.
+    """
 
     constraints: tuple[str, ...] = ()
     preferences: tuple[str, ...] = ()
     max_replicas: int = 0
     platforms: tuple[Platform, ...] = ()
+    affinities: tuple[Affinity, ...] = ()
+    max_skews: tuple[MaxSkew, ...] = ()
+    priority: int = 0
 
 
 class NetworkAttachmentConfig(Struct, frozen=True, kw_only=True):
@@ -210,3 +237,5 @@ class Task(Struct, frozen=True, kw_only=True):
     """Whether the task runs only until its replacement on another node does."""
     end_reason: str = ""
     """Why a task that is told to end may not stay on its node: its agent reports it REJECTED with this error, not SHUTDOWN."""
+    preempted: bool = False
+    """Whether the task was ended for one of higher priority, or is the one that takes its place and has no node yet."""

@@ -11,10 +11,20 @@ from functools import partial
 from covey.errors import InvalidArgumentError
 from covey.service_dependencies import DEPENDS_ON_LABEL, parse_dependencies
 from covey.service_options import autoscale, rollout, schedule
+from covey.service_options.affinity import (
+    AFFINITY_LABEL,
+    ANTI_AFFINITY_LABEL,
+    parse_affinities,
+    parse_anti_affinities,
+)
+from covey.service_options.max_skew import MAX_SKEW_LABEL, parse_max_skews
+from covey.service_options.priority import PRIORITY_LABEL, parse_priority
 
 PREFIX = "covey."
 
 LABELS: dict[str, Callable[[str], object]] = {
+    AFFINITY_LABEL: parse_affinities,
+    ANTI_AFFINITY_LABEL: parse_anti_affinities,
     DEPENDS_ON_LABEL: parse_dependencies,
     schedule.SCHEDULE_LABEL: schedule.parse_expression,
     schedule.TIMEZONE_LABEL: schedule.parse_timezone,
@@ -28,6 +38,8 @@ LABELS: dict[str, Callable[[str], object]] = {
     rollout.REBALANCE_AFTER_LABEL: rollout.parse_rebalance_after,
     rollout.CANARY_LABEL: rollout.parse_canaries,
     rollout.CANARY_MONITOR_LABEL: rollout.parse_canary_monitor,
+    MAX_SKEW_LABEL: parse_max_skews,
+    PRIORITY_LABEL: parse_priority,
 }
 """What parses the value of a label; it raises InvalidArgumentError that names the label and the accepted form."""
 

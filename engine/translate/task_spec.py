@@ -126,6 +126,7 @@ PLACEMENT = FieldTable(
         Row(key="Preferences", field="preferences", codec=Codec(_read_preferences, _write_preferences)),
         Row(key="MaxReplicas", field="max_replicas", codec=COUNT),
         Row(key="Platforms", field="platforms", codec=list_of(PLATFORM)),
+        Custom(fields=("affinities", "max_skews", "priority"), read=lambda _: {}, write=lambda _: {}),  # in labels
     ),
 )
 

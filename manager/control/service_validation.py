@@ -26,6 +26,7 @@ from manager.control.autoscale_validation import resolved_autoscale
 from manager.control.container_validation import resolve_container
 from manager.control.dependency_validation import resolved_dependencies
 from manager.control.name_validation import require_service_name
+from manager.control.placement_options import resolved_placement
 from manager.control.port_validation import require_free_ports, require_valid_ports
 from manager.control.schedule_validation import resolved_schedule
 from manager.store import View
@@ -104,7 +105,8 @@ def _resolved_task(view: View, spec: ServiceSpec) -> TaskSpec:
     _require_placement(task.placement)
     check_log_driver(task.log_driver, "TaskTemplate.LogDriver")
     container = resolve_container(view, task.container, spec.annotations)
-    return replace(task, container=container, networks=resolved_networks(view, task.networks))
+    placement = resolved_placement(view, spec)
+    return replace(task, container=container, networks=resolved_networks(view, task.networks), placement=placement)
 
 
 def _require_resources(resources: ResourceRequirements | None) -> None:

@@ -79,7 +79,8 @@ def new_task_for_slot(context: ServiceContext, slot: Slot, ending: tuple[Task, .
     must_wait = any(
         context.may_be_running(task) for task in slot.tasks if all_end or not should_run(task) or task in ending
     )
-    return context.new_task(slot.key, desired=TaskState.READY if must_wait else context.running_state)
+    task = context.new_task(slot.key, desired=TaskState.READY if must_wait else context.running_state)
+    return replace(task, preempted=True) if slot.tasks and slot.tasks[-1].preempted else task
 
 
 def _successor(context: ServiceContext, slot: Slot, old: Task, ending: tuple[Task, ...] = ()) -> Task:

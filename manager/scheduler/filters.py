@@ -11,26 +11,35 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from manager.scheduler.filter import Filter, count_of_nodes
+from manager.scheduler.node_filters.affinity import AffinityFilter, AntiAffinityFilter
 from manager.scheduler.node_filters.availability import AvailabilityFilter
 from manager.scheduler.node_filters.constraints import ConstraintFilter
 from manager.scheduler.node_filters.host import EncryptionFilter, PlatformFilter, PluginFilter
 from manager.scheduler.node_filters.occupancy import HostPortFilter, MaxReplicasFilter
 from manager.scheduler.node_filters.resources import ResourceFilter
+from manager.scheduler.node_filters.skew import MaxSkewFilter
 from manager.scheduler.node_load import NodeLoad
 from manager.scheduler.request import PlacementRequest
 
 NO_NODE = "no suitable node"
 _AVAILABLE = AvailabilityFilter()
 
+_NEIGHBOUR_FILTERS: tuple[Filter, ...] = (AffinityFilter(), AntiAffinityFilter(), MaxSkewFilter())
+"""Those that look at tasks on other nodes too: what they answer may change with each task that is placed anywhere."""
+
+_ROOM_FILTERS: tuple[Filter, ...] = (ResourceFilter(), HostPortFilter())
+"""Those that a node passes once enough of its tasks have ended."""
+
 FILTERS: tuple[Filter, ...] = (
     _AVAILABLE,
-    ResourceFilter(),
+    _ROOM_FILTERS[0],
     PluginFilter(),
     ConstraintFilter(),
     PlatformFilter(),
     EncryptionFilter(),
-    HostPortFilter(),
+    _ROOM_FILTERS[1],
     MaxReplicasFilter(),
+    *_NEIGHBOUR_FILTERS,
 )
 
 
@@ -61,12 +70,23 @@ def first_refusal(request: PlacementRequest, load: NodeLoad) -> Filter | None:
     return None
 
 
+def may_pass_later(request: PlacementRequest, load: NodeLoad) -> bool:
+    """Whether the node passes, or does as soon as tasks on other nodes let it."""
+    refusing = first_refusal(request, load)
+    return refusing is None or refusing in _NEIGHBOUR_FILTERS
+
+
 def all_refusals(request: PlacementRequest, load: NodeLoad) -> list[Filter]:
     """All filters that refuse the node."""
     node = load.node
     if node is None:
         return [_AVAILABLE]
     return [candidate for candidate in FILTERS if not candidate.passes(request, node, load)]
+
+
+def lacks_only_room(request: PlacementRequest, load: NodeLoad) -> bool:
+    """Whether nothing refuses the node but what its tasks use of it."""
+    return all(refusing in _ROOM_FILTERS for refusing in all_refusals(request, load))
 
 
 def refusals(request: PlacementRequest, loads: Iterable[NodeLoad]) -> list[Refusal]:

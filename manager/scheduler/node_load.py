@@ -12,8 +12,9 @@ import msgspec
 
 from covey.objects import Node, Resources, Task
 from covey.states import TaskState
-from covey.task_predicates import has_ended, should_run
+from covey.task_predicates import has_ended, priority_of, should_run
 from manager import service_ports
+from manager.scheduler.domains import Domains
 from manager.scheduler.generic_resources import claim, held, wants_any
 from manager.service_ports import HostPort
 from manager.store.view import View
@@ -30,6 +31,7 @@ class TaskUsage(msgspec.Struct, frozen=True):
     ports: tuple[HostPort, ...]
     active: bool
     failed_at_ns: int = 0
+    priority: int = 0
 
 
 class NodeLoad:
@@ -38,6 +40,7 @@ class NodeLoad:
     __slots__ = (
         "active_by_service",
         "active_tasks",
+        "domains",
         "failures_by_service",
         "generic",
         "memory_bytes",
@@ -48,7 +51,8 @@ class NodeLoad:
         "recorded_tasks",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, domains: Domains | None = None) -> None:
+        self.domains = Domains({}) if domains is None else domains
         self.node: Node | None = None
         self.recorded_tasks = 0
         self.active_tasks = 0
@@ -78,6 +82,16 @@ class NodeLoad:
         if usage.active:
             self.active_tasks += sign
             _add_to_count(self.active_by_service, usage.service_id, sign)
+
+    def copy(self) -> NodeLoad:
+        """A load that can be changed without this one. What is counted over several nodes stays the same."""
+        other = NodeLoad(self.domains)
+        other.node, other.recorded_tasks, other.active_tasks = self.node, self.recorded_tasks, self.active_tasks
+        other.nano_cpus, other.memory_bytes = self.nano_cpus, self.memory_bytes
+        other.generic, other.named_generic = dict(self.generic), dict(self.named_generic)
+        other.active_by_service, other.ports = dict(self.active_by_service), dict(self.ports)
+        other.failures_by_service = {key: dict(times) for key, times in self.failures_by_service.items()}
+        return other
 
     def recent_failures(self, service_id: str, since_ns: int) -> int:
         """How many tasks of the service failed on the node since then."""
@@ -111,31 +125,44 @@ class NodeLoad:
 
 
 class NodeLoadIndex:
-    """Load of all nodes. ``capacity_freed`` says that a task that waits may now be placed."""
+    """Load of all nodes. ``capacity_freed`` says that a task that waits may now be placed, ``tasks_arrived`` that one may that waits
+    to be near others.
+    """
 
     def __init__(self) -> None:
         self.loads: dict[str, NodeLoad] = {}
+        self.domains = Domains(self.loads)
         self.capacity_freed = False
+        self.tasks_arrived = False
         self._usages: dict[str, TaskUsage] = {}
+        self._priorities: dict[int, int] = {}
 
     @classmethod
     def from_view(cls, view: View) -> NodeLoadIndex:
         """An index built from the view alone."""
         index = cls()
+        index.sync_services(view, [service.id for service in view.services])
         index.sync_nodes(view, [node.id for node in view.nodes])
         index.sync_tasks(view, [task.id for task in view.tasks])
         return index
+
+    def sync_services(self, view: View, ids: Iterable[str]) -> None:
+        changed = self.domains.sync_services(view, ids)
+        self.capacity_freed = self.capacity_freed or changed
 
     def sync_nodes(self, view: View, ids: Iterable[str]) -> None:
         for node_id in ids:
             node = view.nodes.get(node_id)
             load = self.loads.get(node_id)
             if node is not None:
-                load = self.loads.setdefault(node_id, NodeLoad())
-                self.capacity_freed = self.capacity_freed or load.node is None or _may_change_filters(load.node, node)
+                load = self.loads.setdefault(node_id, NodeLoad(self.domains))
+                if load.node is None or _may_change_filters(load.node, node):
+                    self.capacity_freed = True
+                    self.domains.forget_counts()
                 load.node = node
             elif load is not None:
                 load.node = None
+                self.domains.forget_counts()
                 self._drop_if_empty(node_id, load)
 
     def sync_tasks(self, view: View, ids: Iterable[str]) -> None:
@@ -145,27 +172,58 @@ class NodeLoadIndex:
             if before == now:
                 continue
             if before is not None:
-                load = self.loads[before.node_id]
-                load.add(task_id, before, -1)
-                self._drop_if_empty(before.node_id, load)
+                self._remove(task_id, before)
                 self.capacity_freed = True
-                del self._usages[task_id]
             if now is not None:
-                self.loads.setdefault(now.node_id, NodeLoad()).add(task_id, now, 1)
-                self._usages[task_id] = now
+                self._add(task_id, now)
 
     def usage(self, task_id: str) -> TaskUsage | None:
         """What the task uses, as the index knows it."""
         return self._usages.get(task_id)
 
+    def has_lower_priority(self, priority: int) -> bool:
+        """Whether a task that has not ended has a lower priority."""
+        return any(other < priority for other in self._priorities)
+
     def assume(self, task_id: str, usage: TaskUsage) -> None:
         """Counts a task as placed before the placement is committed. The next ``sync_tasks`` corrects it if the commit was refused."""
-        self.loads[usage.node_id].add(task_id, usage, 1)
-        self._usages[task_id] = usage
+        self._add(task_id, usage)
+
+    def withdraw(self, task_id: str) -> None:
+        """Takes back what was assumed of a task, without a change of the view."""
+        usage = self._usages.get(task_id)
+        if usage is not None:
+            self._remove(task_id, usage)
 
     def existing_nodes(self) -> list[NodeLoad]:
         """The nodes that exist, ordered by id."""
         return [self.loads[key] for key in sorted(self.loads) if self.loads[key].node is not None]
+
+    def _add(self, task_id: str, usage: TaskUsage) -> None:
+        load = self.loads.setdefault(usage.node_id, NodeLoad(self.domains))
+        load.add(task_id, usage, 1)
+        self._usages[task_id] = usage
+        self._count_priority(usage, 1)
+        if usage.active:
+            self.domains.record(load.node, usage.service_id, 1)
+            self.tasks_arrived = True
+
+    def _remove(self, task_id: str, usage: TaskUsage) -> None:
+        load = self.loads[usage.node_id]
+        load.add(task_id, usage, -1)
+        del self._usages[task_id]
+        self._count_priority(usage, -1)
+        if usage.active:
+            self.domains.record(load.node, usage.service_id, -1)
+        self._drop_if_empty(usage.node_id, load)
+
+    def _count_priority(self, usage: TaskUsage, sign: int) -> None:
+        if not usage.failed_at_ns:
+            number = self._priorities.get(usage.priority, 0) + sign
+            if number:
+                self._priorities[usage.priority] = number
+            else:
+                self._priorities.pop(usage.priority, None)
 
     def _drop_if_empty(self, node_id: str, load: NodeLoad) -> None:
         """Forgets a removed node once its last task is gone, including tasks that use nothing because they are to end."""
@@ -185,13 +243,19 @@ def usage_of(task: Task) -> TaskUsage | None:
             task.node_id, task.service_id, no_resources, (), active=False, failed_at_ns=task.status.timestamp_ns or 1
         )
     reserved = held(reservation(task) or no_resources, task.generic_resources)
-    return TaskUsage(task.node_id, task.service_id, reserved, host_ports(task), active=should_run(task))
+    return TaskUsage(
+        task.node_id, task.service_id, reserved, host_ports(task), active=should_run(task), priority=priority_of(task)
+    )
 
 
-def usage_on(load: NodeLoad, service_id: str, wanted: Resources, ports: tuple[HostPort, ...]) -> TaskUsage:
+def usage_on(
+    load: NodeLoad, service_id: str, wanted: Resources, ports: tuple[HostPort, ...], priority: int = 0
+) -> TaskUsage:
     """What one more task with these wishes uses of a node that can take it."""
     reserved = held(wanted, load.claim(wanted)) if wants_any(wanted) else wanted
-    return TaskUsage(load.node.id if load.node is not None else "", service_id, reserved, ports, active=True)
+    return TaskUsage(
+        load.node.id if load.node is not None else "", service_id, reserved, ports, active=True, priority=priority
+    )
 
 
 def reservation(task: Task) -> Resources | None:

@@ -12,6 +12,7 @@ from covey.objects import ClusterSpec, ConfigSpec, NetworkSpec, NodeSpec, Resour
 from covey.objects.base import Driver
 from covey.states import ServiceMode
 from engine.translate import network, node, secret, service, swarm
+from engine.translate.field_table import Custom
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
 COUNT = st.integers(0, 2**62)
@@ -49,17 +50,31 @@ def _named(resources: Resources | None) -> Resources | None:
     )
 
 
+def _told_by_labels(spec: ServiceSpec) -> dict[str, object]:
+    """The fields that labels fill in, as they are without labels."""
+    entries = [entry for entry in service.SERVICE_SPEC.entries if isinstance(entry, Custom) and not entry.write(spec)]
+    names = {name for entry in entries for name in entry.fields} - {"service_networks"}
+    return {name: getattr(ServiceSpec(), name) for name in names}
+
+
 def possible(spec: ServiceSpec) -> ServiceSpec:
-    """A spec as a client can write it: counts belong to modes, and security options and named resources have a form."""
-    container, resources = spec.task.container, spec.task.resources
+    """A spec as a client can write it: counts belong to modes, security options and named resources have a form, and what labels mean
+    is not beside them.
+    """
+    container, resources, placement = spec.task.container, spec.task.resources, spec.task.placement
     container = replace(container, security_options=tuple(OPTIONS[: len(container.security_options)]), registry_auth="")
     if resources is not None:
         resources = replace(resources, limits=_named(resources.limits), reservations=_named(resources.reservations))
     spec = replace(
         spec,
-        task=replace(spec.task, container=container, resources=resources),
+        task=replace(
+            spec.task,
+            container=container,
+            resources=resources,
+            placement=placement and replace(placement, affinities=(), max_skews=(), priority=0),
+        ),
         service_networks=spec.service_networks and bool(spec.task.networks),
-        depends_on=(),
+        **_told_by_labels(spec),
     )
     if spec.mode is ServiceMode.REPLICATED:
         return replace(spec, max_concurrent=0, total_completions=0)

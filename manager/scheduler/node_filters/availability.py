@@ -19,7 +19,7 @@ class AvailabilityFilter(Filter):
     sentence = "{} not available for new tasks"
 
     def passes(self, _request: PlacementRequest, node: Node, _load: NodeLoad) -> bool:
-        return node.status.state is NodeState.READY and node.spec.availability is NodeAvailability.ACTIVE
+        return is_available(node)
 
     def detail(self, _request: PlacementRequest, refused: Sequence[NodeLoad]) -> str:
         states = Counter(_state(load.node) for load in refused)
@@ -40,6 +40,11 @@ class AvailabilityFilter(Filter):
             if node.spec.availability is NodeAvailability.ACTIVE:
                 ready = replace(node, status=replace(node.status, state=NodeState.READY))
                 yield Change(text=f"bring back the node {node_name(node)}, which is {_state(node)}", node=ready)
+
+
+def is_available(node: Node) -> bool:
+    """Whether the node is connected and takes new tasks."""
+    return node.status.state is NodeState.READY and node.spec.availability is NodeAvailability.ACTIVE
 
 
 def _state(node: Node | None) -> str:

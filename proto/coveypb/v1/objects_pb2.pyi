@@ -1332,6 +1332,62 @@ class RestartPolicy(_message.Message):
 Global___RestartPolicy: _TypeAlias = RestartPolicy  # noqa: Y015
 
 @_typing.final
+class Affinity(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    PREFERRED_FIELD_NUMBER: _builtins.int
+    APART_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    label: _builtins.str
+    value: _builtins.str
+    scope: _builtins.str
+    preferred: _builtins.bool
+    apart: _builtins.bool
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        label: _builtins.str = ...,
+        value: _builtins.str = ...,
+        scope: _builtins.str = ...,
+        preferred: _builtins.bool = ...,
+        apart: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart", b"apart", "label", b"label", "preferred", b"preferred", "scope", b"scope", "service", b"service", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Affinity: _TypeAlias = Affinity  # noqa: Y015
+
+@_typing.final
+class MaxSkew(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    scope: _builtins.str
+    def __init__(
+        self,
+        *,
+        limit: _builtins.int = ...,
+        scope: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MaxSkew: _TypeAlias = MaxSkew  # noqa: Y015
+
+@_typing.final
 class Placement(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1339,13 +1395,21 @@ class Placement(_message.Message):
     PREFERENCES_FIELD_NUMBER: _builtins.int
     MAX_REPLICAS_FIELD_NUMBER: _builtins.int
     PLATFORMS_FIELD_NUMBER: _builtins.int
+    AFFINITIES_FIELD_NUMBER: _builtins.int
+    MAX_SKEWS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     max_replicas: _builtins.int
+    priority: _builtins.int
     @_builtins.property
     def constraints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def preferences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def platforms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Platform]: ...
+    @_builtins.property
+    def affinities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Affinity]: ...
+    @_builtins.property
+    def max_skews(self) -> _containers.RepeatedCompositeFieldContainer[Global___MaxSkew]: ...
     def __init__(
         self,
         *,
@@ -1353,10 +1417,13 @@ class Placement(_message.Message):
         preferences: _abc.Iterable[_builtins.str] | None = ...,
         max_replicas: _builtins.int = ...,
         platforms: _abc.Iterable[Global___Platform] | None = ...,
+        affinities: _abc.Iterable[Global___Affinity] | None = ...,
+        max_skews: _abc.Iterable[Global___MaxSkew] | None = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "max_replicas", b"max_replicas", "platforms", b"platforms", "preferences", b"preferences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinities", b"affinities", "constraints", b"constraints", "max_replicas", b"max_replicas", "max_skews", b"max_skews", "platforms", b"platforms", "preferences", b"preferences", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2167,6 +2234,7 @@ class Task(_message.Message):
     GENERIC_RESOURCES_FIELD_NUMBER: _builtins.int
     END_REASON_FIELD_NUMBER: _builtins.int
     MOVING_FIELD_NUMBER: _builtins.int
+    PREEMPTED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     spec_version: _builtins.int
     service_id: _builtins.str
@@ -2184,6 +2252,8 @@ class Task(_message.Message):
     """Why a task that is told to end may not stay on its node; its agent reports it as rejected with this error."""
     moving: _builtins.bool
     """The task runs until its replacement on another node does."""
+    preempted: _builtins.bool
+    """Whether the task was ended for one of higher priority, or takes the place of one that was and has no node yet."""
     @_builtins.property
     def meta(self) -> Global___Meta: ...
     @_builtins.property
@@ -2231,10 +2301,11 @@ class Task(_message.Message):
         generic_resources: Global___Resources | None = ...,
         end_reason: _builtins.str = ...,
         moving: _builtins.bool = ...,
+        preempted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration", "annotations", b"annotations", "endpoint", b"endpoint", "generic_resources", b"generic_resources", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "service_annotations", b"service_annotations", "spec", b"spec", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration", "annotations", b"annotations", "attached_container_id", b"attached_container_id", "desired_state", b"desired_state", "end_reason", b"end_reason", "endpoint", b"endpoint", "generic_resources", b"generic_resources", "id", b"id", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "moving", b"moving", "networks", b"networks", "node_id", b"node_id", "restart_window_started_ns", b"restart_window_started_ns", "restarts", b"restarts", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "start_after_ns", b"start_after_ns", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration", "annotations", b"annotations", "attached_container_id", b"attached_container_id", "desired_state", b"desired_state", "end_reason", b"end_reason", "endpoint", b"endpoint", "generic_resources", b"generic_resources", "id", b"id", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "moving", b"moving", "networks", b"networks", "node_id", b"node_id", "preempted", b"preempted", "restart_window_started_ns", b"restart_window_started_ns", "restarts", b"restarts", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "start_after_ns", b"start_after_ns", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__job_iteration: _TypeAlias = _typing.Literal["job_iteration"]  # noqa: Y015
     _WhichOneofArgType__job_iteration: _TypeAlias = _typing.Literal["_job_iteration", b"_job_iteration"]  # noqa: Y015
