@@ -7,6 +7,7 @@ changes, and only if the service is unchanged. Queries and samples are bounded.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -20,8 +21,10 @@ from manager.autoscale.usage import UsageSample, UsageSamples, usage_measures
 from manager.store import NotLeaderError, Store, Tx, View
 from manager.store.author import acting_as
 
-PERIOD_SECONDS = 5.0
-MAX_QUERIES = 8
+PERIOD_SECONDS = 3.0
+MAX_QUERIES = 32
+QUERIES_SECONDS = 6.0
+"""For all queries of a decision together, so that servers that do not answer delay no other service for long."""
 MAX_TASKS_PER_NODE = 512
 MAX_ERROR = 400
 
@@ -149,9 +152,12 @@ class Autoscaler:
                 except CoveyError as error:
                     found[url, query] = error.message[:MAX_ERROR]
 
-        async with asyncio.TaskGroup() as group:
-            for key in {(item.prometheus_url, item.prometheus_query): None for item in wanted if item.prometheus_query}:
-                group.create_task(ask(*key))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(QUERIES_SECONDS), asyncio.TaskGroup() as group:
+                for key in {
+                    (item.prometheus_url, item.prometheus_query): None for item in wanted if item.prometheus_query
+                }:
+                    group.create_task(ask(*key))
         return found
 
     def _ask_nodes(self, tasks: Sequence[Task]) -> None:
@@ -183,7 +189,9 @@ def _counts_usage(service: Service) -> bool:
 
 
 def _query_measure(autoscale: Autoscale, queried: dict[tuple[str, str], float | str]) -> Measure:
-    value = queried.get((autoscale.prometheus_url, autoscale.prometheus_query), "it was not asked yet")
+    value = queried.get(
+        (autoscale.prometheus_url, autoscale.prometheus_query), "too many servers of queries do not answer"
+    )
     is_known = isinstance(value, float)
     return Measure(
         name="query",

@@ -13,7 +13,7 @@ from covey.clock import SECOND
 from covey.objects import Autoscale, ResourceRequirements, Resources, Task
 from manager.autoscale.decision import Measure
 
-KEPT_SAMPLES = 3
+KEPT_SAMPLES = 4
 """CPU use is the mean over the time between the oldest and the newest of them."""
 FRESH_NS = 20 * SECOND
 

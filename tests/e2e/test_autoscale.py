@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import guide_blocks, labs
+from tests.support import guide_blocks, labs, ticking_job
 from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
@@ -77,6 +78,9 @@ def test_replicas_follow_a_query_and_stay_when_it_fails(cluster: LabCluster, tmp
         cluster.running("web", 2)
     labs.wait(lambda: "cannot be asked" in told(cluster).get("Error", ""), "the lost server to be told")
     assert replicas(cluster) == 2
+    events = cluster.docker("events", "--since", "1", "--until", str(int(time.time())), "--filter", "service=web").out
+    assert "autoscale.reason=1 to 4 replicas: query 35 of each, the target is 10" in events
+    assert "autoscale.error=Prometheus at" in events
 
 
 def test_another_leader_goes_on_and_a_stale_update_is_refused(cluster: LabCluster, tmp_path: Path) -> None:
@@ -85,7 +89,7 @@ def test_another_leader_goes_on_and_a_stale_update_is_refused(cluster: LabCluste
     program = [labs.PYTHON_BIN / "python", Path(labs.__file__).with_name("fake_prometheus.py"), str(PORT), value]
     with labs.serving(["nsenter", f"--net=/run/netns/{cluster.lab.switch}", "--", *program]):
         web(cluster)
-        cluster.running("web", 1)
+        ticking_job.create(cluster)
         read = cluster.get("/services/web")
         leader = cluster.wait_leader()
         cluster.kill(leader)
@@ -94,6 +98,9 @@ def test_another_leader_goes_on_and_a_stale_update_is_refused(cluster: LabCluste
             other = next(host for host in cluster.managers if host != leader)
             cluster.wait_leader(but=leader, on=other)
             labs.wait(lambda: replicas(cluster, other) == 3, "the next leader's decision")
+            before = ticking_job.runs(cluster)
+            labs.wait(lambda: ticking_job.runs(cluster) >= before + 2, "two runs under another leader")
+            ticking_job.require_one_run_for_each_time(cluster)
         finally:
             cluster.restore_all_hosts()
         url = f"/services/web/update?version={read['Version']['Index']}"

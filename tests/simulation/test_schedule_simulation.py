@@ -122,11 +122,11 @@ class World:
         return replace(task, node_id="n1", status=status)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_scheduled_time_begins_one_run(seed: int) -> None:
     world = World(seed)
     absent_until = 0
-    for _ in range(6 * 80):
+    for _ in range(6 * 60):
         world.now_ns += STEP
         if world.now_ns >= absent_until and world.random.random() < 0.01:
             absent_until = world.now_ns + world.random.randint(1, 9) * MINUTE
@@ -137,7 +137,7 @@ def test_a_scheduled_time_begins_one_run(seed: int) -> None:
                 pass
         world.act()
     assert world.begun == sorted(set(world.begun))
-    assert len(world.begun) > 5
+    assert len(world.begun) > 3
     if world.schedule.concurrency is RunConcurrency.REPLACE:
         assert not missing(world), "a time passed with a leader there, and nothing began"
 

@@ -26,8 +26,8 @@ def samples_of(task_id: str, *found: UsageSample) -> UsageSamples:
 
 
 def test_cpu_use_is_the_mean_between_the_oldest_and_newest_kept_sample() -> None:
-    samples = samples_of("t", sample(0, 0), sample(5, 5), sample(10, 6), sample(15, 8.5))
-    assert samples.cpu_nanos("t", NOW) == pytest.approx(0.35 * CPU)
+    samples = samples_of("t", sample(-9, -9), sample(0, 0), sample(5, 5), sample(10, 6), sample(15, 6), sample(20, 9))
+    assert samples.cpu_nanos("t", NOW) == pytest.approx(4 / 15 * CPU)
 
 
 def test_one_sample_an_old_one_and_none_are_unknown() -> None:
