@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from covey.objects import Author, HistoryEntry, Service, Task, replace
+import msgspec
+
+from covey.objects import Author, HistoryEntry, Service, Task
 from covey.placeholders import task_name
 from manager.history import object_entries, task_entries
 from manager.history.task_entries import node_name
@@ -12,11 +14,20 @@ from manager.store.view import View
 TASK = "task"
 
 
+class _Place(msgspec.Struct, frozen=True):
+    """The commit of a change, its number in it, and the name of the author."""
+
+    view: View
+    commit: Commit
+    number: int
+    by: str
+
+
 def entries(view: View, commit: Commit) -> list[HistoryEntry]:
     """The entries of a commit; ``view`` is the state after it or a later one."""
     by = author_name(view, commit.author)
-    found = (_entry(view, change, by) for change in commit.changes)
-    return [_placed(entry, commit, number) for number, entry in enumerate(found, 1) if entry is not None]
+    found = (_entry(_Place(view, commit, number, by), change) for number, change in enumerate(commit.changes, 1))
+    return [entry for entry in found if entry is not None]
 
 
 def author_name(view: View, author: Author) -> str:
@@ -29,48 +40,53 @@ def author_name(view: View, author: Author) -> str:
     return where
 
 
-def _entry(view: View, change: Change, by: str) -> HistoryEntry | None:
-    if isinstance(change.item, Task):
-        return _task_entry(view, change, by)
-    kind = object_entries.KINDS.get(type(change.item))
-    if kind is None:
-        return None
+def _entry(place: _Place, change: Change) -> HistoryEntry | None:
     item = change.item
-    if change.action is Action.CREATE:
-        told = object_entries.created(item)
-    elif change.action is Action.REMOVE:
-        told = object_entries.Told(text="removed")
-    else:
-        found = object_entries.updated(change.before, item)
-        if found is None:
-            return None
-        told = found
+    if isinstance(item, Task):
+        return _task_entry(place, change, item)
+    kind = object_entries.KINDS.get(type(item))
+    told = _told(change)
+    if kind is None or told is None:
+        return None
     name = object_entries.object_name(item)
     is_service = isinstance(item, Service)
     return HistoryEntry(
+        version=place.commit.version,
+        number=place.number,
+        timestamp_ns=place.commit.timestamp_ns,
         kind=kind,
         action=change.action.name.lower(),
         object_id=item.id,
         name=name,
         service_id=item.id if is_service else "",
         service_name=name if is_service else "",
-        by=by,
+        by=place.by,
         text=told.text,
-        attributes={"name": name, **told.attributes},
+        attributes={"name": name, **told.attributes, **_by(place.by)},
     )
 
 
-def _task_entry(view: View, change: Change, by: str) -> HistoryEntry | None:
-    task = change.item
-    assert isinstance(task, Task)  # noqa: S101 - the caller has looked
+def _told(change: Change) -> object_entries.Told | None:
+    if change.action is Action.CREATE:
+        return object_entries.created(change.item)
+    if change.action is Action.REMOVE:
+        return object_entries.Told(text="removed")
+    return object_entries.updated(change.before, change.item)
+
+
+def _task_entry(place: _Place, change: Change, task: Task) -> HistoryEntry | None:
     before = change.before if isinstance(change.before, Task) else None
-    found = task_entries.decision(view, before, task if change.after is not None else None)
+    found = task_entries.decision(place.view, before, task if change.after is not None else None)
     if found is None:
         return None
-    node = node_name(view, task.node_id) if task.node_id else ""
+    node = node_name(place.view, task.node_id) if task.node_id else ""
+    by = node if found.by_node else place.by
     name, service = task_name(task), task.service_annotations.name
-    attributes = {"name": name, "service": service, "node": node, "slot": str(task.slot), "reason": found.text}
+    told = {"name": name, "service": service, "node": node, "slot": str(task.slot), "reason": found.text}
     return HistoryEntry(
+        version=place.commit.version,
+        number=place.number,
+        timestamp_ns=place.commit.timestamp_ns,
         kind=TASK,
         action=found.action,
         object_id=task.id,
@@ -79,14 +95,11 @@ def _task_entry(view: View, change: Change, by: str) -> HistoryEntry | None:
         service_name=service,
         node_id=task.node_id,
         node_name=node,
-        by=node if found.by_node else by,
+        by=by,
         text=found.text,
-        attributes=attributes,
+        attributes={**told, **_by(by)},
     )
 
 
-def _placed(entry: HistoryEntry, commit: Commit, number: int) -> HistoryEntry:
-    attributes = {**entry.attributes, "covey.by": entry.by} if entry.by else entry.attributes
-    return replace(
-        entry, version=commit.version, number=number, timestamp_ns=commit.timestamp_ns, attributes=attributes
-    )
+def _by(name: str) -> dict[str, str]:
+    return {"covey.by": name} if name else {}

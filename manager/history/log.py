@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from covey.errors import LaggedError
 from covey.objects import HistoryEntry
 
-MAX_ENTRIES = 8_192
-MAX_PER_SUBJECT = 400
+MAX_ENTRIES = 4_096
+MAX_PER_SUBJECT = 256
 QUEUE = 4_096
 
 Position = tuple[int, int]
