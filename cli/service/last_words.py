@@ -21,8 +21,10 @@ def failed_task(tasks: Sequence[Item], *, of_update: bool = False) -> Item | Non
     return max(failed, key=lambda task: str(task["Status"].get("Timestamp", "")), default=None)
 
 
-def last_words(daemon: DaemonClient, service: Item, *, of_update: bool = False) -> Iterator[str]:
-    """Lines for people about the task of a service that failed last; none if none did. A log that cannot be read is left out."""
+def last_words(daemon: DaemonClient, service: Item, *, known: str = "", of_update: bool = False) -> Iterator[str]:
+    """Lines for people about the task of a service that failed last; none if none did. A log that cannot be read is left out, and so is
+    an error that is ``known``.
+    """
     try:
         listed = daemon.get("/tasks", {"filters": {"service": [service["ID"]]}})
     except CoveyError:
@@ -30,12 +32,13 @@ def last_words(daemon: DaemonClient, service: Item, *, of_update: bool = False) 
     task = failed_task(listed, of_update=of_update)
     if task is None:
         return
-    name = f"{service['Spec']['Name']}.{_slot(task)}"
-    error = task["Status"].get("Err") or task["Status"].get("Message")
-    yield f"task {name} ({task['ID'][:12]}) {task['Status']['State']}: {error}"
+    name = f"task {service['Spec']['Name']}.{_slot(task)} ({task['ID'][:12]})"
+    error = str(task["Status"].get("Err") or task["Status"].get("Message"))
+    if error not in known:
+        yield f"{name} {task['Status']['State']}: {error}"
     lines = _log(daemon, task)
     if lines:
-        yield "its last lines:"
+        yield f"last lines of {name}:"
     for line in lines:
         yield f"  {line}"
 

@@ -114,7 +114,7 @@ def _tell(daemon: DaemonClient, seen: _Seen | None, ending: Ending, shown: Displ
     shown.close()
     click.echo(ending.problem, err=True)
     if seen is not None:
-        for line in last_words(daemon, seen.service, of_update=ending.of_update):
+        for line in last_words(daemon, seen.service, known=ending.problem, of_update=ending.of_update):
             click.echo(line, err=True)
         click.echo(f"See its tasks with: covey service ps {seen.name}", err=True)
     return 1

@@ -63,7 +63,8 @@ def test_an_update_that_is_rolled_back_automatically_exits_with_1(lab: labs.LabC
     covey(lab, "service", "create", "-q", "--name", "web", *policy, *QUICK, labs.IMAGE, *labs.SLEEP)
     ran = covey(lab, "service", "update", "-q", "--no-resolve-image", "--image", "nowhere/nothing:1", "web", check=1)
     assert "rolled back" in ran.err
-    assert len(ran.err.splitlines()) == 1
+    assert "No such image: nowhere/nothing:1" in ran.err
+    assert len(ran.err.splitlines()) == 2
 
 
 def test_the_wait_for_an_image_that_no_node_can_get_ends_with_the_reason(lab: labs.LabCluster) -> None:

@@ -54,7 +54,8 @@ def test_used_up_attempts_end_the_wait_with_the_last_lines_of_the_log(pair: LabC
     said = covey(pair, *CREATE, "web", *policy, *never_runs, IMAGE, *program, check=1)
     assert "a task failed and is not started again: task: non-zero exit (3)" in said.err
     lines = said.err.splitlines()
-    told = lines[lines.index("its last lines:") + 1 : -1]
+    (first,) = [number for number, line in enumerate(lines) if line.startswith("last lines of task web.1 (")]
+    told = lines[first + 1 : -1]
     assert len(told) == 10
     assert "  no database" in told
     assert "  line 20" in told
