@@ -62,6 +62,8 @@ class TaskCallServer:
                     call.cancel()
         except* (aio.AioRpcError, CoveyError, OSError, TimeoutError, asyncio.InvalidStateError) as errors:
             log.debug("call %s of task %s ended: %r", request.call_id, request.task_id, errors.exceptions[0])
+        except* Exception:  # supervision: a call that goes wrong must not end the node's session
+            log.exception("call %s of task %s failed", request.call_id, request.task_id)
         finally:
             self._running -= 1
 

@@ -48,17 +48,17 @@ def _update(kind: str) -> Any:
     @option("-d", "--detach", is_flag=True, help="Do not wait until the services use the new version")
     @option("-q", "--quiet", is_flag=True, help="Suppress progress output")
     def update(name: str, file: str, detach: bool, quiet: bool) -> int:
+        from cli.service.job_progress import is_job
         from cli.service.wait import wait_for_services
 
         daemon, body = options.client(), {"Data": base64.b64encode(_read(file, kind)).decode()}
         rotated = daemon.post(f"/{kind}s/{path_segment(name)}/rotate", body=body)
         click.echo(rotated["ID"])
-        services = rotated["Services"]
-        if detach or not services:
+        if detach:
             return 0
-        code = wait_for_services(
-            daemon, [daemon.get(f"/services/{item}")["Spec"]["Name"] for item in services], quiet=quiet
-        )
+        services = [daemon.get(f"/services/{item}") for item in rotated["Services"]]
+        rolled = [service["Spec"]["Name"] for service in services if not is_job(service)]  # a job's next run has it
+        code = wait_for_services(daemon, rolled, quiet=quiet)
         if code == 1:
             click.echo(
                 f"{kind} {name}: not all services use version {rotated['Version']}; the version before is kept",

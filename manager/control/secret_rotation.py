@@ -84,7 +84,15 @@ def _apply(tx: Tx, rotation: _Rotation, users: Iterable[Service], now_ns: int) -
     for service in services:
         spec = _with_version(service.spec, rotation.ids, created)
         if spec.mode.is_job:  # the runs of a job that have completed are not repeated for it
-            tx.update(replace(service, spec=resolve_service(tx, spec, service.id), previous_spec=service.spec))
+            tx.update(
+                replace(
+                    service,
+                    spec=resolve_service(tx, spec, service.id),
+                    version_before_spec=service.meta.version,
+                    previous_spec=service.spec,
+                    previous_spec_version=service.spec_version,
+                )
+            )
         else:
             update_service(tx, service.id, service.meta.version, spec, now_ns)
     return created.id, tuple(service.id for service in services)

@@ -90,6 +90,9 @@ class Containers:
 
         yield PathStat("x", 1, 2, 3, ""), SimpleNamespace(chunks=chunks)
 
+    async def stat_path(self, _ref: str, path: str) -> PathStat:
+        raise ZeroDivisionError(path)
+
     async def write_path(self, _ref: str, path: str, source: AsyncIterator[bytes], **_options: bool) -> None:
         async for data in source:
             self.taken += len(data)
@@ -255,6 +258,12 @@ async def test_a_copy_is_done_when_the_node_says_so_and_fails_with_its_reason(wo
     assert world.containers.taken == 20 * len(CHUNK)
     with pytest.raises(ConflictError, match="no space left"):
         await world.task.write_path("/full", source())
+
+
+async def test_a_mistake_on_the_node_ends_the_call_and_nothing_else(world: World) -> None:
+    with pytest.raises(UnavailableError, match="lost node alpha"):
+        await world.task.stat_path("/")
+    assert await world.task.exec_create(ExecConfig(args=("cat",))) == "e1"
 
 
 async def test_another_node_cannot_take_the_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

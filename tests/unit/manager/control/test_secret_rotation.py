@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from covey.errors import InvalidArgumentError
+from covey.errors import InvalidArgumentError, StaleVersionError
 from covey.objects import (
     Annotations,
     ConfigReference,
@@ -160,6 +160,8 @@ async def test_a_rotation_runs_no_job_again(cluster: Cluster) -> None:
     after = cluster.service(job)
     assert cluster.data_of(job) == b"two"
     assert (after.job_status, after.spec_version) == (before.job_status, before.spec_version)
+    with pytest.raises(StaleVersionError):  # whoever read the service before must not bring back the old version
+        await cluster.store.update(lambda tx: services.update_service(tx, job, before.meta.version, before.spec, 3))
 
 
 async def test_configs_are_rotated_alike(cluster: Cluster) -> None:
