@@ -21,6 +21,7 @@ class TaskCallConnection:
 
     def __init__(self, call: Any) -> None:
         self._call = call
+        self._is_closed = False
 
     async def begin(self, call_id: str) -> TaskRequest:
         """Names the call, and returns what it asks for."""
@@ -67,6 +68,9 @@ class TaskCallConnection:
 
     async def close(self) -> None:
         """Ends the call regularly, and waits until the manager has taken everything."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         await self._call.write(dispatcher_pb2.TaskCallPart(done=True))
         await self._call.done_writing()
         await self._call.code()

@@ -144,7 +144,9 @@ async def _relay(stream: Stream, connection: TaskCallConnection) -> None:
                 async with asyncio.timeout(EXIT_SECONDS):
                     await stream.wait()
             await connection.end()
-            taking.cancel()
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await connection.close()
+            taking.cancel()  # only now: gRPC cancels the whole call when a read of it is cancelled
     except* _CallerGoneError:
         is_gone = True
     finally:
