@@ -21,6 +21,7 @@ from agent.network.container_names import ContainerNames
 from agent.network.container_sandboxes import ContainerSandboxes
 from agent.network.draining import ConnectionDrain
 from agent.network.host_facts import HostFacts
+from agent.network.kernel.refusal import VxlanIdInUseError
 from agent.network.kernel_thread import KernelThread
 from agent.network.model import (
     Attachment,
@@ -251,8 +252,14 @@ class HostNetworks:
         if is_left:
             self.drain.adopt(network_id, tuple(each.subnet for each in network.subnets))
         errors = await self._put_changes(overlay, self._whole(network_id) if is_new else delta)
-        if base_key(network_id) in errors and await self.overlays.take_over(network.vni, self._state.networks):
-            errors = await self._put_changes(overlay, OverlayDelta(configuration=True))
+        if isinstance(errors.get(base_key(network_id)), VxlanIdInUseError):
+            is_free, owner = await self.overlays.free_vxlan_id(network.vni, self._state.networks)
+            if is_free:
+                errors = await self._put_changes(overlay, OverlayDelta(configuration=True))
+            elif owner:
+                errors[base_key(network_id)] = VxlanIdInUseError(
+                    f"network {network.name} is not available here: VXLAN id {network.vni} is in use on this host by {owner}"
+                )
         if not self._is_used(network_id):  # it was withdrawn while its sandbox was made
             await self._remove(network_id)
             return

@@ -10,6 +10,7 @@ Owned by `host_networks`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,12 @@ from agent.network.namespace_state import network_key
 from agent.network.netns import Namespace
 from agent.network.overlay_fragments import plan_network
 from agent.network.plan.overlay import TUNNEL, Overlay
+from agent.network.plan.ownership import alias_of
 from agent.network.reconciler import Reconciler
+from agent.network.vxlan_owner import find_owner, remove
 from covey.errors import UnavailableError, UnsupportedError
+
+log = logging.getLogger(__name__)
 
 
 class Overlays:
@@ -110,10 +115,28 @@ class Overlays:
             await self.remove(network_id)
         return unused
 
-    async def take_over(self, vni: int, known: Collection[str]) -> bool:
-        """Remove the VXLAN device with an id from the sandbox of a network that is not `known`: an earlier process left it, and the
-        managers have given the id to another network. Containers keep their interfaces. Returns whether there was one.
+    async def free_vxlan_id(self, vni: int, known: Collection[str]) -> tuple[bool, str]:
+        """Remove the VXLAN device with an id that an earlier daemon left, in a network that is not `known` or with another run directory:
+        the managers have given the id to another network. Containers keep their interfaces.
+
+        Returns whether there was one, and otherwise who has the id and what to do about it; empty if it cannot be seen.
         """
+        if await self._take_over(vni, known):
+            return True, ""
+        owner = await self._thread.run(
+            lambda: find_owner(vni, self.endpoint.port, self._host, alias_of(self._reconciler.prefix))
+        )
+        if owner is None:
+            return False, ""
+        if Path(owner.shown).parent == self._folder:
+            return False, f"network {Path(owner.shown).name}"
+        if not owner.is_left:
+            return False, owner.description
+        log.warning("VXLAN id %d was left %s and is taken over", vni, owner.name)
+        return await self._thread.run(lambda: remove(owner)), ""
+
+    async def _take_over(self, vni: int, known: Collection[str]) -> bool:
+        """Remove the device with an id from a sandbox in this daemon's own folder. Returns whether there was one."""
 
         def has_id(route: Any) -> bool:
             index = links.index_of(route, TUNNEL)

@@ -9,6 +9,11 @@ from agent.network.namespace_state import HOST, Link
 from agent.network.plan.items import Item, Value, describe
 from covey.errors import CoveyError, InvalidArgumentError, UnavailableError, UnsupportedError
 
+
+class VxlanIdInUseError(UnavailableError):
+    """Another VXLAN device of the host has the id."""
+
+
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOPROTOOPT}
 
 
@@ -19,6 +24,8 @@ def refusal(namespace: str, item: Item, value: Value | None, number: int, words:
     message = f"the kernel refused the {_named(item, value)} {place(namespace)}: {reason}{remedy}"
     if number in _UNSUPPORTED:
         return UnsupportedError(message)
+    if isinstance(value, Link) and value.kind == "vxlan" and number == errno.EEXIST:
+        return VxlanIdInUseError(message)
     # A parent that does not exist is a mistake of whoever named it; everything else is the host's.
     return InvalidArgumentError(message) if _lacks_parent(value, number) else UnavailableError(message)
 
