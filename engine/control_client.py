@@ -32,9 +32,9 @@ from covey.objects import (
 )
 from coveypb.v1 import control_pb2, dispatcher_pb2, explanation_pb2
 from engine.control_channel import ControlChannel
+from engine.log_stream import read_logs
 
 CALL_SECONDS = 20.0
-SYSTEM_ERROR = 3
 
 S = TypeVar("S", bound=Struct)
 
@@ -336,12 +336,9 @@ class ControlClient:
             first = False
 
     async def logs(self, request: control_pb2.LogsRequest) -> AsyncIterator[Any]:
-        """Log lines (``coveypb.v1.LogLine``) of services and tasks as they arrive. A line of stream 3 says why others are missing."""
-        async for batch in self._channel.stream("Logs", request):
-            for line in batch.lines:
-                yield line
-            if batch.error and not batch.lines:
-                yield dispatcher_pb2.LogLine(stream=SYSTEM_ERROR, data=batch.error.encode())
+        """As `log_stream.read_logs`."""
+        async for line in read_logs(self._channel.stream, request):
+            yield line
 
     async def _get(self, method: str, request: Any, kind: type[S]) -> S:
         return from_wire(kind, await self._channel.call(method, request))

@@ -43,6 +43,7 @@ ALLOWED: dict[str, frozenset[Caller]] = {
     "/coveypb.v1.Dispatcher/AuthorizeFetch": _NODES,
     "/coveypb.v1.Dispatcher/AttachNetwork": _NODES,
     "/coveypb.v1.Dispatcher/ServeTaskCall": _NODES,
+    "/coveypb.v1.LogTailMirror/MirrorLogTails": _MANAGERS,
     "/coveypb.v1.Raft/Exchange": _MANAGERS,
     "/coveypb.v1.Raft/SendSnapshot": _MANAGERS,
     "/coveypb.v1.Raft/Join": _MANAGERS,

@@ -61,12 +61,13 @@ class ManagerChannels:
 class Servicers:
     """The gRPC services of a manager, made by ``manager.main``."""
 
-    def __init__(self, *, ca: Any, control: Any, dispatcher: Any, raft: Any, store_key: Any) -> None:
+    def __init__(self, *, ca: Any, control: Any, dispatcher: Any, raft: Any, store_key: Any, tails: Any) -> None:
         self.ca = ca
         self.control = control
         self.dispatcher = dispatcher
         self.raft = raft
         self.store_key = store_key
+        self.tails = tails
 
 
 class Listeners:
@@ -117,6 +118,7 @@ class Listeners:
         ca_pb2_grpc.add_CertificateRenewalServicer_to_server(services.ca, self._nodes)
         control_pb2_grpc.add_ControlServicer_to_server(services.control, self._nodes)
         dispatcher_pb2_grpc.add_DispatcherServicer_to_server(services.dispatcher, self._nodes)
+        dispatcher_pb2_grpc.add_LogTailMirrorServicer_to_server(services.tails, self._nodes)
         raft_pb2_grpc.add_RaftServicer_to_server(services.raft, self._nodes)
         engine_pb2_grpc.add_StoreEngineServicer_to_server(services.store_key, self._nodes)
         self._local = authorized_server(Caller.LOCAL, self._dialer, _MAX_LOCAL)

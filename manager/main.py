@@ -41,8 +41,10 @@ from manager.keys import LockedError
 from manager.keys.rotation import DesiredKeys, KeyRotator
 from manager.keys.startup_secrets import receive
 from manager.leader import run_while_leading
-from manager.listeners import Listeners, Servicers
+from manager.listeners import Listeners, ManagerChannels, Servicers
 from manager.logbroker.broker import LogBroker
+from manager.logbroker.kept_tails import KeptTails
+from manager.logbroker.tail_mirror import TailMirror
 from manager.network_checks import NetworkChecks
 from manager.raft.backend import RaftBackend
 from manager.role_manager import RoleManager
@@ -75,7 +77,10 @@ class Manager:
         self._identity = identity
         self._backend = backend
         self._store = Store(backend.connect)
-        broker, images, checks = LogBroker(self._store), ImageService(self._store), NetworkChecks(self._store)
+        tails = KeptTails()
+        broker, images, checks = LogBroker(self._store, tails), ImageService(self._store), NetworkChecks(self._store)
+        self._channels = ManagerChannels(identity)
+        self._tails = TailMirror(self._store, tails, identity.peer.node_id, self._channels)
         self._autoscaler = Autoscaler(self._store, query_value)
         calls = TaskCalls(self._store, f"{config.advertise_addr}:{config.mtls_port}")
         self._dispatcher = Dispatcher(
@@ -111,6 +116,7 @@ class Manager:
             dispatcher=self._dispatcher,
             raft=backend.raft_service(self._is_manager),
             store_key=backend.key_service(self._is_manager),
+            tails=self._tails,
         )
         self._listeners = Listeners(config, identity, self._store, self._store.consensus, services)
         calls.bind(self._dispatcher.send, self._listeners.dial)
@@ -144,7 +150,13 @@ class Manager:
                 leading = group.create_task(
                     run_while_leading(
                         self._store,
-                        also=(self._dispatcher.run, self._roles.run, self._watcher.run, self._autoscaler.run),
+                        also=(
+                            self._dispatcher.run,
+                            self._roles.run,
+                            self._watcher.run,
+                            self._autoscaler.run,
+                            self._tails.run,
+                        ),
                         image_nodes=self._image_nodes,
                     ),
                     name="leader",
@@ -163,6 +175,7 @@ class Manager:
                 raise Stopped
         finally:
             await self._listeners.close(0)
+            await self._channels.close()
 
     async def _announce(self) -> None:
         """Prints ``ready``: a founder once it leads, a new member once it has the cluster's state, a restarted manager at once."""

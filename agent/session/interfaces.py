@@ -1,6 +1,6 @@
 """Interfaces between the session and the worker. ``agent.worker`` implements them; tests use a recorder instead."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 from agent.session.status_queue import StatusQueue
@@ -122,6 +122,10 @@ class WorkerPort(Protocol):
 
     async def task_usages(self, task_ids: Sequence[str]) -> Mapping[str, TaskUsage]:
         """What those of the tasks use that run on this node."""
+        ...
+
+    def log_marks(self) -> Mapping[str, Hashable]:
+        """For each task whose log is kept on this host: a value that changes when the log grows."""
         ...
 
     def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[TaskLogEntry]:

@@ -13,6 +13,7 @@ from grpc import aio
 from agent.session.assignment_assembler import AssignmentAssembler, AssignmentUpdate
 from agent.session.interfaces import ImagesPort, NetworksPort, WorkerPort
 from agent.session.log_publisher import LogPublisher
+from agent.session.log_tails import LogTails
 from agent.session.network_checks import NetworkCheckQueue
 from agent.session.task_usages import TaskUsageAnswers
 from covey import codec
@@ -90,6 +91,7 @@ class SessionStream:
                 group.create_task(self._apply_updates())
                 group.create_task(self._answer_network_checks())
                 group.create_task(self._answer_measurements())
+                group.create_task(LogTails(self._worker).run(self._send_log_tails))
                 self._images.set_dispatcher(stub)
                 self._worker.set_dispatcher(stub)
                 await self._receive(publisher, group)
@@ -199,6 +201,9 @@ class SessionStream:
     async def _answer_measurements(self) -> None:
         while True:
             await self._write(dispatcher_pb2.AgentMessage(task_usages=await self._usages.next_answer()))
+
+    async def _send_log_tails(self, tails: dispatcher_pb2.LogTails) -> None:
+        await self._write(dispatcher_pb2.AgentMessage(log_tails=tails))
 
     async def _send_statuses(self) -> None:
         while True:

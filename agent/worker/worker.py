@@ -8,7 +8,7 @@ set. ``apply`` returns once the assignments are saved, not once they are carried
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,21 @@ class Worker:
                     usages[task_id] = TaskUsage(cpu_ns=found.cpu_total_ns, memory_bytes=memory_bytes)
             await asyncio.sleep(0)
         return usages
+
+    def log_marks(self) -> dict[str, Hashable]:
+        """For each task whose container has a log on this host: the file and its size."""
+        return {
+            task_id: mark for task_id, controller in self._controllers.items() if (mark := self._log_mark(controller))
+        }
+
+    def _log_mark(self, controller: TaskController) -> tuple[int, int] | None:
+        container_id = controller.record.container_id
+        try:
+            path = self._containers.log_path(container_id) if container_id else None
+            found = path.stat() if path is not None else None
+        except (CoveyError, OSError):  # the container is gone, or has written nothing
+            return None
+        return (found.st_ino, found.st_size) if found is not None and found.st_size else None
 
     def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[LogEntry]:
         """The log of a task's container; when following, waits for the container. Raises NotFoundError if there is no such task."""

@@ -45,6 +45,10 @@ class LogSink(Protocol):
         """Takes the log lines that a node sends for one subscription."""
         ...
 
+    def keep_tails(self, node_id: str, tails: dispatcher_pb2.LogTails) -> None:
+        """Keeps the ends of the logs of a node's tasks."""
+        ...
+
 
 class Dispatcher:
     """One per manager process. ``sink`` takes the log lines that agents publish, ``images`` answers about images,
@@ -164,6 +168,7 @@ class Dispatcher:
             on_fetch_result=lambda result: self._images.finish_fetch(node_id, result),
             on_network_check=lambda result: self._network_checks.finish(node_id, result),
             on_task_usages=lambda usages: self._task_usages(node_id, usages),
+            on_log_tails=lambda tails: self._sink.keep_tails(node_id, tails),
         )
         term.add_session(session)
         self._network_checks.ask_again(node_id)

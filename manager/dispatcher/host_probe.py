@@ -1,7 +1,7 @@
 """Host probe: whether the hosts of managers that a new leader has not heard of are dead, from Raft messages and TCP connections.
 
 Invariant: a host whose manager or agent listens is never silent. The kernel accepts connections for a process that hangs, is stopped, or
-gets no CPU; only a dead process, or a dead or unreachable host, leaves both ports closed. One of the dispatcher's loops. See ADR 35.
+gets no CPU; only a dead process, or a dead or unreachable host, leaves both ports closed. One of the dispatcher's loops. See ADR 38.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from manager.store import Store, View
 
 PROBE_SECONDS = 0.35
 """A live host answers within a round trip. A new attempt sends a new SYN, so a lost packet costs one attempt."""
-SILENT_PROBES = 3
+SILENT_PROBES = 2
 """Unanswered attempts in succession after which a host is silent."""
 _RAFT_SILENCE_SECONDS = 0.5
 """A manager that was heard within this time is alive; leaders and followers exchange messages more often."""

@@ -47,6 +47,7 @@ class NodeSession:
         on_images: Callable[[dispatcher_pb2.ImageReport], None],
         on_fetch_result: Callable[[dispatcher_pb2.FetchResult], None],
         on_network_check: Callable[[dispatcher_pb2.NetworkCheckResult], None],
+        on_log_tails: Callable[[dispatcher_pb2.LogTails], None],
         on_task_usages: Callable[[dispatcher_pb2.TaskUsages], None] = lambda _usages: None,
     ) -> None:
         self.node_id = node_id
@@ -60,6 +61,7 @@ class NodeSession:
         self._on_fetch_result = on_fetch_result
         self._on_network_check = on_network_check
         self._on_task_usages = on_task_usages
+        self._on_log_tails = on_log_tails
         self._reports: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(MAX_UNSTORED_REPORTS)
         self._outbox: deque[dispatcher_pb2.ManagerMessage] = deque()
         self._wake = asyncio.Event()
@@ -130,6 +132,8 @@ class NodeSession:
                     self._on_network_check(message.network_check_result)
                 case "task_usages":
                     self._on_task_usages(message.task_usages)
+                case "log_tails":
+                    self._on_log_tails(message.log_tails)
                 case other:
                     raise InvalidArgumentError(f"an agent must not send {other} within a session")
 

@@ -1,5 +1,7 @@
 """Log selection: the tasks that a log request asks for, and the details added to their lines. Pure."""
 
+from collections.abc import Container
+
 import msgspec
 
 from covey.display_name import display_name
@@ -28,14 +30,18 @@ def resolve_selection(view: View, request: control_pb2.LogsRequest) -> LogSelect
     return LogSelection(service_ids=services, task_ids=tasks)
 
 
-def selected_tasks(view: View, selection: LogSelection) -> list[Task]:
-    """The tasks that may have a log: those that were started on a node."""
+def selected_tasks(view: View, selection: LogSelection, kept: Container[str] = ()) -> list[Task]:
+    """The tasks that may have a log: those that were started on a node, and those with a ``kept`` tail."""
     found = {task.id: task for service_id in selection.service_ids for task in view.tasks.by_service(service_id)}
     for task_id in selection.task_ids:
         task = view.tasks.get(task_id)
         if task is not None:
             found[task.id] = task
-    return [task for task in found.values() if task.status.state >= TaskState.STARTING and _has_log(task)]
+    return [
+        task
+        for task in found.values()
+        if task.id in kept or (task.status.state >= TaskState.STARTING and _has_log(task))
+    ]
 
 
 def add_task_details(view: View, batch: dispatcher_pb2.LogBatch) -> dispatcher_pb2.LogBatch:

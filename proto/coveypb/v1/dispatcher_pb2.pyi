@@ -62,6 +62,7 @@ class AgentMessage(_message.Message):
     FETCH_RESULT_FIELD_NUMBER: _builtins.int
     NETWORK_CHECK_RESULT_FIELD_NUMBER: _builtins.int
     TASK_USAGES_FIELD_NUMBER: _builtins.int
+    LOG_TAILS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -78,6 +79,8 @@ class AgentMessage(_message.Message):
     def network_check_result(self) -> Global___NetworkCheckResult: ...
     @_builtins.property
     def task_usages(self) -> Global___TaskUsages: ...
+    @_builtins.property
+    def log_tails(self) -> Global___LogTails: ...
     def __init__(
         self,
         *,
@@ -89,12 +92,13 @@ class AgentMessage(_message.Message):
         fetch_result: Global___FetchResult | None = ...,
         network_check_result: Global___NetworkCheckResult | None = ...,
         task_usages: Global___TaskUsages | None = ...,
+        log_tails: Global___LogTails | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "network_check_result", b"network_check_result", "statuses", b"statuses", "task_usages", b"task_usages"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "log_tails", b"log_tails", "message", b"message", "network_check_result", b"network_check_result", "statuses", b"statuses", "task_usages", b"task_usages"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "network_check_result", b"network_check_result", "statuses", b"statuses", "task_usages", b"task_usages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "log_tails", b"log_tails", "message", b"message", "network_check_result", b"network_check_result", "statuses", b"statuses", "task_usages", b"task_usages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "description", "images", "fetch_result", "network_check_result", "task_usages"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "description", "images", "fetch_result", "network_check_result", "task_usages", "log_tails"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -557,6 +561,34 @@ class LogSubscription(_message.Message):
 Global___LogSubscription: _TypeAlias = LogSubscription  # noqa: Y015
 
 @_typing.final
+class LogCursor(_message.Message):
+    """How far a reader has come in the log of a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    TIME_NS_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    time_ns: _builtins.int
+    """Time of the last line, and how many lines with that time the reader has."""
+    lines: _builtins.int
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        time_ns: _builtins.int = ...,
+        lines: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "task_id", b"task_id", "time_ns", b"time_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogCursor: _TypeAlias = LogCursor  # noqa: Y015
+
+@_typing.final
 class LogOptions(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -566,6 +598,7 @@ class LogOptions(_message.Message):
     TAIL_FIELD_NUMBER: _builtins.int
     SINCE_NS_FIELD_NUMBER: _builtins.int
     UNTIL_NS_FIELD_NUMBER: _builtins.int
+    CURSORS_FIELD_NUMBER: _builtins.int
     stdout: _builtins.bool
     stderr: _builtins.bool
     follow: _builtins.bool
@@ -573,6 +606,10 @@ class LogOptions(_message.Message):
     """Number of lines from the end; negative: all."""
     since_ns: _builtins.int
     until_ns: _builtins.int
+    @_builtins.property
+    def cursors(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogCursor]:
+        """Tasks whose log the reader has in part; `tail` and `since_ns` do not apply to them."""
+
     def __init__(
         self,
         *,
@@ -582,10 +619,11 @@ class LogOptions(_message.Message):
         tail: _builtins.int = ...,
         since_ns: _builtins.int = ...,
         until_ns: _builtins.int = ...,
+        cursors: _abc.Iterable[Global___LogCursor] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "since_ns", b"since_ns", "stderr", b"stderr", "stdout", b"stdout", "tail", b"tail", "until_ns", b"until_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursors", b"cursors", "follow", b"follow", "since_ns", b"since_ns", "stderr", b"stderr", "stdout", b"stdout", "tail", b"tail", "until_ns", b"until_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -679,6 +717,71 @@ class PublishLogsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PublishLogsResponse: _TypeAlias = PublishLogsResponse  # noqa: Y015
+
+@_typing.final
+class LogTails(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAILS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tails(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogTail]: ...
+    def __init__(
+        self,
+        *,
+        tails: _abc.Iterable[Global___LogTail] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tails", b"tails"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogTails: _TypeAlias = LogTails  # noqa: Y015
+
+@_typing.final
+class LogTail(_message.Message):
+    """The newest lines of a task, instead of those that were sent before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogLine]: ...
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        lines: _abc.Iterable[Global___LogLine] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogTail: _TypeAlias = LogTail  # noqa: Y015
+
+@_typing.final
+class MirrorLogTailsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROCESS_ID_FIELD_NUMBER: _builtins.int
+    process_id: _builtins.str
+    """Another one than before: the manager's process is new and has no tails."""
+    def __init__(
+        self,
+        *,
+        process_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["process_id", b"process_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MirrorLogTailsResponse: _TypeAlias = MirrorLogTailsResponse  # noqa: Y015
 
 @_typing.final
 class AttachNetworkRequest(_message.Message):

@@ -316,3 +316,78 @@ class Dispatcher:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class LogTailMirrorStub:
+    """Copies of the ends of logs, between managers.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.MirrorLogTails = channel.unary_unary(
+                '/coveypb.v1.LogTailMirror/MirrorLogTails',
+                request_serializer=coveypb_dot_v1_dot_dispatcher__pb2.LogTails.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.MirrorLogTailsResponse.FromString,
+                _registered_method=True)
+
+
+class LogTailMirrorServicer:
+    """Copies of the ends of logs, between managers.
+    """
+
+    def MirrorLogTails(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_LogTailMirrorServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'MirrorLogTails': grpc.unary_unary_rpc_method_handler(
+                    servicer.MirrorLogTails,
+                    request_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.LogTails.FromString,
+                    response_serializer=coveypb_dot_v1_dot_dispatcher__pb2.MirrorLogTailsResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'coveypb.v1.LogTailMirror', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('coveypb.v1.LogTailMirror', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class LogTailMirror:
+    """Copies of the ends of logs, between managers.
+    """
+
+    @staticmethod
+    def MirrorLogTails(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.LogTailMirror/MirrorLogTails',
+            coveypb_dot_v1_dot_dispatcher__pb2.LogTails.SerializeToString,
+            coveypb_dot_v1_dot_dispatcher__pb2.MirrorLogTailsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -116,3 +116,31 @@ class DispatcherServicer(metaclass=_abc_1.ABCMeta):
         """Takes the call of a task that an OpenTaskCall announced, from any manager. The first part of the node has `call_id` alone."""
 
 def add_DispatcherServicer_to_server(servicer: DispatcherServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class LogTailMirrorStub:
+    """Copies of the ends of logs, between managers."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> LogTailMirrorAsyncStub: ...
+    MirrorLogTails: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.LogTails, _dispatcher_pb2.MirrorLogTailsResponse]
+
+@_typing.type_check_only
+class LogTailMirrorAsyncStub(LogTailMirrorStub):
+    """Copies of the ends of logs, between managers."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    MirrorLogTails: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.LogTails, _dispatcher_pb2.MirrorLogTailsResponse]  # type: ignore[assignment]
+
+class LogTailMirrorServicer(metaclass=_abc_1.ABCMeta):
+    """Copies of the ends of logs, between managers."""
+
+    @_abc_1.abstractmethod
+    def MirrorLogTails(
+        self,
+        request: _dispatcher_pb2.LogTails,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatcher_pb2.MirrorLogTailsResponse, _abc.Awaitable[_dispatcher_pb2.MirrorLogTailsResponse]]: ...
+
+def add_LogTailMirrorServicer_to_server(servicer: LogTailMirrorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -121,6 +121,9 @@ class Worker:
 
     async def task_usages(self, task_ids: Sequence[str]) -> dict[str, TaskUsage]:
         return {task_id: TaskUsage(cpu_ns=7, memory_bytes=9) for task_id in task_ids if task_id != "gone"}
+
+    def log_marks(self) -> dict[str, Hashable]:
+        return {}
 
     async def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[TaskLogEntry]:  # noqa: ARG002 - the protocol
         return

@@ -75,6 +75,7 @@ async def session() -> AsyncIterator[tuple[Stream, Store, NodeSession]]:
         on_message=store.heard, on_description=store.description, on_statuses=store.statuses,
         on_images=store.images.append, on_fetch_result=store.images.append,
         on_network_check=store.images.append,
+        on_log_tails=store.images.append,
     )  # fmt: skip
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         running = group.create_task(made.run(stream))

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, PermissionDeniedError
+from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, PermissionDeniedError, UnavailableError
 from covey.objects import Annotations, Node, NodeDescription, Service, ServiceSpec, Task, TaskStatus
 from covey.states import TaskState
 from coveypb.v1 import control_pb2, dispatcher_pb2
 from manager.logbroker.broker import LogBroker
-from manager.logbroker.log_reader import MAX_BATCHES, LogReader
+from manager.logbroker.log_reader import ROOM_LINES, LogReader, NodeSubscription
 from manager.store import MemoryConsensus, Store
 
 
@@ -188,17 +188,73 @@ async def test_a_request_for_nothing_is_refused(wanted: control_pb2.LogsRequest,
         await collected(broker, wanted)
 
 
+async def test_lines_of_nodes_are_in_order_of_time() -> None:
+    _, broker, nodes = await world("n1", "n2")
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        reading = group.create_task(collected(broker, request()))
+        await until_asked(nodes, 2)
+        for (node_id, subscription), times in zip(nodes.asked, ((10, 30, 50), (20, 40, 60)), strict=True):
+            sent = timed(subscription, *times)
+            await broker.publish(node_id, batches(sent, batch(subscription.subscription_id, closed=True)))
+    assert [line.timestamp_ns for one in reading.result() for line in one.lines] == [10, 20, 30, 40, 50, 60]
+
+
+async def test_a_followed_node_that_lost_its_session_goes_on_after_the_lines_that_it_sent() -> None:
+    _, broker, nodes = await world("n1", "n2")
+    reading = asyncio.create_task(collected(broker, request(follow=True)))
+    try:
+        await until_asked(nodes, 2)
+        (node_id, subscription), _ = nodes.asked
+        sender = asyncio.create_task(broker.publish(node_id, held(timed(subscription, 5, 7, 7))))
+        await asyncio.sleep(0)
+        nodes.up.discard(node_id)
+        sender.cancel()
+        await asyncio.gather(sender, return_exceptions=True)
+        assert len(nodes.asked) == 2, "without a session there is nobody to ask"
+        nodes.up.add(node_id)
+        await until_asked(nodes, 3)
+        [cursor] = nodes.asked[2][1].options.cursors
+        assert (cursor.task_id, cursor.time_ns, cursor.lines) == (f"t-{node_id}", 7, 2)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_a_reader_of_a_former_leader_is_told_to_ask_again() -> None:
+    store, broker, nodes = await world("n1", "n2")
+    reading = asyncio.create_task(collected(broker, request(follow=True)))
+    await until_asked(nodes, 2)
+    assert isinstance(store.consensus, MemoryConsensus)
+    store.consensus.lead(leading=False)
+    async with asyncio.timeout(5):
+        with pytest.raises(UnavailableError, match="the leader changed"):
+            await reading
+
+
+def timed(subscription: dispatcher_pb2.LogSubscription, *times_ns: int) -> dispatcher_pb2.LogBatch:
+    [task_id] = subscription.task_ids
+    lines = [dispatcher_pb2.LogLine(task_id=task_id, timestamp_ns=time_ns, data=b"line") for time_ns in times_ns]
+    return dispatcher_pb2.LogBatch(subscription_id=subscription.subscription_id, lines=lines)
+
+
+async def held(first: dispatcher_pb2.LogBatch) -> AsyncIterator[dispatcher_pb2.LogBatch]:
+    """One batch on a stream that stays open."""
+    yield first
+    await asyncio.Event().wait()
+
+
 async def test_a_slow_reader_slows_the_node_down_and_a_closed_one_releases_it() -> None:
     reader = LogReader(dispatcher_pb2.LogOptions())
+    reader.open("p", NodeSubscription("n1", ["t"], 0.0))
+    line = dispatcher_pb2.LogLine(task_id="t", data=b"line")
     async with asyncio.timeout(5):
-        for _ in range(MAX_BATCHES):
-            await reader.put(batch("p"))
-        waiting = asyncio.create_task(reader.put(batch("p")))
+        await reader.put("p", [line] * ROOM_LINES)
+        waiting = asyncio.create_task(reader.put("p", [line]))
         await asyncio.sleep(0)
         assert not waiting.done()
         assert reader.take() is not None
         await waiting
-        stuck = asyncio.create_task(reader.put(batch("p")))
+        stuck = asyncio.create_task(reader.put("p", [line] * ROOM_LINES))
         await asyncio.sleep(0)
         reader.close()
         with pytest.raises(NotFoundError, match="the reader of these logs is gone"):
