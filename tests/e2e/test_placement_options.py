@@ -118,3 +118,47 @@ def test_the_preempted_are_placed_first_and_a_preemption_that_gains_nothing_is_n
     lab.docker("service", "rm", "shop")
     assert len(lab.running("batch", 3)) == 3, "the one that was preempted comes before the older one that waits"
     assert lab.tasks("later", state="pending")
+
+
+def test_a_dry_run_names_the_tasks_that_would_end(lab: LabCluster) -> None:
+    lab.service("batch", "--replicas", "3", "--reserve-cpu", CPUS, "--label", "covey.priority=-1")
+    before = {task["ID"] for task in lab.running("batch", 3)}
+    command = [
+        labs.PYTHON_BIN / "covey",
+        "service",
+        "create",
+        "--dry-run",
+        "--name",
+        "shop",
+        "--reserve-cpu",
+        CPUS,
+        IMAGE,
+    ]
+    said = labs.run(command, env=lab.environment()).out
+    assert re.search(r": 1 task \(1 new\)", said), said
+    assert "1 task of service batch would end for it" in said, said
+    assert {task["ID"] for task in lab.running("batch", 3)} == before
+
+
+def test_a_node_on_which_a_service_keeps_failing_is_avoided(lab: LabCluster) -> None:
+    """The node that attracts the task most, as it has the fewest, cannot run it."""
+    lab.service("others", "--replicas", "2", "--constraint", f"node.hostname!={lab[2].name}")
+    lab.running("others", 2)
+    script = f'[ "$HOST" != {lab[2].name} ] || exit 7; exec sleep 1000000'
+    where_it_is = ("--env", "HOST={{.Node.Hostname}}", "--restart-delay", "10ms")
+    lab.service("picky", *where_it_is, command=("sh", "-c", script))
+    labs.wait(lambda: [host for host in lab.hosts_of(lab.running("picky", 1)) if host != lab[2]], "it on another host")
+    failed = [item for item in lab.tasks("picky", desired="shutdown") if item["Status"]["State"] == "failed"]
+    assert {lab.host_of(item).name for item in failed} == {lab[2].name}
+    assert len(failed) == 3
+
+
+def test_a_global_job_without_an_eligible_node_runs_as_soon_as_there_is_one(lab: LabCluster) -> None:
+    flags = ("--detach", "--mode", "global-job", "--no-resolve-image", "--constraint", "node.labels.disk==ssd")
+    lab.docker("service", "create", *flags, "--name", "scan", IMAGE, "true")
+    assert lab.docker("service", "ls", "--format", "{{.Replicas}}").out == "0/0 (0/0 completed)\n"
+    assert not lab.tasks("scan")
+    lab.docker("node", "update", "--label-add", "disk=ssd", lab[3].name)
+    done = labs.wait(lambda: lab.tasks("scan", desired="complete", state="complete"), "the job on the new node")
+    assert [lab.host_of(task) for task in done] == [lab[3]]
+    lab.docker("node", "update", "--label-rm", "disk", lab[3].name)
