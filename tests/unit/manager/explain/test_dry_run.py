@@ -106,6 +106,14 @@ def test_tasks_that_would_wait_for_a_dependency_or_an_address_say_so() -> None:
     assert item.count + placement(found)["n1"][0] == 9
 
 
+def test_tasks_of_lower_priority_that_would_end_are_told() -> None:
+    low = service("low", replicas=2, resources=HALF)
+    view = view_of(node("n1"), low, task(low, 1), task(low, 2))
+    found = tried(view, service("high", replicas=1, resources=HALF, placement=Placement(priority=10)))
+    assert placement(found) == {"n1": (1, 0, 0)}
+    assert found.explanation.notes == ("1 task of service low would end for it",)
+
+
 def test_a_large_update_settles_in_few_passes() -> None:
     web = service(replicas=400, update=UpdateConfig(parallelism=1, delay_ns=3600 * 10**9))
     hosts = [node(f"n{at}") for at in range(10)]
