@@ -13,6 +13,7 @@ from covey.image_sharing import sharing_policy
 from covey.log_driver import check_log_driver
 from covey.objects.base import replace
 from covey.objects.cluster import ClusterSpec, ExternalCA, RaftSettings
+from covey.privilege_policy import check_policy
 
 MAX_TASK_HISTORY = 100
 MAX_OLD_SNAPSHOTS = 100
@@ -40,6 +41,7 @@ def check_cluster_spec(spec: ClusterSpec) -> None:
         raise InvalidArgumentError('swarm spec must be named "default"')
     _require_range("task history limit", spec.task_history, 0, MAX_TASK_HISTORY)
     sharing_policy(spec.annotations.labels)
+    check_policy(spec.annotations.labels)
     check_log_driver(spec.task_log_driver, "TaskDefaults.LogDriver")
     if spec.ca.node_cert_expiry_ns < MIN_CERTIFICATE_NS:
         raise InvalidArgumentError("minimum certificate expiry time is: 1h0m0s")

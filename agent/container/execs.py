@@ -144,8 +144,14 @@ class Execs:
             raise UnavailableError("the daemon is shutting down: try again")
         return stream
 
-    async def probe(self, config: ContainerConfig, exec_config: ExecConfig, timeout_seconds: float) -> HealthProbe:
-        """Run a health check to its end, or kill it after the timeout. Exit code 0 means healthy."""
+    async def probe(
+        self,
+        config: ContainerConfig,
+        exec_config: ExecConfig,
+        timeout_seconds: float,
+        name: str = "Health check",
+    ) -> HealthProbe:
+        """Run a health check or another command to its end, or kill it after the timeout. Exit code 0 means success."""
         start_ns = time.time_ns()
         exec_id = self.create(config.id, exec_config)
         output = bytearray()
@@ -158,7 +164,7 @@ class Execs:
                         output += packet[1][: OUTPUT_LIMIT_BYTES - len(output)]
                     code = await stream.wait()
         except TimeoutError:
-            output[:] = f"Health check exceeded timeout ({timeout_seconds:g}s)".encode()
+            output[:] = f"{name} exceeded timeout ({timeout_seconds:g}s)".encode()
             self._kill_probe(exec_id)
         except (OciRuntimeError, InvalidArgumentError) as error:
             output[:] = error.message.encode()[:OUTPUT_LIMIT_BYTES]

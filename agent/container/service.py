@@ -16,7 +16,14 @@ from agent.container.commands.attach import attach_container, note_detach, resiz
 from agent.container.commands.commit import frozen_layer, thaw_all
 from agent.container.commands.create import create_container
 from agent.container.commands.events import subscribe
-from agent.container.commands.exec_process import create_exec, inspect_exec, list_execs, resize_exec, start_exec
+from agent.container.commands.exec_process import (
+    create_exec,
+    inspect_exec,
+    list_execs,
+    resize_exec,
+    run_hook,
+    start_exec,
+)
 from agent.container.commands.files import export_files, list_changes, read_path, stat_path, write_path
 from agent.container.commands.inspect import container_files, get_container, list_containers, log_path
 from agent.container.commands.kill import kill_container
@@ -72,6 +79,7 @@ class ContainerService(ContainerHost):
     exec_resize = resize_exec
     exec_inspect = inspect_exec
     list_execs = list_execs
+    run_hook = run_hook
     top = list_processes
     writable_bytes = writable_bytes
     stat_path = stat_path

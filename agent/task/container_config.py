@@ -16,6 +16,7 @@ from agent.container.model import (
     ContainerConfig,
     ContainerMount,
     ContainerUlimit,
+    DeviceMapping,
     HealthCheck,
     LogConfig,
     MountKind,
@@ -28,7 +29,7 @@ from agent.runtime.limits import ResourceLimits
 from covey import generic_resources
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
-from covey.objects import ContainerSpec, Driver, HealthConfig, PortConfig, Task
+from covey.objects import ContainerDevice, ContainerSpec, Driver, HealthConfig, PortConfig, Task
 from covey.objects import Mount as MountSpec
 from covey.placeholders import NodeFacts, expand, expand_entry, expand_mount, task_name
 from covey.states import MountType, PublishMode
@@ -81,6 +82,8 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         cap_add=spec.capability_add,
         cap_drop=spec.capability_drop,
         no_new_privileges=spec.no_new_privileges,
+        privileged=spec.privileged,
+        devices=tuple(_device(device) for device in spec.devices),
         **_security(spec),
         read_only=spec.read_only,
         init=spec.init,
@@ -192,6 +195,12 @@ def published_port_configs(config: ContainerConfig, task: Task) -> tuple[PortCon
             given.remove(number)
             found.append(msgspec.structs.replace(port, published_port=number))
     return tuple(found)
+
+
+def _device(device: ContainerDevice) -> DeviceMapping:
+    return DeviceMapping(
+        host_path=device.host_path, container_path=device.container_path, permissions=device.permissions
+    )
 
 
 def _security(spec: ContainerSpec) -> dict[str, Any]:

@@ -90,6 +90,8 @@ class TaskRecord(msgspec.Struct, frozen=True):
     assigned: bool = True
     released: bool = False
     history: tuple[TaskState, ...] = ()
+    hooks_done: bool = False
+    """Whether the hooks after the start have run."""
 
     @property
     def should_end(self) -> bool:
@@ -103,6 +105,10 @@ class Prepare(msgspec.Struct, frozen=True):
 
 class Start(msgspec.Struct, frozen=True):
     """Start the prepared container."""
+
+
+class PostStart(msgspec.Struct, frozen=True):
+    """Run the hooks after the start in the container."""
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -129,7 +135,7 @@ class Wait(msgspec.Struct, frozen=True):
     """Nothing to do until something changes."""
 
 
-TaskStep = Prepare | Start | Stop | Release | Remove | SetStatus | Wait
+TaskStep = Prepare | Start | PostStart | Stop | Release | Remove | SetStatus | Wait
 
 
 def next_step(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
@@ -222,6 +228,8 @@ def _plan_ready(record: TaskRecord, observed: Observation, now_ns: int) -> TaskS
 def _plan_starting(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
     if observed.phase is ContainerPhase.CREATED:
         return Start()
+    if observed.phase is ContainerPhase.RUNNING and record.task.spec.container.post_start and not record.hooks_done:
+        return PostStart()
     if observed.phase is ContainerPhase.RUNNING and observed.health is HealthStatus.STARTING:
         return Wait()
     if observed.phase is ContainerPhase.RUNNING and observed.health is not HealthStatus.UNHEALTHY:

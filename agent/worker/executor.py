@@ -6,19 +6,21 @@ Invariant: every method can be repeated after a crash at any line of it. Called 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from agent.container.api import ContainerNetworks
-from agent.container.model import HOST_NETWORK, Container, RunStatus
+from agent.container.model import HOST_NETWORK, Container, ExecConfig, RunStatus
 from agent.container.recovery import START_INTERRUPTED
 from agent.secret.store import SecretStore
 from agent.task.container_config import container_config, mounted_images, port_changes, published_port_configs
 from agent.task.state_machine import ContainerPhase, Observation, TaskRecord
 from agent.worker.interfaces import ContainersPort, ImagesPort
-from covey.clock import Clock
-from covey.errors import NotFoundError
+from covey.clock import SECOND, Clock
+from covey.errors import CoveyError, NotFoundError
+from covey.objects import Hook
+from covey.objects.task import DEFAULT_STOP_GRACE_NS
 from covey.placeholders import NodeFacts
 from covey.states import TaskState
 
@@ -29,8 +31,14 @@ _PULL_SECONDS = 3600
 _PREPARE_SECONDS = 120
 _START_SECONDS = 120
 _CLEAN_SECONDS = 60
+POST_START_SECONDS = 300
+"""The longest time of one hook after the start."""
 
 _replace = msgspec.structs.replace
+
+
+class HookError(CoveyError):
+    """A hook of a container has failed."""
 
 
 class Executor:
@@ -120,6 +128,33 @@ class Executor:
         container = self.container(record)
         if container is not None and not record.should_end:
             await self._containers.publish_ports(container.id, port_changes(record.task))
+
+    async def run_post_start(self, record: TaskRecord) -> None:
+        """Runs the hooks after the start. Raises HookError for the first that fails."""
+        await self._run_hooks(record, "post-start", record.task.spec.container.post_start, POST_START_SECONDS)
+
+    async def run_pre_stop(self, record: TaskRecord) -> None:
+        """Runs the hooks before the stop, together for no longer than the container's grace period. One that fails is logged."""
+        spec = record.task.spec.container
+        grace_ns = DEFAULT_STOP_GRACE_NS if spec.stop_grace_ns is None else spec.stop_grace_ns
+        try:
+            async with asyncio.timeout(grace_ns / SECOND):
+                await self._run_hooks(record, "pre-stop", spec.pre_stop, grace_ns / SECOND)
+        except (CoveyError, TimeoutError) as error:
+            log.warning(
+                "task %s: %s", record.task.id, error or "the pre-stop hooks took longer than the stop's grace period"
+            )
+
+    async def _run_hooks(self, record: TaskRecord, moment: str, hooks: Sequence[Hook], timeout_seconds: float) -> None:
+        for hook in hooks:
+            config = ExecConfig(args=hook.command, user=hook.user, working_dir=hook.dir, env=hook.env)
+            ended = await self._containers.run_hook(record.container_id, config, timeout_seconds)
+            if ended.exit_code:
+                output = ended.output.strip().splitlines()
+                raise HookError(
+                    f"{moment} hook exited with status {ended.exit_code}: {' '.join(hook.command)}"
+                    f"{': ' + output[-1] if output else ''}"
+                )
 
     async def stop(self, record: TaskRecord) -> None:
         """Stops the container with its own grace period."""

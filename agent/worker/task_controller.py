@@ -5,12 +5,15 @@ It keeps nothing that is not in the record, so it can be stopped and started at 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 
 from agent.task.state_machine import (
+    ContainerPhase,
     Observation,
+    PostStart,
     Prepare,
     Release,
     Remove,
@@ -27,7 +30,7 @@ from agent.task.state_machine import (
 )
 from agent.worker.executor import Executor
 from covey.clock import Clock
-from covey.errors import CoveyError, first_cause
+from covey.errors import CoveyError
 from covey.objects import Task, TaskStatus
 from covey.states import TaskState
 
@@ -110,6 +113,8 @@ class TaskController:
             await self._attempt(step, TaskState.READY, TaskState.REJECTED)
         elif isinstance(step, Start):
             await self._attempt(step, None, TaskState.FAILED)
+        elif isinstance(step, PostStart):
+            await self._post_start(observed)
         elif isinstance(step, Stop):
             await self._stop(step, observed)
         elif isinstance(step, Release):
@@ -124,7 +129,7 @@ class TaskController:
         """Prepares or starts the container. A failure ends the task; the managers decide about a replacement."""
         try:
             if isinstance(step, Prepare):
-                if not await self._prepare():
+                if not await self._while_wanted(self._executor.prepare(self.record), Prepare):
                     return
             else:
                 await self._executor.start(self.record)
@@ -139,26 +144,41 @@ class TaskController:
         if then is not None:
             self._set_status(next_status(self.record, then, self._clock()))
 
-    async def _prepare(self) -> bool:
-        """Prepares the container. Returns False if the task is to end before that is done: a pull may take long."""
+    async def _post_start(self, observed: Observation) -> None:
+        """Runs the hooks after the start. One that fails in a running container ends the task."""
         try:
-            async with asyncio.TaskGroup() as group:
-                work = group.create_task(self._executor.prepare(self.record))
-                work.add_done_callback(lambda _: self._changed.set())
-                while not work.done():
-                    self._changed.clear()
-                    observed = self._executor.observe(self.record)
-                    if work.done() or not isinstance(next_step(self.record, observed, self._clock()), Prepare):
-                        work.cancel()
-                        break
-                    await self._changed.wait()
-        except BaseExceptionGroup as errors:
-            raise first_cause(errors) from errors
-        return not work.cancelled()
+            done = await self._while_wanted(self._executor.run_post_start(self.record), PostStart)
+        except CoveyError as error:
+            if self._executor.observe(self.record).phase is not ContainerPhase.RUNNING:
+                return  # the container's own end says more
+            await self._stop(Stop(error.message), observed)
+            return
+        if done:
+            self._save_record(_replace(self.record, hooks_done=True))
+
+    async def _while_wanted(self, steps: Coroutine[Any, Any, None], kind: type[Prepare | PostStart]) -> bool:
+        """Carries out what may take long, such as a pull. Returns False if the task needs another step before that is done."""
+        work = asyncio.create_task(steps)
+        work.add_done_callback(lambda _: self._changed.set())
+        try:
+            while not work.done():
+                self._changed.clear()
+                if not isinstance(next_step(self.record, self._executor.observe(self.record), self._clock()), kind):
+                    break
+                await self._changed.wait()
+        finally:  # no task group: one whose child fails while its parent is awake leaves a cancellation pending (Python 3.11)
+            work.cancel()
+            await asyncio.wait({work})
+        if work.cancelled():
+            return False
+        work.result()
+        return True
 
     async def _stop(self, step: Stop, observed: Observation) -> None:
         if not step.reason and serves_others(self.record):
             await asyncio.sleep(DRAIN_SECONDS)
+        if self.record.status.state is TaskState.RUNNING and self.record.task.spec.container.pre_stop:
+            await self._executor.run_pre_stop(self.record)
         await self._executor.stop(self.record)
         if step.reason and not self.record.status.state.terminal:
             after = self._executor.observe(self.record)

@@ -30,6 +30,16 @@ def _spec_options(function: Any) -> Any:
             help="Certificate signing endpoints (empty to remove all)",
         ),
         option(
+            "--allow-devices",
+            metavar="selectors",
+            help="Services that may have devices of hosts: service=NAME, image=REFERENCE or label=KEY=VALUE, separated by ; (default none)",
+        ),
+        option(
+            "--allow-privileged",
+            metavar="selectors",
+            help="Services that may run privileged containers, as --allow-devices (default none)",
+        ),
+        option(
             "--image-access",
             type=click.Choice(("tasks", "cluster")),
             help="Images that a node may fetch from other nodes: those of its tasks, or all (default tasks)",
@@ -213,6 +223,8 @@ def updated_cluster_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict
     put("CAConfig", "NodeCertExpiry", spans["cert_expiry"])
     if settings["external_ca"]:
         put("CAConfig", "ExternalCAs", [parse_external_ca(text) for text in settings["external_ca"] if text])
+    put("Labels", "covey.allow.devices", settings["allow_devices"])
+    put("Labels", "covey.allow.privileged", settings["allow_privileged"])
     put("Labels", "covey.images.access", settings["image_access"])
     put("Labels", "covey.images.sharing", settings["image_sharing"])
     put("Dispatcher", "HeartbeatPeriod", spans["dispatcher_heartbeat"])

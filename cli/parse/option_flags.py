@@ -1,5 +1,17 @@
 """Flags of services that write a label `covey.NAME`, because Docker has no field for them: name without the prefix, help, value. Pure."""
 
+HOOKS: tuple[tuple[str, str, str], ...] = (
+    (
+        "hook.post-start",
+        "Command to run in a container once it has started; the task runs when it has ended",
+        "command",
+    ),
+    ("hook.pre-stop", "Command to run in a container before it is stopped", "command"),
+)
+PRIVILEGES: tuple[tuple[str, str, str], ...] = (
+    ("devices", "Devices of the host, PATH[:PATH_IN_CONTAINER][:PERMISSIONS] separated by ;", "list"),
+    ("privileged", "Give the containers all of the host's devices and capabilities (true, false)", "bool"),
+)
 SCHEDULE: tuple[tuple[str, str, str], ...] = (
     ("schedule", 'When a job runs: a cron line such as "*/5 * * * *"', "cron"),
     ("schedule.timezone", "Time zone of the schedule, such as Europe/Berlin (default UTC)", "zone"),

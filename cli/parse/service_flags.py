@@ -15,7 +15,7 @@ import msgspec
 from cli.parse import flag_values as values
 from cli.parse.key_values import parse_key_values
 from cli.parse.mounts import parse_service_mount
-from cli.parse.option_flags import AUTOSCALE, SCHEDULE
+from cli.parse.option_flags import AUTOSCALE, HOOKS, PRIVILEGES, SCHEDULE
 from cli.parse.param_types import BYTES, COUNT, CPUS, DURATION
 from cli.parse.service_choices import (
     ENDPOINT_MODES,
@@ -294,6 +294,8 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("stop-signal", "Signal to stop the container", (*CONTAINER, "StopSignal")),
     Flag("tty", "Allocate a pseudo-TTY", (*CONTAINER, "TTY"), short="-t", switch=True),
+    *_label_flags(HOOKS),
+    *_label_flags(PRIVILEGES),
     *_label_flags(SCHEDULE),
     *_label_flags(AUTOSCALE),
     *_policy_flags("UpdateConfig", "update", "updated", FAILURE_ACTIONS),

@@ -76,10 +76,28 @@ class Ulimit(Struct, frozen=True, kw_only=True):
     hard: int = 0
 
 
+class ContainerDevice(Struct, frozen=True, kw_only=True):
+    """A device of the host, or all devices below a directory. ``permissions`` are some of r, w and m."""
+
+    host_path: str = ""
+    container_path: str = ""
+    permissions: str = "rwm"
+
+
+class Hook(Struct, frozen=True, kw_only=True):
+    """A command that the node runs in a container, with the container's environment and ``env``. "" means the container's own value."""
+
+    command: tuple[str, ...] = ()
+    user: str = ""
+    dir: str = ""
+    env: tuple[str, ...] = ()
+
+
 class ContainerSpec(Struct, frozen=True, kw_only=True):
     """``stop_grace_ns`` None means the default of 10 s; ``init`` None means the daemon's default. ``security_options`` are those of a
     container: ``label=…``, ``seccomp=…`` and ``apparmor=…``. ``registry_auth`` is the client's `X-Registry-Auth`, for pulls; it is
-    never shown, and a change of it alone replaces no task.
+    never shown, and a change of it alone replaces no task. ``privileged``, ``devices`` and the hooks are what labels of the service ask
+    for.
     """
 
     image: str = ""
@@ -111,6 +129,10 @@ class ContainerSpec(Struct, frozen=True, kw_only=True):
     security_options: tuple[str, ...] = ()
     oom_score_adj: int = 0
     registry_auth: str = ""
+    privileged: bool = False
+    devices: tuple[ContainerDevice, ...] = ()
+    post_start: tuple[Hook, ...] = ()
+    pre_stop: tuple[Hook, ...] = ()
 
 
 class ResourceRequirements(Struct, frozen=True, kw_only=True):

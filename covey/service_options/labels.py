@@ -10,7 +10,7 @@ from functools import partial
 
 from covey.errors import InvalidArgumentError
 from covey.service_dependencies import DEPENDS_ON_LABEL, parse_dependencies
-from covey.service_options import autoscale, rollout, schedule
+from covey.service_options import autoscale, hooks, privileges, rollout, schedule
 from covey.service_options.affinity import (
     AFFINITY_LABEL,
     ANTI_AFFINITY_LABEL,
@@ -26,6 +26,10 @@ LABELS: dict[str, Callable[[str], object]] = {
     AFFINITY_LABEL: parse_affinities,
     ANTI_AFFINITY_LABEL: parse_anti_affinities,
     DEPENDS_ON_LABEL: parse_dependencies,
+    hooks.POST_START_LABEL: hooks.parse_post_start,
+    hooks.PRE_STOP_LABEL: hooks.parse_pre_stop,
+    privileges.PRIVILEGED_LABEL: privileges.parse_privileged,
+    privileges.DEVICES_LABEL: privileges.parse_devices,
     schedule.SCHEDULE_LABEL: schedule.parse_expression,
     schedule.TIMEZONE_LABEL: schedule.parse_timezone,
     schedule.CONCURRENCY_LABEL: schedule.parse_concurrency,

@@ -160,6 +160,8 @@ CONTAINER_SPEC = FieldTable(
         Custom(fields=("no_new_privileges", "security_options"), read=privileges.read, write=privileges.write),
         # Credentials come in a header, and are never shown.
         Custom(fields=("registry_auth",), read=lambda _: {}, write=lambda _: {}),
+        # Labels of the service say these: see covey.service_options.
+        Custom(fields=("privileged", "devices", "post_start", "pre_stop"), read=lambda _: {}, write=lambda _: {}),
         Row(key="TTY", field="tty", codec=FLAG),
         Row(key="OpenStdin", field="open_stdin", codec=FLAG),
         Row(key="ReadOnly", field="read_only", codec=FLAG),

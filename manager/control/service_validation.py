@@ -17,6 +17,7 @@ from covey.objects import (
     UpdateConfig,
     replace,
 )
+from covey.service_options.hooks import hooks
 from covey.service_options.labels import check_labels
 from covey.service_options.rollout import rollout_options
 from covey.states import ServiceMode
@@ -28,6 +29,7 @@ from manager.control.dependency_validation import resolved_dependencies
 from manager.control.name_validation import require_service_name
 from manager.control.placement_options import resolved_placement
 from manager.control.port_validation import require_free_ports, require_valid_ports
+from manager.control.privilege_validation import with_privileges
 from manager.control.schedule_validation import resolved_schedule
 from manager.store import View
 
@@ -105,6 +107,9 @@ def _resolved_task(view: View, spec: ServiceSpec) -> TaskSpec:
     _require_placement(task.placement)
     check_log_driver(task.log_driver, "TaskTemplate.LogDriver")
     container = resolve_container(view, task.container, spec.annotations)
+    container = with_privileges(view, spec, container)
+    post_start, pre_stop = hooks(spec.annotations.labels)
+    container = replace(container, post_start=post_start, pre_stop=pre_stop)
     placement = resolved_placement(view, spec)
     return replace(task, container=container, networks=resolved_networks(view, task.networks), placement=placement)
 

@@ -28,7 +28,7 @@ SAMPLES = {
     "mounts": (Mount(type=MountType.VOLUME, source="v", target="/v"),),
     "security_options": ("seccomp=unconfined",),
 }
-FILES = {"secrets", "configs", "registry_auth"}  # what the worker uses besides the container
+FILES = {"secrets", "configs", "registry_auth", "post_start", "pre_stop"}  # what the worker uses besides the container
 """The worker puts these into the container as files, beside its configuration."""
 
 

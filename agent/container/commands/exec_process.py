@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.container.host import ContainerHost
-from agent.container.model import ExecConfig, ExecState, RunStatus
+from agent.container.model import ExecConfig, ExecState, HealthProbe, RunStatus
 from agent.container.record import ContainerRecord
 from agent.runtime.attach import AttachStream
 from covey.errors import ConflictError, InvalidArgumentError
@@ -37,6 +37,12 @@ async def resize_exec(host: ContainerHost, exec_id: str, height: int, width: int
 
 def inspect_exec(host: ContainerHost, exec_id: str) -> ExecState:
     return host.execs.inspect(exec_id)
+
+
+async def run_hook(host: ContainerHost, ref: str, config: ExecConfig, timeout_seconds: float) -> HealthProbe:
+    """Runs a command in a running container to its end, or kills it after the timeout."""
+    record = _find_running(host, ref, ref)
+    return await host.execs.probe(record.config, config, timeout_seconds, name="The hook")
 
 
 def list_execs(host: ContainerHost, ref: str) -> Sequence[str]:
