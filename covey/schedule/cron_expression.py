@@ -1,7 +1,7 @@
 """Cron expressions: their check, and the scheduled times around a moment. Pure.
 
 Invariant: scheduled times are whole seconds, and ``next_time`` is later than the moment it is asked for, over every change of a zone's
-clock. The library reads expressions as Debian's cron does ([ADR 38](../../docs/adr/0038-cronsim.md)).
+clock. The library reads expressions as Debian's cron does ([ADR 40](../../docs/adr/0040-cronsim.md)).
 """
 
 from __future__ import annotations
