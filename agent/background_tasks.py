@@ -1,7 +1,7 @@
 """Background tasks of one part of the agent, from its `open` to its `close`.
 
 Invariant: a task that raises is logged and affects no other task. Exceptions are swallowed, unlike in an
-`asyncio.TaskGroup` or a trio nursery. Invariant: `close` cancels all tasks and waits for them. `open` and `close` may
+`TaskGroup` or a trio nursery. Invariant: `close` cancels all tasks and waits for them. `open` and `close` may
 run in different tasks of the caller. Used by containers, networks and the worker.
 """
 
@@ -9,6 +9,8 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from typing import Any
+
+from covey.task_group import TaskGroup
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +20,7 @@ class BackgroundTasks:
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
-        self._group: asyncio.TaskGroup | None = None
+        self._group: TaskGroup | None = None
         self._group_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
@@ -52,7 +54,7 @@ class BackgroundTasks:
             self._group_task = None
 
     async def _hold_group(self, opened: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             self._group = group
             opened.set()
             await self._closing.wait()

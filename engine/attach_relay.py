@@ -8,6 +8,7 @@ from typing import Protocol
 
 from agent.container.api import Stream
 from covey.detach_keys import DetachKeyMatcher
+from covey.task_group import TaskGroup
 from engine.streams import STDERR, frame
 
 EXIT_SECONDS = 10.0
@@ -54,7 +55,7 @@ async def relay(
     """
     detached = False
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             group.create_task(_input(client, stream if stdin else None, keys if tty else None))
             group.create_task(_output(client, stream, framed=framed and not tty, enabled=(stdout, stderr)))
     except* _Detached:

@@ -28,6 +28,7 @@ from agent.task_call.model import (
 )
 from covey.errors import DeadlineError, UnavailableError
 from covey.grpc_errors import error_from_kind
+from covey.task_group import TaskGroup
 from coveypb.v1 import dispatcher_pb2
 from engine.control_channel import error_from_rpc
 from engine.control_client import ControlClient
@@ -182,7 +183,7 @@ class RemoteContainer:
         """Unpack a tar below a directory."""
         call = await self._open(WritePath(path, keep_kinds, as_user))
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 answer = group.create_task(_answer(call))
                 sending = group.create_task(_send_all(call, source))
                 await asyncio.wait((answer,))

@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from agent.local_network.model import predefined_id
+from covey.task_group import TaskGroup
 from engine.app import SERVICES
 from engine.events import publish_container_events, publish_network_events, publish_volume_events
 from engine.listen_address import ListenAddress, UnixAddress
@@ -61,7 +62,7 @@ async def serving_at(
             async with contextlib.AsyncExitStack() as stack:
                 for listener in listeners:
                     await stack.enter_async_context(_accepting(runner, listener, None if listener.is_local else tls))
-                async with asyncio.TaskGroup() as group:
+                async with TaskGroup() as group:
                     network_id = functools.partial(predefined_id, engine_id=services.node.engine_id)
                     events, agent = services.events, services.agent
                     workers = (

@@ -13,6 +13,7 @@ from typing import Any
 from covey.clock import Clock, wall_clock
 from covey.ids import IdSource, new_id
 from covey.objects import Author
+from covey.task_group import TaskGroup
 from manager.allocator.default_networks import DefaultNetworksPlanner
 from manager.allocator.planner import AllocatorPlanner
 from manager.ca.root_rotation import RootRotationPlanner
@@ -60,7 +61,7 @@ async def run_leader(
     image_nodes: ImageNodes = no_image_nodes,
 ) -> None:
     """Runs the leader's work until cancelled. If a part fails, all of it ends."""
-    async with asyncio.TaskGroup() as group:
+    async with TaskGroup() as group:
         for loop in loops(store, clock=clock, ids=ids, image_nodes=image_nodes):
             group.create_task(loop.run())
         for work in also:
@@ -99,7 +100,7 @@ async def _lead(work: Work, changes: AsyncIterator[Leadership], leadership: Lead
     """Works until the leadership changes, and returns the new one."""
     term = leadership.term
     _log.info("this manager leads in term %d", term)
-    async with asyncio.TaskGroup() as group:
+    async with TaskGroup() as group:
         working = group.create_task(work())
         while leadership.is_leader and leadership.term == term:
             leadership = await anext(changes)

@@ -18,6 +18,7 @@ import msgspec
 
 from covey.errors import CoveyError, DeadlineError, first_cause
 from covey.states import NodeRole
+from covey.task_group import TaskGroup
 from manager import config as configs
 from manager import process
 from manager.autoscale.autoscaler import Autoscaler
@@ -144,7 +145,7 @@ class Manager:
         """
         await self._listeners.start()
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 group.create_task(record_history(self._store, self._history), name="history")
                 backend = group.create_task(self._backend.run(), name="backend")
                 leading = group.create_task(
@@ -217,7 +218,7 @@ async def _wait_stop_requested() -> None:
         await stop.wait()
         return
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             ending = group.create_task(_stop_at_eof(reader, stop))
             await stop.wait()
             ending.cancel()

@@ -26,6 +26,7 @@ from covey.grpc_errors import error_from_status
 from covey.ids import new_id
 from covey.objects import Task
 from covey.states import NodeState
+from covey.task_group import TaskGroup
 from coveypb.v1 import control_pb2, control_pb2_grpc, dispatcher_pb2
 from manager.store import Store
 
@@ -102,7 +103,7 @@ class TaskCalls:
         try:
             node = await self._join(relay, call_id)
             await node.write(first)
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 others = [
                     group.create_task(_pass_on(parts, node, relay)),
                     group.create_task(self._end_when_down(relay)),
@@ -134,7 +135,7 @@ class TaskCalls:
         relay.node.set_result(context)
         is_gone = False
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 leaving = group.create_task(_raise_when_gone(relay))
                 async for part in parts:
                     await _write_to_caller(relay, part)

@@ -13,6 +13,7 @@ from agent.identity import CertificateRenewer, DesiredCertificate, IdentityStore
 from covey.clock import SECOND, Clock, wall_clock
 from covey.errors import CoveyError
 from covey.states import NodeRole
+from covey.task_group import TaskGroup
 from coveypb.v1 import dispatcher_pb2
 
 RETRY_SECONDS = 1.0
@@ -51,7 +52,7 @@ class NodeCertificate:
 
     async def run(self) -> None:
         """Renew the certificate in time and keep ``error`` up to date, until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             group.create_task(self._renewer.run())
             group.create_task(self._check_periodically())
 

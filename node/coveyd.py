@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING
 
 from covey.engine_settings import LiveSettings
 from covey.errors import AlreadyExistsError, CoveyError, PermissionDeniedError
+from covey.task_group import TaskGroup
 from node.lean_process import (
     end_start,
     import_aiohttp_without_certificates,
@@ -139,7 +140,7 @@ async def serve(options: DaemonOptions, line: CommandLine) -> None:
                 log.warning("%s", text)
             loop.add_signal_handler(signal.SIGHUP, signal_reload)
             end_start()
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 returning = group.create_task(return_memory_after_bursts())
                 await stop.wait()
                 returning.cancel()

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import DeadlineError, UnavailableError
+from covey.task_group import TaskGroup
 from manager.interface import (
     EXIT_LOCKED,
     EXIT_REMOVED,
@@ -143,7 +144,7 @@ class ManagerProcess:
         self._process = process
         log_lines: list[str] = []
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 group.create_task(self._send_startup_secrets(process, root_key))
                 group.create_task(self._read_output(process))
                 group.create_task(_forward_log(process, log_lines))

@@ -18,6 +18,7 @@ from covey.clock import wall_clock
 from covey.errors import first_cause
 from covey.objects import Node
 from covey.states import NodeRole
+from covey.task_group import TaskGroup
 from coveypb.v1 import dispatcher_pb2
 from engine.interfaces import ManagerPeer
 from manager.interface import ManagerMode
@@ -112,13 +113,13 @@ class MembershipSession:
             CoveyError: the first start failed, or the node was removed.
         """
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 group.create_task(self._role.run(lambda: self.is_established, self.set_error))
                 await self._start_agent_session(group)
         except BaseExceptionGroup as errors:
             raise first_cause(errors) from errors
 
-    async def _start_agent_session(self, group: asyncio.TaskGroup) -> None:
+    async def _start_agent_session(self, group: TaskGroup) -> None:
         if self._waits_for_manager:
             await self._manager.wait_ready()
         identity = self._state.identities.require()

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 
 from agent.agent import Agent
 from covey.errors import CoveyError, NodeRemovedError, UnavailableError
+from covey.task_group import TaskGroup
 from engine.interfaces import LocalNodeState
 from manager.interface import LockedError
 from node.advertise_address import wait_for_local_address
@@ -50,7 +51,7 @@ class MembershipSupervisor:
         self._state = state
         self._session_type = session_type
         self._task: asyncio.Task[None] | None = None
-        self._group: asyncio.TaskGroup | None = None
+        self._group: TaskGroup | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -72,9 +73,9 @@ class MembershipSupervisor:
         return self.session.record.current if self.session is not None else self.locked
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.TaskGroup]:
+    async def running(self) -> AsyncIterator[TaskGroup]:
         """Own all tasks for the length of the block; the session ends with it."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             self._group = group
             try:
                 yield group

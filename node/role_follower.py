@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from covey.states import NodeRole
+from covey.task_group import TaskGroup
 from manager.interface import ManagerConfig, ManagerMode
 from node.certificate import NodeCertificate
 from node.manager_config import BootstrapSettings, build_manager_config
@@ -95,7 +96,7 @@ class RoleFollower:
             start = ManagerMode.RESTART if self._is_member() and not is_forced else mode
             return build_manager_config(self._options, self._record.current, self._bootstrap, start)
 
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             process = group.create_task(self._manager.run(configure, must_start=must_start))
             demoted = group.create_task(self.desired.wait_for(NodeRole.WORKER))
             await asyncio.wait({process, demoted}, return_when=asyncio.FIRST_COMPLETED)

@@ -20,6 +20,7 @@ import msgspec
 from agent.filesystem.pipes import enlarge_pipe
 from agent.filesystem.protocol import FileChange, FileMessage, FileRequest, encode
 from covey import errors
+from covey.task_group import TaskGroup
 
 CHUNK_BYTES = 1 << 18
 IDLE_SECONDS = 120.0
@@ -163,7 +164,7 @@ async def write(request: FileRequest, source: AsyncIterator[bytes]) -> None:
     """Unpack a tar. Raises the worker's error, or the source's if that broke off."""
     async with file_process(request, takes_input=True) as worker:
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 feeder = group.create_task(_feed(worker, source))
                 await worker.result()
                 feeder.cancel()  # a worker that has its answer reads no more

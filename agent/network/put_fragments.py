@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from agent.network.namespace_state import Fragment
 from agent.network.reconciler import Reconciler
 from covey.errors import CoveyError
+from covey.task_group import TaskGroup
 
 _BATCH = 256
 """Fragments handed over at once, so that the event loop does other work in between."""
@@ -31,7 +32,7 @@ class PutFragments:
         keys -= {key for key, fragment in changes.items() if fragment is None}
         items = iter(changes.items())
         puts: list[asyncio.Task[Mapping[str, CoveyError]]] = []
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             # While the kernel takes one batch, the next ones are compared with what is wanted.
             while batch := dict(itertools.islice(items, _BATCH)):
                 puts.append(tasks.create_task(self._put_batch(batch)))

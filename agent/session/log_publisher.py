@@ -15,6 +15,7 @@ from agent.session.interfaces import TaskLogEntry, TaskLogOptions, WorkerPort
 from covey.errors import CoveyError
 from covey.merge_queue import MergeQueue
 from covey.objects import replace
+from covey.task_group import TaskGroup
 from covey.time_merge import TimeMerge
 from coveypb.v1 import dispatcher_pb2
 
@@ -35,7 +36,7 @@ _STREAMS = {"stdout": 1, "stderr": 2}
 class LogPublisher:
     """The log subscriptions of one stream. Their tasks belong to its group and end with it."""
 
-    def __init__(self, worker: WorkerPort, stub: Any, group: asyncio.TaskGroup) -> None:
+    def __init__(self, worker: WorkerPort, stub: Any, group: TaskGroup) -> None:
         self._worker = worker
         self._stub = stub
         self._group = group
@@ -79,7 +80,7 @@ class LogPublisher:
         for task_id in subscription.task_ids:
             lines.open(task_id)
 
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             reading = [
                 group.create_task(self._read_task(task_id, options, cursors.get(task_id), lines, errors))
                 for task_id in subscription.task_ids

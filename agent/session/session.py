@@ -20,6 +20,7 @@ from agent.session.tls_check import is_untrusted
 from covey.errors import CoveyError, InvalidArgumentError, NodeRemovedError, PreconditionError, first_cause
 from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value, raised_by_server
 from covey.objects import NodeDescription, replace
+from covey.task_group import TaskGroup
 from coveypb.v1 import dispatcher_pb2
 
 log = logging.getLogger(__name__)
@@ -103,12 +104,12 @@ class AgentSession:
             NodeRemovedError: this node was removed from the cluster.
         """
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 await self._follow_leader(group)
         except BaseExceptionGroup as errors:
             raise first_cause(errors) from errors
 
-    async def _follow_leader(self, group: asyncio.TaskGroup) -> None:
+    async def _follow_leader(self, group: TaskGroup) -> None:
         backoff_seconds, leader_addr, addr = _FIRST_BACKOFF_SECONDS, "", ""
         while True:
             addr = leader_addr or self._choose_manager(addr)
@@ -127,7 +128,7 @@ class AgentSession:
         others = [addr for addr in managers if addr != previous] or list(managers)
         return random.choice(others) if others else ""  # noqa: S311 - spreads load
 
-    async def _run_stream(self, addr: str, group: asyncio.TaskGroup) -> tuple[str, bool]:
+    async def _run_stream(self, addr: str, group: TaskGroup) -> tuple[str, bool]:
         """Runs one stream to its end. Returns the leader's address if the manager named it, and whether a session was established."""
         stream = SessionStream(
             self._worker,
@@ -189,12 +190,12 @@ class AgentSession:
             self._on_rejected()
         return metadata_value(metadata, LEADER_METADATA) or ""
 
-    def _start_task_call(self, request: dispatcher_pb2.OpenTaskCall, group: asyncio.TaskGroup) -> None:
+    def _start_task_call(self, request: dispatcher_pb2.OpenTaskCall, group: TaskGroup) -> None:
         """Serves a call beside the sessions: it goes on when this one ends."""
         if self._task_calls is not None:
             group.create_task(self._task_calls.serve(request), name=f"task call {request.call_id}")
 
-    def _start_tls_check(self, addr: str, group: asyncio.TaskGroup) -> None:
+    def _start_tls_check(self, addr: str, group: TaskGroup) -> None:
         """Finds out whether the connection failed for an untrusted root; one check at a time, beside the next attempt to connect."""
         if self._tls_check is None or self._tls_check.done():
             self._tls_check = group.create_task(self._check_tls(addr))

@@ -20,6 +20,7 @@ from covey import codec
 from covey.clock import SECOND
 from covey.errors import DeadlineError, UnavailableError
 from covey.objects import NodeDescription
+from covey.task_group import TaskGroup
 from coveypb.v1 import dispatcher_pb2, dispatcher_pb2_grpc
 
 StateCallback = Callable[[dispatcher_pb2.SessionState], None]
@@ -82,7 +83,7 @@ class SessionStream:
                 await self._write(dispatcher_pb2.AgentMessage(hello=hello))
                 first = await self._read()
             self._handle_first_message(first)
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 publisher = LogPublisher(self._worker, stub, group)
                 group.create_task(self._send_heartbeats())
                 group.create_task(self._send_statuses())
@@ -112,7 +113,7 @@ class SessionStream:
             self._period_changed.set()
         self._on_state(state)
 
-    async def _receive(self, publisher: LogPublisher, group: asyncio.TaskGroup) -> None:
+    async def _receive(self, publisher: LogPublisher, group: TaskGroup) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._period_seconds * _SILENCE_TIMEOUT_PERIODS):
@@ -174,7 +175,7 @@ class SessionStream:
                 await asyncio.sleep(_IMAGE_REPORT_SECONDS)
             await self._images.wait_newer_report(version)
 
-    def _start_fetch(self, request: dispatcher_pb2.FetchImage, group: asyncio.TaskGroup) -> None:
+    def _start_fetch(self, request: dispatcher_pb2.FetchImage, group: TaskGroup) -> None:
         """Fetches an image for the operator beside everything else."""
 
         async def fetch() -> None:

@@ -27,6 +27,7 @@ from agent.task_call.model import (
     WritePath,
 )
 from covey.errors import CoveyError, NotFoundError, UnavailableError
+from covey.task_group import TaskGroup
 from coveypb.v1 import dispatcher_pb2, dispatcher_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ async def _relay(stream: Stream, connection: TaskCallConnection) -> None:
     """Relays until the output has ended and the exit code is known. Raises _CallerGoneError if the caller goes before."""
     is_gone = False
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             taking = group.create_task(_take_input(stream, connection))
             while (item := await stream.read()) is not None:
                 await connection.data(item[1], stream=item[0])

@@ -166,7 +166,7 @@ class TaskController:
                 if not isinstance(next_step(self.record, self._executor.observe(self.record), self._clock()), kind):
                     break
                 await self._changed.wait()
-        finally:  # no task group: one whose child fails while its parent is awake leaves a cancellation pending (Python 3.11)
+        finally:
             work.cancel()
             await asyncio.wait({work})
         if work.cancelled():

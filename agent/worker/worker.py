@@ -36,6 +36,7 @@ from covey.objects import Config, Network, Secret, Task
 from covey.objects.assignment import AssignmentChange, AssignmentKind
 from covey.placeholders import NodeFacts
 from covey.states import TaskState
+from covey.task_group import TaskGroup
 from covey.task_predicates import is_attachment
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class Worker:
         """
         await self.apply((), complete=True)
         containers = [controller.record.container_id for controller in self._controllers.values()]
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for container_id in containers:
                 group.create_task(self._kill(container_id))
         await self.wait_drained()

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from covey.clock import SECOND
 from covey.errors import CoveyError, InvalidArgumentError, LaggedError, UnavailableError
+from covey.task_group import TaskGroup
 from engine.request_context import RequestContext
 from engine.routing import Route
 from engine.streams import chunked_response, write_json_line
@@ -76,7 +77,7 @@ async def _follow(
     place: _Place,
 ) -> None:
     """Send events of this host and the cluster to the client, through one bounded queue, until cancelled."""
-    async with asyncio.TaskGroup() as group:
+    async with TaskGroup() as group:
         if context.services.control_available:
             group.create_task(_watch_cluster(context, queue, place))
         while (item := await queue.get()) is not None:

@@ -15,6 +15,7 @@ from covey.clock import Clock, wall_clock
 from covey.errors import CoveyError
 from covey.objects import Author, Autoscale, AutoscaleStatus, ResourceRequirements, Service, Task, replace
 from covey.states import TaskState
+from covey.task_group import TaskGroup
 from coveypb.v1 import dispatcher_pb2
 from manager.autoscale.decision import Decision, LoadHistory, Measure, decide
 from manager.autoscale.usage import UsageSample, UsageSamples, usage_measures
@@ -153,7 +154,7 @@ class Autoscaler:
                     found[url, query] = error.message[:MAX_ERROR]
 
         with suppress(TimeoutError):
-            async with asyncio.timeout(QUERIES_SECONDS), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(QUERIES_SECONDS), TaskGroup() as group:
                 for key in {
                     (item.prometheus_url, item.prometheus_query): None for item in wanted if item.prometheus_query
                 }:

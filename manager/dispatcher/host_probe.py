@@ -14,6 +14,7 @@ import msgspec
 
 from covey.clock import SECOND, Clock
 from covey.states import NodeRole, NodeState
+from covey.task_group import TaskGroup
 from manager.health import HeartbeatTracker
 from manager.store import Store, View
 
@@ -55,7 +56,7 @@ class HostProbe:
         loop = asyncio.get_running_loop()
         while True:
             next_at = loop.time() + PROBE_SECONDS
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for host in unheard_managers(self._store.view(), self._heartbeats):
                     group.create_task(self._probe(host))
             await asyncio.sleep(next_at - loop.time())
@@ -94,7 +95,7 @@ def shows_life(manager: Answer, agent: Answer | None) -> bool:
 
 
 async def _is_alive(host: ManagerHost) -> bool:
-    async with asyncio.TaskGroup() as group:
+    async with TaskGroup() as group:
         manager = group.create_task(connect(host.manager_addr))
         agent = group.create_task(connect(host.agent_addr)) if host.agent_addr else None
     return shows_life(manager.result(), agent.result() if agent is not None else None)

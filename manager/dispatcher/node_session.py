@@ -17,6 +17,7 @@ from grpc import aio
 from covey import codec
 from covey.errors import InvalidArgumentError, UnavailableError
 from covey.objects import NodeDescription, TaskStatus
+from covey.task_group import TaskGroup
 from coveypb.v1 import dispatcher_pb2
 from manager.dispatcher.assignment_cache import NodeAssignments, SentAssignments
 from manager.dispatcher.assignment_wire import split_into_messages
@@ -95,7 +96,7 @@ class NodeSession:
 
     async def run(self, context: Any) -> None:
         """Serves the stream until the agent ends it. Raises (in a group) the error that ended it otherwise."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             helpers = [
                 group.create_task(self._watch_end()),
                 group.create_task(self._write_all(context)),

@@ -20,6 +20,7 @@ from covey.errors import (
 )
 from covey.objects import Cluster, Node, NodeDescription, NodeStatus, replace
 from covey.states import NodeState
+from covey.task_group import TaskGroup
 from coveypb.v1 import dispatcher_pb2
 from manager.dispatcher.assignment_cache import AssignmentCache
 from manager.dispatcher.host_probe import HostProbe
@@ -72,7 +73,7 @@ class DispatcherTerm:
 
     async def run(self) -> None:
         """Runs the loops of the term until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             group.create_task(self._follow_store(), name="dispatcher store")
             group.create_task(self._distribute_changes(), name="dispatcher assignments")
             group.create_task(self._watch_for_stalls(), name="dispatcher stalls")

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 
 from covey.errors import DeadlineError
+from covey.task_group import TaskGroup
 from manager.etcd import group_requests
 from manager.etcd.client import EtcdClient
 from manager.etcd.election import Election
@@ -81,7 +82,7 @@ class EtcdConsensus:
         """
         works = (self._follower.run, self._keep_lease, self._election.run, self._end_when_removed)
         try:
-            async with asyncio.TaskGroup() as group, asyncio.TaskGroup() as self._proposals.tasks:
+            async with TaskGroup() as group, TaskGroup() as self._proposals.tasks:
                 tasks = [group.create_task(work()) for work in works]
                 await self._stop.wait()
                 for task in tasks:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from covey.errors import CoveyError
+from covey.task_group import TaskGroup
 from coveypb.etcd import rpc_pb2
 from coveypb.v1 import store_pb2
 from manager.etcd.client import EtcdClient
@@ -52,7 +53,7 @@ class Proposals:
         self._leadership = leadership
         self._running: set[asyncio.Task[Outcome]] = set()
         self._deadlines: set[asyncio.Timeout] = set()
-        self.tasks: asyncio.TaskGroup | None = None
+        self.tasks: TaskGroup | None = None
 
     async def propose(self, data: bytes) -> int:
         """The revision of the transaction, once it is applied here. Raises as ``Consensus.propose`` does."""

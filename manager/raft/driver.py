@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from covey.errors import UnavailableError
+from covey.task_group import TaskGroup
 from manager.raft.applied_state import AppliedState
 from manager.raft.compactor import Compactor
 from manager.raft.core import (
@@ -193,7 +194,7 @@ class RaftDriver:
     async def run(self) -> None:
         """Runs until ``stop``. Raises StorageError, the core's InvariantError, or what applying an entry raises; all are final."""
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 tasks = [
                     group.create_task(self._ticker.run(self._on_tick), name="raft ticks"),
                     group.create_task(self._compactor.run(), name="raft snapshots"),

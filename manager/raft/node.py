@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import DeadlineError, UnavailableError
+from covey.task_group import TaskGroup
 from manager.keys.key_ring import KeyRing
 from manager.raft import leadership_transfer, membership_change
 from manager.raft.disk import Disk, MemberIdentity
@@ -95,7 +96,7 @@ class RaftNode:
             StorageError, InvariantError: this manager must stop; wrapped in an ExceptionGroup.
         """
         removed = self._driver.applied.removed
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             watcher = tasks.create_task(self._stop_when(removed))
             await self._driver.run()
             watcher.cancel()

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import grpc
 from grpc import aio
 
+from covey.task_group import TaskGroup
 from coveypb.v1 import raft_pb2, raft_pb2_grpc
 from manager.raft.core import Message, MessageKind
 from manager.raft.snapshot_stream import SnapshotTimeouts, send_snapshot
@@ -160,7 +161,7 @@ class PeerLink:
 
     async def run(self) -> None:
         """Runs both streams until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             tasks.create_task(self._stream_loop())
             tasks.create_task(self._send_snapshots())
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
+from covey.task_group import TaskGroup
 from manager.raft.core import Message
 from manager.raft.peer import Credentials, PeerLink, TransportListener
 from manager.raft.snapshots import SnapshotReader
@@ -46,7 +47,7 @@ class Transport:
         self._address_overrides: dict[int, tuple[str, str]] = {}
         self._links: dict[int, PeerLink] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._group: asyncio.TaskGroup | None = None
+        self._group: TaskGroup | None = None
 
     def set_members(self, members: Iterable[Member]) -> None:
         """Keeps a link to each member except this node; a changed address gets a new link."""
@@ -119,7 +120,7 @@ class Transport:
 
     async def run(self) -> None:
         """Runs until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             self._group = group
             for raft_id in self._links:
                 self._start(raft_id)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from covey.clock import Clock, wall_clock
 from covey.errors import CoveyError
 from covey.objects import WatchedStack, WatchedStackSpec, WatchStatus, replace
+from covey.task_group import TaskGroup
 from manager.stack_watch import plan
 from manager.store import NotLeaderError, Store, Tx
 
@@ -51,7 +52,7 @@ class StackWatcher:
         checks, deployments = asyncio.Semaphore(MAX_CHECKS), asyncio.Semaphore(MAX_DEPLOYMENTS)
         visits = self._visits
         visits.clear()
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             while True:
                 stacks = self._store.view().watched_stacks
                 for stack_id, (spec, visit) in list(visits.items()):

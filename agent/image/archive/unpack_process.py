@@ -16,6 +16,7 @@ import msgspec
 from agent.image.archive.unpack_protocol import UnpackMessage, UnpackRequest
 from agent.image.model import Progress
 from covey import errors
+from covey.task_group import TaskGroup
 
 ANSWER_LIMIT_BYTES = 16 << 20
 EXIT_SECONDS = 30
@@ -35,7 +36,7 @@ async def unpack(request: UnpackRequest, source: Source, progress: Callable[[Pro
             limit=ANSWER_LIMIT_BYTES, cwd=_root(),
         )  # fmt: skip
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 feeder = None if isinstance(source, Path) else group.create_task(_feed(process, source))
                 result = await _read_messages(process, progress)
                 if feeder is not None:

@@ -32,6 +32,7 @@ from agent.image.peer.http_server import BadRequestError, Request
 from agent.image.peer.manifest import manifest_of
 from agent.image.registry.manifests import Manifest
 from covey.errors import CoveyError, NotFoundError, PermissionDeniedError, UnavailableError
+from covey.task_group import TaskGroup
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class PeerServer:
                 f"this node serves no images to other nodes: port {port}: {reason}; free the port, or set --image-port to another"
             ) from None
         with listener:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 serving = group.create_task(self._serve(listener))
                 try:
                     yield
@@ -93,7 +94,7 @@ class PeerServer:
 
     async def _serve(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as connections:
+        async with TaskGroup() as connections:
             while True:
                 try:
                     accepted, address = await loop.sock_accept(listener)

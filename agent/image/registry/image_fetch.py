@@ -24,6 +24,7 @@ from agent.image.registry.manifests import CONFIG_LIMIT_BYTES, LAYER_LIMIT_BYTES
 from agent.image.registry.shared_downloads import SharedDownloads
 from covey.clock import MILLISECOND, Clock
 from covey.errors import UnsupportedError, first_cause
+from covey.task_group import TaskGroup
 
 REPORT_INTERVAL_NS = 100 * MILLISECOND
 
@@ -134,7 +135,7 @@ class ImageFetch:
         tasks = [self._layer_task(layer, directories, staging) for layer in missing]
         pool = LayerPool(tasks, staging, on_read, on_unpacked)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 group.create_task(pool.run())
                 for layer in missing:
                     group.create_task(self._download(layer, staging / f"b{layer.number}", pool))

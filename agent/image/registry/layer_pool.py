@@ -5,7 +5,6 @@ Processes take the layers bottom first. A layer that needs the files of the laye
 Invariant: the lowest unfinished layer never waits for another, so the layers always come to an end.
 """
 
-import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from agent.image.registry.layer_process import LayerProcess, layer_process
 from agent.image.registry.layer_protocol import LayerTask
+from covey.task_group import TaskGroup
 
 MAX_PROCESSES = 3
 SMALL_BYTES = 4 << 20
@@ -44,7 +44,7 @@ class LayerPool:
 
     async def run(self) -> None:
         """Unpack all layers, and write them to the disk. Raises the CoveyError of the first that fails."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for _ in range(process_count([task.blob_bytes for task in self._waiting])):
                 group.create_task(self._run_process())
 

@@ -13,6 +13,7 @@ import msgspec
 
 from agent.image.registry.layer_protocol import LayerCommand, LayerMessage, LayerTask
 from covey import errors
+from covey.task_group import TaskGroup
 
 LINE_LIMIT_BYTES = 1 << 20
 SYNC_SECONDS = 600
@@ -96,7 +97,7 @@ async def layer_process(on_read: Callable[[int, int], None]) -> AsyncIterator[La
     )  # fmt: skip
     layers = LayerProcess(process, on_read)
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             reader = group.create_task(layers.read_messages())
             yield layers
             reader.cancel()

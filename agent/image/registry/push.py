@@ -33,6 +33,7 @@ from covey import image_reference
 from covey.clock import MILLISECOND, Clock
 from covey.errors import CoveyError, NotFoundError, first_cause
 from covey.image_reference import Reference
+from covey.task_group import TaskGroup
 
 COMPRESS_SECONDS = 3_600
 REPORT_INTERVAL_NS = 100 * MILLISECOND
@@ -130,7 +131,7 @@ class _OnePush:
                 layers[blob] = await self._layer(blob)
 
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for blob in {stored.blob: None for stored in stored_layers}:
                     group.create_task(describe(blob))
         except BaseExceptionGroup as group_error:
@@ -163,7 +164,7 @@ class _OnePush:
     async def _push_all(self, manifest: Manifest, short_ids: Sequence[str]) -> None:
         layers = {layer.digest: (layer, short_id) for layer, short_id in zip(manifest.layers, short_ids, strict=True)}
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for layer, short_id in reversed(layers.values()):
                     group.create_task(self._push_layer(layer, short_id))
         except BaseExceptionGroup as group_error:
