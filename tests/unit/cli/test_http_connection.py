@@ -61,7 +61,7 @@ def test_no_byte_behind_the_head_is_read_before_it_is_asked_for() -> None:
     with served(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\nfirst", 3) as sock:
         response = Response(sock, "POST")
         assert (response.status, response.headers["upgrade"]) == (101, "tcp")
-        assert sock.recv(5, socket.MSG_WAITALL) == b"first"
+        assert sock.makefile("rb").read(5) == b"first"  # the server may have sent a part only
 
 
 @pytest.mark.parametrize(
