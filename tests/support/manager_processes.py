@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,10 @@ class RecordingWorker:
 
     async def task_usages(self, task_ids: Sequence[str]) -> dict[str, TaskUsage]:
         """Containers are not part of these tests."""
+        return {}
+
+    def log_marks(self) -> dict[str, Hashable]:
+        """The leader keeps no ends of these logs."""
         return {}
 
     async def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[RecordedLine]:
