@@ -62,7 +62,15 @@ def possible(spec: ServiceSpec) -> ServiceSpec:
     is not beside them.
     """
     container, resources, placement = spec.task.container, spec.task.resources, spec.task.placement
-    container = replace(container, security_options=tuple(OPTIONS[: len(container.security_options)]), registry_auth="")
+    container = replace(
+        container,
+        security_options=tuple(OPTIONS[: len(container.security_options)]),
+        registry_auth="",
+        privileged=False,
+        devices=(),
+        post_start=(),
+        pre_stop=(),
+    )
     if resources is not None:
         resources = replace(resources, limits=_named(resources.limits), reservations=_named(resources.reservations))
     spec = replace(
