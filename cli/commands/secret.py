@@ -117,6 +117,9 @@ def _ls(kind: str, row: Callable[..., Any], headers: dict[str, str], table: str)
             row(item, output.now_ns())
             for item in sorted(found, key=lambda item: natural_sort_key(item["Spec"]["Name"]))
         ]
+        if not rotated and ".Version" not in form:
+            for item in listed:
+                del item["Version"]
         output.print_rows(listed, headers, shown, form, quiet=quiet)
 
     ls.help = f"List {kind}s."
