@@ -82,8 +82,11 @@ class _Seen(msgspec.Struct, frozen=True):
 
 def _look(daemon: DaemonClient, ref: str) -> _Seen:
     service = daemon.get(f"/services/{ref}")
+    wanted = _wanted_tasks(daemon, service)  # first: until the second request an old task may end, once a new one runs
     tasks = _tasks(daemon, service)
-    progress = service_progress(service, tasks, _eligible(daemon, service), _old_tasks(daemon, service, tasks))
+    new = {task["ID"] for task in tasks}
+    old = [task for task in wanted if task["ID"] not in new]
+    progress = service_progress(service, tasks, _eligible(daemon, service), old)
     return _Seen(service, tasks, progress, _nodes(daemon, tasks))
 
 
@@ -120,13 +123,12 @@ def _tell(daemon: DaemonClient, seen: _Seen | None, ending: Ending, shown: Displ
     return 1
 
 
-def _old_tasks(daemon: DaemonClient, service: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """The tasks of earlier specs that are still to run, while an update goes on."""
+def _wanted_tasks(daemon: DaemonClient, service: Mapping[str, Any]) -> list[Any]:
+    """The tasks that are to run while an update goes on, also those of earlier specs."""
     if (service.get("UpdateStatus") or {}).get("State") not in ("updating", "rollback_started"):
         return []
-    new = {task["ID"] for task in tasks}
-    listed = daemon.get("/tasks", {"filters": {"service": [service["ID"]], "desired-state": ["running"]}})
-    return [task for task in listed if task["ID"] not in new]
+    listed: list[Any] = daemon.get("/tasks", {"filters": {"service": [service["ID"]], "desired-state": ["running"]}})
+    return listed
 
 
 def _nodes(daemon: DaemonClient, tasks: Sequence[Mapping[str, Any]]) -> set[str]:

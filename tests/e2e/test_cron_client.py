@@ -35,7 +35,10 @@ def test_services_are_run_by_their_labels_until_these_or_the_service_go(lab: Lab
     labs.wait(lambda: "tick" not in cron.jobs, "the client to see the label")
     fired = cron.fired["tick"]
     labs.wait(lambda: lines(lab, "tick") == fired, f"{fired} lines, it has {lines(lab, 'tick')}")
-    assert {task["Status"]["State"] for task in lab.tasks("tick", desired="")} == {"complete"}
+    labs.wait(
+        lambda: {task["Status"]["State"] for task in lab.tasks("tick", desired="")} == {"complete"},
+        "the last run to end",
+    )
     lab.docker("service", "update", "-d", "--label-add", f"{ENABLED}=true", "tick")
     labs.wait(lambda: cron.fired["tick"] > fired, "the next run")
     lab.docker("service", "rm", "tick")

@@ -256,7 +256,9 @@ def test_the_sdk_sees_the_same_cluster(lab: Lab) -> None:
         assert {node.attrs["Description"]["Hostname"] for node in client.nodes.list()} == {lab.manager, lab.worker}
         assert client.swarm.attrs["JoinTokens"]["Worker"].startswith("SWMTKN-1-")
         assert b"tick" in b"".join(line for line, _ in zip(service.logs(stdout=True, tail=2), range(2), strict=False))
-        container = client.containers.list()[0]
+        here = client.info()["Swarm"]["NodeID"]
+        tasks = [task for task in service.tasks({"desired-state": "running"}) if task["NodeID"] == here]
+        container = client.containers.get(tasks[0]["Status"]["ContainerStatus"]["ContainerID"])
         assert container.exec_run("echo hi").output == b"hi\n"
     finally:
         client.close()

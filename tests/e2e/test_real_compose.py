@@ -202,7 +202,9 @@ def test_lists_are_printed_as_by_docker_compose(lab: LabCluster, tmp_path: Path)
     tables = [[line.partition("B  ")[0] for line in client.compose("images").lines] for client in (covey, docker)]
     assert sorted(tables[0]) == sorted(tables[1])  # up to the size; the age follows
     assert _listed(covey, "images") == _listed(docker, "images")
-    assert _listed(covey, "ps") == _listed(docker, "ps")
+    labs.wait(
+        lambda: _listed(covey, "ps") == _listed(docker, "ps"), "the same rows; a container may have changed in between"
+    )
     said = docker.compose("port", "web", "99", check=1).err.strip()
     assert covey.compose("port", "web", "99", check=1).err.strip() == f"covey: {said}"
     covey.compose("exec", "-it", "web", "true")
