@@ -224,8 +224,11 @@ class HostNetworks:
                 return NetworkFailure(network_id, str(error))
             return None
 
-        results = await asyncio.gather(*(bring(network_id) for network_id in sorted(deltas)))
-        return tuple(failure for failure in results if failure is not None)
+        removed = [network_id for network_id in sorted(deltas) if network_id not in self._state.networks]
+        others = [network_id for network_id in sorted(deltas) if network_id in self._state.networks]
+        # Removals first: another network may have got the VXLAN id of one.
+        results = [await asyncio.gather(*map(bring, part)) for part in (removed, others)]
+        return tuple(failure for part in results for failure in part if failure is not None)
 
     async def _bring(self, network_id: str, delta: OverlayDelta) -> None:
         """Bring parts of a network to the desired state, then its names, so that none leads to a VIP that is not there yet.
