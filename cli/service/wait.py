@@ -14,7 +14,7 @@ from cli.client import DaemonClient, DaemonError, UnreachableError
 from cli.polling import INTERRUPTED, POLL_SECONDS, Deadline, UnavailableTimeout
 from cli.service.convergence import ServiceProgress, service_progress
 from cli.service.display import Display, display
-from cli.service.last_words import last_words
+from cli.service.failure_cause import failure_cause
 from cli.service.outlook import Ending, Outlook
 
 
@@ -117,7 +117,7 @@ def _tell(daemon: DaemonClient, seen: _Seen | None, ending: Ending, shown: Displ
     shown.close()
     click.echo(ending.problem, err=True)
     if seen is not None:
-        for line in last_words(daemon, seen.service, known=ending.problem, of_update=ending.of_update):
+        for line in failure_cause(daemon, seen.service, known=ending.problem, of_update=ending.of_update):
             click.echo(line, err=True)
         click.echo(f"See its tasks with: covey service ps {seen.name}", err=True)
     return 1

@@ -24,7 +24,10 @@ async def with_location(error: NotFoundError, context: RequestContext) -> NotFou
     except (CoveyError, TimeoutError):
         return error  # the answer is about the container, not about the cluster
     name = node.description.hostname if node.description else node.id
-    return NotFoundError(f"{error.message}: it belongs to a task on node {name}; run the command against that node")
+    return NotFoundError(
+        f"{error.message}: it belongs to a task on node {name}; run the command against that node, or use covey exec and covey cp with "
+        f"the task {task.id}"
+    )
 
 
 def _is_container_of(task: Task, ref: str) -> bool:

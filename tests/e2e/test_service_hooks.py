@@ -49,7 +49,7 @@ def test_a_task_runs_once_its_post_start_hook_has_ended(lab: LabCluster) -> None
     assert task["Status"]["State"] == "running"
 
 
-def test_a_failed_post_start_hook_ends_the_task_with_its_last_words(lab: LabCluster) -> None:
+def test_a_failed_post_start_hook_ends_the_task_with_its_last_line(lab: LabCluster) -> None:
     create(lab, "broken", "--label", "covey.hook.post-start=echo no database; exit 3")
     (task,) = labs.wait(lambda: lab.tasks("broken", desired="", state="failed"), "the task fails")
     assert (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.service.convergence import service_progress
-from cli.service.last_words import failed_task
+from cli.service.failure_cause import failed_task
 from cli.service.outlook import EMPTY_SECONDS, Ending, Outlook
 from cli.service.rejections import RejectionCounter
 
@@ -106,7 +106,7 @@ def test_rejections_during_an_update_are_left_to_its_failure_action() -> None:
     assert ending(outlook, service(), tasks) is not None
 
 
-def test_the_last_words_are_those_of_the_newest_failure_that_is_not_over() -> None:
+def test_the_cause_is_that_of_the_newest_failure_that_is_not_over() -> None:
     tasks = [
         task(1, "failed", at="1", error="old"),
         task(1, "running", at="2"),

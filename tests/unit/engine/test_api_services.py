@@ -170,7 +170,8 @@ async def test_a_container_of_another_node_is_missing_and_its_node_is_named(daem
         _, err = await daemon.docker("exec", ref, "true", check=1)
         assert f"No such container: {ref}: it belongs to a task on node host-1" in err
         status, body = await daemon.request("POST", f"/containers/{ref}/exec", json={"Cmd": ["true"]})
-        assert (status, body["message"].endswith("node host-1; run the command against that node")) == (404, True)
+        remedy = f"run the command against that node, or use covey exec and covey cp with the task {task.id}"
+        assert (status, body["message"].endswith(f"node host-1; {remedy}")) == (404, True)
     _, err = await daemon.docker("exec", "other", "true", check=1)
     assert err.strip().endswith("No such container: other")
 

@@ -21,7 +21,7 @@ def failed_task(tasks: Sequence[Item], *, of_update: bool = False) -> Item | Non
     return max(failed, key=lambda task: str(task["Status"].get("Timestamp", "")), default=None)
 
 
-def last_words(daemon: DaemonClient, service: Item, *, known: str = "", of_update: bool = False) -> Iterator[str]:
+def failure_cause(daemon: DaemonClient, service: Item, *, known: str = "", of_update: bool = False) -> Iterator[str]:
     """Lines for people about the task of a service that failed last; none if none did. A log that cannot be read is left out, and so is
     an error that is ``known``.
     """
